@@ -1,0 +1,62 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { floorFile, Gate, measureServer, nodeClock, nodeCryptography, nodeNet, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
+import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
+import { loadKeyFile } from '../adapters/key-file.ts'
+import { CliError, EXIT } from '../errors.ts'
+import { unreachable } from '../local/client.ts'
+import { readConfig } from '../local/config.ts'
+import { findFolder, type PlaneFolder, readVerifierKey, TENANT } from '../local/folder.ts'
+import { takeSlot } from '../local/gate-slot.ts'
+import type { GlobalOptions } from '../output.ts'
+import { version } from '../version.ts'
+
+export interface McpOptions extends GlobalOptions {
+  readonly name: string
+  readonly agent?: string
+  readonly env?: readonly string[]
+}
+
+/** Governs one stdio MCP server: this process is the gate, the server its child. */
+export async function mcp(command: readonly string[], options: McpOptions): Promise<void> {
+  if (!/^[A-Za-z0-9_.-]{1,64}$/.test(options.name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage })
+  const folder = findFolder(options.dir)
+  if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
+  const cwd = process.cwd()
+  const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
+  const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
+  const environment = measureServer({ command: resolved, cwd, gateVersion: version }, nodeCryptography, nodeRng)
+  const gate = openGate(folder, options.name, environment)
+  const roots = serverRoots(resolved.serverArgs, cwd)
+  const receiptOrder = readConfig(folder.dir)?.config.receipt ?? 'before_reply'
+  try {
+    await gate.connect()
+  } catch (error) {
+    gate.close()
+    throw fs.existsSync(folder.socket) ? error : unreachable(folder)
+  }
+  const ended = await runStdioGateway({
+    gate,
+    target: `mcp://${options.name}`,
+    agent: options.agent,
+    facts: (args) => pathFacts(args, roots, cwd),
+    receiptOrder,
+    command: { executable: resolved.executable, args: resolved.args, cwd },
+    environment: serverEnvironment(process.env, options.env ?? []),
+    input: process.stdin,
+    output: process.stdout,
+    errors: process.stderr,
+  })
+  gate.close()
+  if (ended.serverFailed) throw new CliError(ended.reason)
+}
+
+/** The gate of this name: its key and floor live in a slot of their own, so that two clients can wrap the same server. */
+export function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>): Gate {
+  const slot = takeSlot(path.join(folder.gates, name))
+  const key = loadKeyFile(path.join(slot, 'key.pem'), true)
+  return new Gate(
+    { socketPath: folder.socket, logKey: readVerifierKey(folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
+    { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(slot, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
+  )
+}

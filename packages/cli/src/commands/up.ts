@@ -1,0 +1,90 @@
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
+import { KeyFileError } from '../adapters/key-file.ts'
+import { CliError } from '../errors.ts'
+import { readConfig } from '../local/config.ts'
+import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
+import { readPolicies } from '../local/policies.ts'
+import { bold, dim, type GlobalOptions, json, line, shellWord } from '../output.ts'
+
+export const DEFAULT_LISTEN = '127.0.0.1:4180'
+
+/** Starts the plane on `folder`. @throws {CliError} with the way out */
+export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }): Promise<RunningPlane> {
+  const config = readConfig(folder.dir)
+  try {
+    openFolder(folder)
+    const policies = readPolicies(config === undefined ? folder.policies : path.resolve(path.dirname(config.file), config.config.policies))
+    const running = await startPlane({
+      storeFile: folder.store,
+      socketPath: folder.socket,
+      listen,
+      token: readSecret(folder.token),
+      logKey: loadLogKey(folder),
+      policies,
+      tenant: TENANT,
+      owner: config?.config.owner,
+      localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
+    })
+    fs.rmSync(folder.firstRun, { force: true })
+    return running
+  } catch (error) {
+    throw explained(error, folder)
+  }
+}
+
+function explained(error: unknown, folder: PlaneFolder): unknown {
+  if (error instanceof StoreOpenError && error.isLocked) return new CliError(`a plane runs on ${folder.dir} already`, { hint: 'use that one, or give this one a folder of its own with --dir' })
+  if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${folder.store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
+  if (error instanceof StoreOpenError || error instanceof SocketError || error instanceof ListenError || error instanceof KeyFileError) return new CliError(error.message)
+  return error
+}
+
+export function parseListen(text: string): { host: string; port: number } {
+  const at = text.lastIndexOf(':')
+  const host = text.slice(0, at)
+  const port = Number(text.slice(at + 1))
+  if (at <= 0 || !Number.isInteger(port) || port < 0 || port > 65_535) throw new CliError(`--listen takes HOST:PORT, not \`${text}\``, { exit: 2 })
+  if (host !== '127.0.0.1' && host !== 'localhost' && host !== '[::1]') throw new CliError('this version listens on loopback only', { exit: 2, hint: `use 127.0.0.1:${port}` })
+  return { host: host === '[::1]' ? '::1' : host, port }
+}
+
+/** How this very program is started again from any folder, also by an older Node. */
+export function selfCommand(): readonly string[] {
+  const here = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
+  const bootstrap = path.resolve(here, '..', '..', '..', 'tools', 'bootstrap.mjs')
+  return fs.existsSync(bootstrap) ? ['node', bootstrap, 'cli'] : [process.execPath, path.join(here, 'main.js')]
+}
+
+export async function up(options: GlobalOptions & { listen: string }): Promise<void> {
+  const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve('.sealwrit')) : findFolder(options.dir)
+  const running = await openPlane(folder, parseListen(options.listen))
+  const example = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..', 'examples', 'filesystem', 'files')
+  const served = fs.existsSync(example) ? example : os.tmpdir()
+  const self = selfCommand()
+  const wrap = [...self, 'mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served].map(shellWord).join(' ')
+  if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, wrap })
+  else {
+    line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
+    line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, checkpoint; no console in this version)')}`)
+    line(`  socket   ${folder.socket}`)
+    line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
+    line()
+    line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
+    line(`  ${wrap}`)
+    line()
+    line(`Try it: ${[...self, 'demo'].map(shellWord).join(' ')}`)
+    line(`See it: ${[...self, 'log', '--dir', folder.dir].map(shellWord).join(' ')}`)
+    line(dim('Ctrl-C stops the plane; governed calls are denied while it is down.'))
+  }
+  await new Promise<void>((resolve) => {
+    const stop = (): void => resolve()
+    process.once('SIGINT', stop)
+    process.once('SIGTERM', stop)
+    process.once('SIGHUP', stop)
+  })
+  await running.close()
+}

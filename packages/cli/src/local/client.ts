@@ -1,0 +1,45 @@
+import * as net from 'node:net'
+import { Denied, isDenialCode, isObject, type JsonLimits, type JsonValue, LineReader, MAX_BUNDLE_BYTES, parseStrict } from '@sealwrit/protocol'
+import { CliError, EXIT, fromDenied } from '../errors.ts'
+import type { PlaneFolder } from './folder.ts'
+
+const LIMITS: JsonLimits = Object.freeze({ maxBytes: MAX_BUNDLE_BYTES, maxDepth: 64, maxMembers: 5_000_000 })
+const DEADLINE_MS = 60_000
+
+/**
+ * Asks the local plane one thing over its socket.
+ * @throws {CliError} exit 14 when no plane answers; else what the plane refused with
+ */
+export function askPlane(folder: PlaneFolder, method: string, params: JsonValue): Promise<JsonValue> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ path: folder.socket })
+    const timer = setTimeout(() => fail(), DEADLINE_MS)
+    const done = (settle: () => void): void => {
+      clearTimeout(timer)
+      socket.destroy()
+      settle()
+    }
+    const fail = (): void => done(() => reject(unreachable(folder)))
+    const reader = new LineReader(LIMITS.maxBytes, (bytes) => {
+      try {
+        const answer = parseStrict(bytes, LIMITS)
+        if (!isObject(answer)) throw new Denied('unavailable')
+        const { result, error } = answer as { result?: JsonValue; error?: JsonValue }
+        if (result !== undefined) return done(() => resolve(result))
+        const data = isObject(error) ? error['data'] : undefined
+        const code = isObject(data) ? data['code'] : undefined
+        throw new Denied(isDenialCode(code) ? code : 'unavailable')
+      } catch (error) {
+        done(() => reject(error instanceof Denied ? fromDenied(error) : unreachable(folder)))
+      }
+    })
+    socket.once('connect', () => socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })}\n`))
+    socket.on('data', (chunk) => reader.push(chunk))
+    socket.once('error', fail)
+    socket.once('close', fail)
+  })
+}
+
+export function unreachable(folder: PlaneFolder): CliError {
+  return new CliError(`no plane answers on ${folder.socket}; nothing ran`, { exit: EXIT.unreachable, code: 'unavailable', hint: 'start it with `npm start`, or name its folder with --dir' })
+}

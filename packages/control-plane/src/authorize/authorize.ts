@@ -1,0 +1,146 @@
+import {
+  actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type Digest, digestOf, MAX_START_SECONDS,
+  type EntryBody, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
+} from '@sealwrit/protocol'
+import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
+import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
+import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+import type { PlanePorts } from '../ports.ts'
+import type { StoredBody } from '../store/store.ts'
+
+/** Seconds in which a permit may be started. */
+const START_SECONDS = MAX_START_SECONDS
+
+/** Who asks over which connection, as the plane authenticated it. */
+export interface Caller {
+  readonly gate: string
+  readonly session: string
+  readonly sub: string
+  readonly owner: string
+}
+
+/** What one connection was shown last: every checkpoint sent on it extends the one before. */
+export interface Shown {
+  size: number
+}
+
+/** A body as it is committed to: salt drawn, digest and commitment made. */
+interface Committable {
+  readonly body: Omit<StoredBody, 'seq'>
+}
+
+/**
+ * Issues the authorization artifact for a permit: an entry of the log and its seal. Whatever was true when the permit was
+ * decided is looked at again in the turn in which the entry gets its place, so that no permit follows what forbids it.
+ *
+ * @throws {Denied} `challenge_mismatch`, `overloaded`, `evidence_unavailable`
+ */
+export function authorize(permit: Permit, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+  return settle(permit, request, caller, log, ports, shown)
+}
+
+/** Logs a deny or a hold: every refusal has its record. @throws {Denied} as {@link authorize} */
+export function refuse(decision: Deny | Hold, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+  return settle(decision, request, caller, log, ports, shown)
+}
+
+async function settle(decision: Decision, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+  const asked = ask(decision, request, ports)
+  const committed = await log.submit((state, _seq, timeMs) => {
+    const answered = state.answered(caller.gate, request.challenge)
+    if (answered !== undefined) {
+      // A lost reply is given again for the same request only; this never makes a second permit.
+      if (answered.request !== asked.action.body.digest) throw new Denied('challenge_mismatch')
+      return { repeat: answered.seq }
+    }
+    if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
+    // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
+    if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
+    return write(decision, request, caller, asked, state, timeMs, log.origin)
+  })
+  const isNew = committed.entry.kind === 'permit' && committed.entry.jti === asked.jti
+  const salt = isNew ? asked.action.body.salt : ports.store.bodies(committed.seq).find((body) => body.purpose === 'action')?.salt
+  return reply(committed, salt, log, shown)
+}
+
+interface AskedWith {
+  readonly action: Committable
+  readonly inputs: Committable
+  readonly jti: string
+}
+
+function ask(decision: Decision, { action }: AuthorizeRequest, ports: PlanePorts): AskedWith {
+  return {
+    action: commit('action', fromUtf8(actionBytes(action)), ports),
+    inputs: commit('inputs', canonicalText(decision.inputs as JsonValue), ports),
+    jti: toBase64Url(ports.rng.bytes(TOKEN_BYTES)),
+  }
+}
+
+function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: PlanePorts): Committable {
+  const salt = toBase64Url(rng.bytes(TOKEN_BYTES))
+  const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
+  return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
+}
+
+function write(decision: Decision, request: AuthorizeRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string): Written {
+  const { action, inputs, jti } = asked
+  const act = { sub: `agent:${request.agent.name}`, verified: request.agent.verified }
+  const policy = { ...decision.policy, inputs_commit: inputs.body.commit }
+  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, challenge: request.challenge, policy }
+  const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
+  const code = decision.kind === 'deny' ? decision.code : refusedNow(decision, request, caller, state)
+  if (code !== undefined) return done({ kind: 'deny', code, ...common })
+  if (decision.kind !== 'permit') return done({ kind: 'hold', hold: jti, ...common })
+  const env = state.gates.get(caller.gate)?.env
+  if (env === undefined) return done({ kind: 'deny', code: 'environment_unattested', ...common })
+  const iat = Math.floor(timeMs / 1_000)
+  return done({
+    kind: 'permit',
+    scope: scopeOf(request.action),
+    action_commit: action.body.commit,
+    sub: caller.sub,
+    act,
+    env,
+    policy,
+    iat,
+    nbf: iat,
+    exp: iat + START_SECONDS,
+    constraints: decision.constraints,
+    iss,
+    owner: caller.owner,
+    jti,
+    txn: jti,
+    depth: 0,
+    approvals: [],
+    risk: decision.risk,
+    assurance: 'A3',
+    aud: caller.gate,
+    use: 'challenge',
+    challenge: request.challenge,
+  })
+}
+
+/** What the state at this very place in the log forbids, whatever was decided before. */
+function refusedNow(decision: Decision, request: AuthorizeRequest, caller: Caller, state: LogState): Denied['code'] | undefined {
+  const gate = state.gates.get(caller.gate)
+  if (gate === undefined) return 'identity_unknown'
+  if (gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
+  if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
+  if (gate.env?.commit !== request.environment) return 'environment_mismatch'
+  if (request.action.type !== 'mcp.tool_call') return undefined
+  const recorded: Digest | undefined = state.tools.get(toolKey(request.action.target, request.action.name))
+  if (recorded === undefined) return 'tool_not_pinned'
+  return recorded === request.action.tool_digest ? undefined : 'tool_changed'
+}
+
+function reply(committed: Committed, salt: string | undefined, log: Sequencer, shown: Shown): AuthorizeReply {
+  const { entry, seq } = committed
+  if (entry.kind === 'deny') return { decision: 'deny', code: entry.code, seq }
+  if (entry.kind === 'hold') return { decision: 'hold', hold: entry.hold, seq }
+  if (entry.kind !== 'permit') throw new TypeError('a challenge was answered by another kind of entry')
+  const sealed = log.seal(committed, salt)
+  const consistency = log.extends(shown.size).map(toBase64)
+  shown.size = log.checkpointSize
+  return { decision: 'permit', sealed, consistency }
+}

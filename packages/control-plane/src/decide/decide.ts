@@ -1,0 +1,76 @@
+import type { DenialCode, Digest, JsonObject, Risk } from '@sealwrit/protocol'
+import { Denied } from '@sealwrit/protocol'
+import type { Answer, PolicyEngine } from './engine.ts'
+import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
+
+/** An execution may run this long when no policy says otherwise, in seconds. */
+export const DEFAULT_MAX_RUNTIME_SECONDS = 300
+
+/** The active policy set with its epoch: one immutable snapshot a decision (ATK-060). */
+export interface ActivePolicy {
+  readonly engine: PolicyEngine
+  readonly epoch: number
+}
+
+interface Decided {
+  readonly input: DecisionInput
+  readonly policy: { readonly digest: Digest; readonly epoch: number; readonly determining: readonly string[] }
+  /** What the policies saw, for replay. */
+  readonly inputs: JsonObject
+  readonly errors: readonly string[]
+}
+
+declare const decided: unique symbol
+/** The only thing that `authorize` accepts. */
+export interface Permit extends Decided {
+  readonly [decided]: 'permit'
+  readonly kind: 'permit'
+  readonly constraints: { readonly lease_seconds: number; readonly max_runtime_seconds: number; readonly obligations: readonly string[] }
+  readonly risk: Risk
+}
+export interface Deny extends Decided {
+  readonly kind: 'deny'
+  readonly code: DenialCode
+}
+export interface Hold extends Decided {
+  readonly kind: 'hold'
+  readonly approval: string
+}
+export type Decision = Permit | Deny | Hold
+
+/** Decides whether policy permits `input`. Expected outcomes are data: a denial is returned, never thrown. */
+export function decide(input: DecisionInput, active: ActivePolicy): Decision {
+  let request: CedarRequest
+  let answer: Answer
+  try {
+    request = toCedar(input, active.engine.argumentTypes)
+    answer = active.engine.evaluate(request)
+  } catch (error) {
+    if (!(error instanceof Denied)) throw error
+    return { kind: 'deny', code: error.code, ...base(input, active, [], {}, [error.message]) }
+  }
+  const determining = answer.determining.map(({ id }) => id)
+  const common = base(input, active, determining, request as unknown as JsonObject, answer.errors)
+  if (answer.decision !== 'permit') return { kind: 'deny', code: answer.decision, ...common }
+  const obligations = answer.determining.map((policy) => policy.obligations)
+  const approval = obligations.find((o) => o.approval !== undefined)?.approval
+  if (approval !== undefined) return { kind: 'hold', approval, ...common }
+  // Several policies may permit at once: the strictest of their demands holds.
+  // Nothing renews a lease yet, so an execution may last one lease at the most.
+  const seconds = Math.min(DEFAULT_MAX_RUNTIME_SECONDS, ...obligations.flatMap((o) => [o.maxRuntimeSeconds ?? [], o.leaseSeconds ?? []].flat()))
+  return {
+    kind: 'permit',
+    constraints: { lease_seconds: seconds, max_runtime_seconds: seconds, obligations: [] },
+    risk: highestRisk(obligations.flatMap((o) => o.risk ?? [])),
+    ...common,
+  } as unknown as Permit
+}
+
+function base(input: DecisionInput, active: ActivePolicy, determining: readonly string[], inputs: JsonObject, errors: readonly string[]): Decided {
+  return { input, policy: { digest: active.engine.set.digest, epoch: active.epoch, determining }, inputs, errors }
+}
+
+const ORDER: readonly Risk[] = ['critical', 'high', 'medium', 'low']
+function highestRisk(risks: readonly Risk[]): Risk {
+  return ORDER.find((risk) => risks.includes(risk)) ?? 'low'
+}

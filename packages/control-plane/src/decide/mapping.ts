@@ -1,0 +1,100 @@
+import type * as cedar from '@cedar-policy/cedar-wasm/nodejs'
+import { type Action, type Agent, Denied, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+
+/** Everything that a decision looks at. */
+export interface DecisionInput {
+  readonly action: Action
+  readonly agent: Agent
+  /** The principal, an opaque id. */
+  readonly sub: string
+  readonly environment: { readonly level: EnvironmentLevel }
+  readonly facts: Facts
+}
+
+/** One Cedar request. */
+export interface CedarRequest {
+  readonly principal: cedar.TypeAndId
+  readonly action: cedar.TypeAndId
+  readonly resource: cedar.TypeAndId
+  readonly context: cedar.Context
+  readonly entities: cedar.Entities
+}
+
+/** Tool arguments that policies may read, by the type the schema gives them; others do not reach policy. */
+export type ArgumentTypes = ReadonlyMap<string, 'String' | 'Long' | 'Boolean' | 'StringSet'>
+
+/** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
+const MAX_POLICY_STRING = 8_192
+const MAX_POLICY_SET = 1_000
+
+/**
+ * Maps an action to Cedar. The principal is the agent, its user an attribute; the resource is what the action names.
+ * @throws {Denied} `policy_error` for an argument of another type than the schema declares, so that a policy on it can
+ *   never be side-stepped by sending a list for a string
+ */
+export function toCedar(input: DecisionInput, types: ArgumentTypes): CedarRequest {
+  const { action, agent } = input
+  const server: cedar.TypeAndId = { type: 'Server', id: action.target }
+  const principal: cedar.TypeAndId = { type: 'Agent', id: agent.name }
+  const resource = resourceOf(action)
+  return {
+    principal,
+    action: { type: 'Action', id: action.type },
+    resource,
+    context: {
+      args: readArguments(action.arguments, types),
+      environment: { level: input.environment.level },
+      facts: { paths: input.facts.paths },
+      lineage: { depth: 0 },
+    },
+    entities: [
+      { uid: principal, attrs: { user: { __entity: { type: 'User', id: input.sub } }, verified: agent.verified }, parents: [] },
+      { uid: { type: 'User', id: input.sub }, attrs: {}, parents: [] },
+      { uid: resource, attrs: { name: action.name, server: { __entity: server } }, parents: [server] },
+      { uid: server, attrs: {}, parents: [] },
+    ],
+  }
+}
+
+function resourceOf(action: Action): cedar.TypeAndId {
+  switch (action.type) {
+    case 'mcp.tool_call':
+      return { type: 'Tool', id: `${action.target}/${action.name}` }
+    case 'mcp.resource_read':
+      return { type: 'Endpoint', id: `${action.target}/resources` }
+    case 'mcp.prompt_get':
+      return { type: 'Endpoint', id: `${action.target}/prompts/${action.name}` }
+  }
+}
+
+function readArguments(args: JsonObject, types: ArgumentTypes): cedar.Context {
+  const out: cedar.Context = {}
+  for (const [name, type] of types) {
+    const value = args[name]
+    if (value === undefined) continue
+    out[name] = readArgument(name, value, type)
+  }
+  return out
+}
+
+function readArgument(name: string, value: JsonValue, type: string): cedar.CedarValueJson {
+  const wrong = (): never => {
+    throw new Denied('policy_error', `argument ${name} is not of the type that the schema declares`)
+  }
+  switch (type) {
+    case 'String':
+      // Numbers that Cedar cannot hold reach policy as strings.
+      if (typeof value === 'number') return String(value)
+      return typeof value === 'string' && value.length <= MAX_POLICY_STRING ? value : wrong()
+    case 'Long':
+      return typeof value === 'number' && Number.isSafeInteger(value) ? value : wrong()
+    case 'Boolean':
+      return typeof value === 'boolean' ? value : wrong()
+    case 'StringSet': {
+      if (!Array.isArray(value) || value.length > MAX_POLICY_SET) return wrong()
+      return value.map((item: JsonValue) => (typeof item === 'string' && item.length <= MAX_POLICY_STRING ? item : wrong()))
+    }
+    default:
+      return wrong()
+  }
+}

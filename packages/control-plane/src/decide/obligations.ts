@@ -1,0 +1,50 @@
+import { quoted, RISKS, type Risk } from '@sealwrit/protocol'
+
+/** What a policy demands of an execution that it permits. */
+export interface Obligations {
+  /** `group:… quorum:n`; a permit with it is a hold. */
+  readonly approval: string | undefined
+  readonly leaseSeconds: number | undefined
+  readonly maxRuntimeSeconds: number | undefined
+  readonly risk: Risk | undefined
+}
+
+const DOCUMENTATION = new Set(['id', 'description', 'hint', 'reason'])
+/** Known to the design, enforced by no gate of this version: a policy that carries one must not be half obeyed. */
+const LATER = new Set(['sandbox', 'budget', 'redact'])
+
+/**
+ * Reads the annotations of one policy.
+ * @throws {Error} for an unknown annotation or value, and for an obligation that no gate enforces yet
+ */
+export function parseAnnotations(annotations: Readonly<Record<string, string | null>>): Obligations {
+  let approval: string | undefined
+  let leaseSeconds: number | undefined
+  let maxRuntimeSeconds: number | undefined
+  let risk: Risk | undefined
+  for (const [name, given] of Object.entries(annotations)) {
+    const value = given ?? ''
+    if (DOCUMENTATION.has(name)) continue
+    if (LATER.has(name)) throw new Error(`@${name} is not enforced by any gate of this version`)
+    else if (name === 'approval') approval = value
+    else if (name === 'lease') leaseSeconds = seconds(name, value)
+    else if (name === 'max_runtime') maxRuntimeSeconds = seconds(name, value)
+    else if (name === 'risk') {
+      risk = RISKS.find((r) => r === value)
+      if (risk === undefined) throw new Error(`@risk is one of ${RISKS.join(', ')}`)
+    } else throw new Error(`unknown annotation @${name}`)
+  }
+  return { approval, leaseSeconds, maxRuntimeSeconds, risk }
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 }
+const MAX_SECONDS = 86_400
+
+function seconds(name: string, value: string): number {
+  const count = Number(value.slice(0, -1))
+  const unit = UNITS[value.slice(-1)]
+  if (unit === undefined || value.length > 7 || !Number.isInteger(count) || count <= 0 || count * unit > MAX_SECONDS) {
+    throw new Error(`@${name} takes a duration such as "30s", "5m" or "1h", not ${quoted(value)}`)
+  }
+  return count * unit
+}

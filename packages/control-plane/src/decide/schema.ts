@@ -1,0 +1,32 @@
+import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
+import type { ArgumentTypes } from './mapping.ts'
+import { PolicyError, SCHEMA_FILE } from './policy-set.ts'
+
+type Shape = { type?: string; name?: string; element?: Shape; attributes?: Record<string, Shape> }
+
+/** The tool arguments that the schema declares under `context.args`, with the types that policies see. @throws {PolicyError} */
+export function argumentTypes(schema: string): ArgumentTypes {
+  const answer = cedar.schemaToJsonWithResolvedTypes(schema)
+  if (answer.type === 'failure') throw new PolicyError(`${SCHEMA_FILE}: ${answer.errors.map((e) => e.message).join('; ')}`)
+  const types = new Map<string, 'String' | 'Long' | 'Boolean' | 'StringSet'>()
+  for (const namespace of Object.values(answer.json)) {
+    const commons = (namespace.commonTypes ?? {}) as Record<string, Shape>
+    const resolve = (shape: Shape | undefined): Shape | undefined => {
+      const name = shape?.name ?? shape?.type
+      return name !== undefined && commons[name] !== undefined && shape?.attributes === undefined ? resolve(commons[name]) : shape
+    }
+    for (const action of Object.values(namespace.actions)) {
+      const context = resolve((action as { appliesTo?: { context?: Shape } }).appliesTo?.context)
+      const args = resolve(context?.attributes?.['args'])
+      for (const [name, shape] of Object.entries(args?.attributes ?? {})) types.set(name, typeOf(name, resolve(shape) ?? {}))
+    }
+  }
+  return types
+}
+
+function typeOf(name: string, shape: Shape): 'String' | 'Long' | 'Boolean' | 'StringSet' {
+  if (shape.type === 'String' || shape.type === 'Long' || shape.type === 'Boolean') return shape.type
+  if (shape.type === 'Bool') return 'Boolean'
+  if (shape.type === 'Set' && shape.element?.type === 'String') return 'StringSet'
+  throw new PolicyError(`${SCHEMA_FILE}: context.args.${name} must be a String, Long, Bool or Set<String>`)
+}

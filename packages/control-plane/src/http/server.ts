@@ -1,0 +1,133 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { Denied, type DenialCode, DENIALS, type JsonValue, parseStrict, WIRE_LIMITS } from '@sealwrit/protocol'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Plane } from '../plane.ts'
+import { METHODS, type Peer } from '../rpc/methods.ts'
+
+export interface HttpOptions {
+  readonly host: string
+  readonly port: number
+  /** The first-run token that `/v1` asks for. */
+  readonly token: string
+}
+
+/** The address cannot be listened on; the message says why and what to do. */
+export class ListenError extends Error {}
+
+/** Time for a whole request, and for its headers, in milliseconds (ATK-084). */
+const REQUEST_TIMEOUT_MS = 15_000
+const HEADERS_TIMEOUT_MS = 5_000
+const MAX_HTTP_CONNECTIONS = 1_024
+
+/** Serves the plane's HTTP API. @throws {ListenError} */
+export async function serveHttp(plane: Plane, options: HttpOptions): Promise<{ url: string; close(): Promise<void> }> {
+  const app = build(plane, options)
+  try {
+    const url = await app.listen({ host: options.host, port: options.port })
+    return { url, close: () => app.close() }
+  } catch (error) {
+    await app.close()
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE') throw new ListenError(`port ${options.port} on ${options.host} is in use; stop what uses it, or choose another with --listen ${options.host}:PORT`)
+    if (code === 'EACCES') throw new ListenError(`port ${options.port} may not be opened by this user; choose another with --listen ${options.host}:PORT`)
+    throw new ListenError(`cannot listen on ${options.host}:${options.port} (${code ?? 'unknown error'})`)
+  }
+}
+
+function build(plane: Plane, options: HttpOptions): FastifyInstance {
+  const app = fastify({ bodyLimit: WIRE_LIMITS.maxBytes, requestTimeout: REQUEST_TIMEOUT_MS, exposeHeadRoutes: true, logger: false })
+  app.server.headersTimeout = HEADERS_TIMEOUT_MS
+  app.server.maxConnections = MAX_HTTP_CONNECTIONS
+  // One content type, one parser, ours: bytes in, size limit first.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, parseStrict(body as Buffer, WIRE_LIMITS))
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+  app.setErrorHandler((error, _request, reply) => problem(reply, codeOf(error)))
+  app.setNotFoundHandler((_request, reply) => problem(reply, 'method_unknown'))
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    verifyOrigin(request, options)
+    if (request.url.startsWith('/v1/')) verifyToken(request, options.token)
+  })
+  routes(app, plane)
+  return app
+}
+
+function routes(app: FastifyInstance, plane: Plane): void {
+  app.get('/', async (_request, reply) => reply.type('text/plain; charset=utf-8').send('Sealwrit control plane. There is no console in this version; use the `sealwrit` command.\n'))
+  app.get('/healthz', async () => ({ status: 'ok' }))
+  app.get('/readyz', async (_request, reply) => {
+    const { notReady } = plane
+    return notReady === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason: notReady })
+  })
+  app.get('/t/:tenant/checkpoint', async (request, reply) => {
+    if ((request.params as { tenant: string }).tenant !== plane.log.tenant) throw new Denied('method_unknown')
+    plane.log.cover()
+    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(plane.log.checkpointNote)
+  })
+  const serve = (url: string, method: string): void => {
+    app.post(url, async (request, reply) => {
+      const params = request.body as JsonValue | undefined
+      if (params === undefined) throw new Denied('request_malformed')
+      return reply.type('application/json').send(JSON.stringify(await METHODS[method]?.(plane, params, httpPeer(request, params))))
+    })
+  }
+  serve('/v1/authorize', 'authorize')
+  serve('/v1/receipts', 'receipts')
+  serve('/v1/gates', 'gates.enrol')
+}
+
+/** HTTP keeps no connection state: the bearer of the token may speak for its sessions, and names the newest tree it knows. */
+function httpPeer(request: FastifyRequest, params: JsonValue): Peer {
+  const session = typeof params === 'object' && params !== null && 'session' in params ? params['session' as never] : undefined
+  const { newest } = request.query as { newest?: string }
+  const size = newest !== undefined && /^\d{1,15}$/.test(newest) ? Number(newest) : 0
+  return { shown: { size }, session: typeof session === 'string' ? session : undefined }
+}
+
+const SECURITY_HEADERS = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+} as const
+
+/** Only by the names this address was given: a rebound name or a foreign page is refused (ATK-100). */
+function verifyOrigin(request: FastifyRequest, { host, port }: HttpOptions): void {
+  const names = new Set([`${host}:${port}`, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`])
+  const { origin, host: asked } = request.headers
+  if (asked === undefined || !names.has(asked)) throw new Denied('origin_forbidden')
+  if (origin !== undefined && !(origin.startsWith('http://') && names.has(origin.slice('http://'.length)))) throw new Denied('origin_forbidden')
+}
+
+/** Absent, malformed and wrong are one answer, compared in constant time (ATK-122, ATK-123). */
+function verifyToken(request: FastifyRequest, token: string): void {
+  const given = request.headers.authorization ?? ''
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  if (!timingSafeEqual(digest(given), digest(`Bearer ${token}`))) throw new Denied('identity_invalid')
+}
+
+function codeOf(error: unknown): DenialCode {
+  if (error instanceof Denied) return error.code
+  switch ((error as { code?: string }).code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return 'limit_exceeded'
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return 'request_malformed'
+    default:
+      return 'unavailable'
+  }
+}
+
+/** @see RFC 9457 */
+function problem(reply: FastifyReply, code: DenialCode): FastifyReply {
+  const { http, meaning, hint } = DENIALS[code]
+  return reply.code(http).type('application/problem+json').send(JSON.stringify({ type: `urn:sealwrit:denial:${code}`, title: meaning, status: http, code, hint }))
+}

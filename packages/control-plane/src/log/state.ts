@@ -1,0 +1,127 @@
+import { type Digest, type Entry, type GateEntry, MAX_START_SECONDS } from '@sealwrit/protocol'
+
+/** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
+export const ENDING_MARGIN_MS = 30_000
+/** Answered challenges are remembered for as long as their permit could be started, twice over. */
+const CHALLENGE_LIFE_MS = 2 * MAX_START_SECONDS * 1_000
+/** Challenges remembered at once; beyond it new requests are `overloaded`, since forgetting one could issue twice. */
+export const MAX_CHALLENGES = 1_000_000
+/** Tool definitions recorded; beyond it new ones are `overloaded`. */
+export const MAX_RECORDED_TOOLS = 100_000
+/** Permits that may be without an ending at once. */
+export const MAX_OPEN = 1_000_000
+
+export interface OpenPermit {
+  readonly seq: number
+  readonly leafHash: Digest
+  readonly aud: string
+  readonly deadlineMs: number
+}
+
+export interface Answered {
+  readonly seq: number
+  readonly timeMs: number
+  /** What was asked, so that the same challenge with another request is told apart. */
+  readonly request: string
+}
+
+export interface EnrolledGate {
+  /** Base64url of the receipt key. */
+  readonly key: string
+  readonly session: string | undefined
+  readonly env: GateEntry['env']
+  /** Leaf index of the entry that opened the session. */
+  readonly sessionSeq: number | undefined
+}
+
+/**
+ * What the entries 0…n−1 amount to: an entry at index n is valid against exactly this. Only {@link LogState.apply}
+ * changes it, and only with entries that are in the log or about to be committed in this turn.
+ */
+export class LogState {
+  timeMs = 0
+  epoch = 0
+  policyDigest: Digest | undefined
+  readonly gates: Map<string, EnrolledGate> = new Map()
+  readonly tools: Map<string, Digest> = new Map()
+  readonly open: Map<string, OpenPermit> = new Map()
+  /** Permits that the plane ended as `indeterminate`: leaf index of permit and of that ending. */
+  readonly indeterminate: Map<string, { readonly permit: OpenPermit; readonly seq: number }> = new Map()
+  /** Gate of each open session. */
+  readonly sessions: Map<string, string> = new Map()
+  readonly #answered = new Map<string, Answered>()
+
+  /** @param request what a permit answered, for {@link LogState.answered} */
+  apply(entry: Entry, leafHash: Digest, request?: string): void {
+    this.timeMs = entry.time
+    switch (entry.kind) {
+      case 'permit': {
+        const { jti, seq, aud } = entry
+        const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
+        this.open.set(jti, { seq, leafHash, aud, deadlineMs })
+        if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
+        break
+      }
+      case 'deny':
+      case 'hold':
+        if (entry.challenge !== undefined && entry.aud !== undefined && request !== undefined) {
+          this.#remember(entry.aud, entry.challenge, { seq: entry.seq, timeMs: entry.time, request })
+        }
+        break
+      case 'receipt':
+        this.open.delete(entry.jti)
+        if (entry.resolves !== undefined) this.indeterminate.delete(entry.jti)
+        break
+      case 'expiry': {
+        const permit = this.open.get(entry.jti)
+        this.open.delete(entry.jti)
+        if (permit !== undefined && entry.outcome === 'indeterminate') this.indeterminate.set(entry.jti, { permit, seq: entry.seq })
+        break
+      }
+      case 'gate':
+        this.#applyGate(entry, entry.seq)
+        break
+      case 'policy':
+        this.epoch = entry.epoch
+        this.policyDigest = entry.digest
+        break
+      case 'tool':
+        this.tools.set(toolKey(entry.target, entry.name), entry.digest)
+        break
+      case 'key':
+        break
+    }
+  }
+
+  /** What a challenge of `gate` was answered with, if it was. */
+  answered(gate: string, challenge: string): Answered | undefined {
+    return this.#answered.get(`${gate} ${challenge}`)
+  }
+
+  get answeredCount(): number {
+    return this.#answered.size
+  }
+
+  #applyGate(entry: GateEntry, seq: number): void {
+    const known = this.gates.get(entry.gate)
+    if (entry.event === 'enrolled' && entry.key !== undefined && known === undefined) {
+      this.gates.set(entry.gate, { key: entry.key, session: undefined, env: undefined, sessionSeq: undefined })
+    } else if (entry.event === 'session' && known !== undefined) {
+      if (known.session !== undefined) this.sessions.delete(known.session) // the newer session fences the older
+      if (entry.session !== undefined) this.sessions.set(entry.session, entry.gate)
+      this.gates.set(entry.gate, { key: known.key, session: entry.session, env: entry.env, sessionSeq: seq })
+    }
+  }
+
+  #remember(gate: string, challenge: string, answered: Answered): void {
+    for (const [key, old] of this.#answered) {
+      if (answered.timeMs - old.timeMs < CHALLENGE_LIFE_MS) break // oldest first
+      this.#answered.delete(key)
+    }
+    this.#answered.set(`${gate} ${challenge}`, answered)
+  }
+}
+
+export function toolKey(target: string, name: string): string {
+  return `${target}\n${name}`
+}

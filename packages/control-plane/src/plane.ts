@@ -1,0 +1,116 @@
+import {
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Facts, formatVerifierKey, type Action, type Agent,
+  type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
+} from '@sealwrit/protocol'
+import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
+import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
+import type { PolicySet } from './decide/policy-set.ts'
+import { enrolGate } from './govern/gates.ts'
+import { activatePolicies, policyFiles } from './govern/policies.ts'
+import { recordTools } from './govern/tools.ts'
+import { Sequencer, type Written } from './log/sequencer.ts'
+import type { PlanePorts } from './ports.ts'
+import { watchEndings } from './prove/endings.ts'
+import { recordDenial, recordReceipt } from './prove/receipts.ts'
+import { Reader } from './prove/reader.ts'
+
+export interface PlaneOptions {
+  readonly tenant: string
+  /** The person or team that answers for what runs; an opaque id. */
+  readonly owner: string | undefined
+  /** Names the local user of the socket, for the principal; hashed into an opaque id. */
+  readonly localUser: string
+}
+
+/**
+ * The control plane: composes the stages of the flow. Nothing else knows all of them.
+ * decide → authorize → (the gate executes) → prove, and govern beside them.
+ */
+export class Plane {
+  readonly log: Sequencer
+  readonly reader: Reader
+  readonly #ports: PlanePorts
+  readonly #active: ActivePolicy
+  readonly #sub: string
+  readonly #owner: string
+  readonly #stopWatching: () => void
+
+  private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
+    this.log = log
+    this.#ports = ports
+    this.#active = active
+    this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
+    this.#owner = options.owner ?? this.#sub
+    this.reader = new Reader(log, ports.store, (digest) => policyFiles(digest, ports.store))
+    this.#stopWatching = watchEndings(log, ports.clock)
+  }
+
+  /** Reads the log back, writes its first entry where it is new, and activates the policy set. @throws {LogDamaged} */
+  static async open(ports: PlanePorts, policies: PolicySet, options: PlaneOptions): Promise<Plane> {
+    const log = new Sequencer(ports, options.tenant)
+    if (log.size === 0) {
+      await log.submit((): Written => ({ body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
+    }
+    return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
+  }
+
+  get sub(): string {
+    return this.#sub
+  }
+  get epoch(): number {
+    return this.#active.epoch
+  }
+
+  async enrol(request: EnrolRequest, shown: Shown): Promise<{ gate: string; sub: string; epoch: number; sealed: SealedEntry; consistency: string[] }> {
+    const { gate, session } = await enrolGate(request, this.log, this.#ports.crypto)
+    const sealed = this.log.seal(session)
+    const consistency = this.log.extends(request.floor ?? 0).map(toBase64)
+    shown.size = this.log.checkpointSize
+    return { gate, sub: this.#sub, epoch: this.epoch, sealed, consistency }
+  }
+
+  /** decide → authorize: one request travels in one direction. @throws {Denied} */
+  async authorize(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
+    const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
+    const decision = this.decide(request)
+    return decision.kind === 'permit'
+      ? authorize(decision, request, caller, this.log, this.#ports, shown)
+      : refuse(decision, request, caller, this.log, this.#ports, shown)
+  }
+
+  /** What would be decided; issues and logs nothing. */
+  decide(request: { readonly action: Action; readonly agent: Agent; readonly facts: Facts }): Decision {
+    const { action, agent, facts } = request
+    return decide({ action, agent, facts, sub: this.#sub, environment: { level: 'software' } }, this.#active)
+  }
+
+  async receipt(request: ReceiptRequest, gate: string): Promise<number> {
+    return (await recordReceipt(request, gate, this.log, this.#ports.crypto)).seq
+  }
+
+  async denial(request: DenialRequest, gate: string): Promise<number> {
+    return (await recordDenial(request, gate, this.log, this.#ports.crypto)).seq
+  }
+
+  tools(request: ToolsRequest): Promise<readonly { name: string; digest: string }[]> {
+    return recordTools(request, this.log)
+  }
+
+  /** The gate whose open session this is. @throws {Denied} `identity_unknown` */
+  gateOf(session: string): string {
+    const gate = this.log.state.sessions.get(session)
+    if (gate === undefined) throw new Denied('identity_unknown', 'no such gate session')
+    return gate
+  }
+
+  /** Why the plane cannot do its work; undefined when it can. */
+  get notReady(): string | undefined {
+    return this.log.stopped
+  }
+
+  close(): void {
+    this.#stopWatching()
+    this.#ports.store.close()
+  }
+}
+

@@ -1,0 +1,43 @@
+import { type Crypto, Denied, type DenialRequest, fromBase64Url, type ReceiptRequest, type SigningKey, signingKey, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
+import type { LogState } from '../log/state.ts'
+import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+
+/**
+ * Logs a gate's receipt: signed by the key that the gate enrolled with, about a permit that is open and was issued to it.
+ * @throws {Denied} what the receipt fails; `artifact_spent` when the permit has its ending already
+ */
+export async function recordReceipt(request: ReceiptRequest, gate: string, log: Sequencer, crypto: Crypto): Promise<Committed> {
+  const receipt = verifyReceipt(request.receipt, gateKey(gate, log.state, crypto), crypto)
+  if (receipt.gate !== gate || receipt.session !== request.session || receipt.tenant !== log.tenant) throw new Denied('subject_mismatch')
+  return log.submit((state) => {
+    const open = state.open.get(receipt.jti)
+    const late = state.indeterminate.get(receipt.jti)
+    const permit = open ?? late?.permit
+    if (permit === undefined) throw new Denied('artifact_spent', 'the permit has its ending, or is not known')
+    if (permit.aud !== gate) throw new Denied('audience_mismatch')
+    if (permit.leafHash !== receipt.leaf_hash) throw new Denied('seal_invalid', 'the receipt is about another entry')
+    const body = { kind: 'receipt', jti: receipt.jti, receipt: request.receipt, ...(open === undefined && late !== undefined ? { resolves: late.seq } : {}) } as const
+    const { result } = request
+    if (result === undefined || receipt.result_commit === undefined) return { body, bodies: [] }
+    return { body, bodies: [{ purpose: 'result', commit: receipt.result_commit, salt: result.salt, digest: result.digest, text: undefined }] }
+  })
+}
+
+/** Logs what a gate refused by itself, with its own signed account. @throws {Denied} what the report fails */
+export async function recordDenial(request: DenialRequest, gate: string, log: Sequencer, crypto: Crypto): Promise<Committed> {
+  const report = verifyDenialReport(request.denial, gateKey(gate, log.state, crypto), crypto)
+  if (report.gate !== gate || report.session !== request.session || report.tenant !== log.tenant) throw new Denied('subject_mismatch')
+  const committed = await log.submit((): Written => {
+    const { code, scope } = report
+    return { body: { kind: 'deny', code, aud: gate, denial: request.denial, ...(scope === undefined ? {} : { scope }) }, bodies: [] }
+  })
+  const { lost } = request
+  if (lost !== undefined && lost > 0) await log.submit((): Written => ({ body: { kind: 'gate', gate, event: 'denials_lost', count: lost }, bodies: [] }))
+  return committed
+}
+
+function gateKey(gate: string, state: LogState, crypto: Crypto): SigningKey {
+  const known = state.gates.get(gate)
+  if (known === undefined) throw new Denied('identity_unknown')
+  return signingKey(fromBase64Url(known.key), crypto.sha256)
+}

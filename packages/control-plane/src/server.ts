@@ -1,0 +1,51 @@
+import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
+import type { PolicySet } from './decide/policy-set.ts'
+import { serveHttp } from './http/server.ts'
+import { Plane } from './plane.ts'
+import type { LogKey } from './ports.ts'
+import { serveSocket } from './rpc/socket.ts'
+import { openSqliteStore } from './store/sqlite/store.ts'
+
+export interface ServerOptions {
+  readonly storeFile: string
+  readonly socketPath: string
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly token: string
+  readonly logKey: LogKey
+  readonly policies: PolicySet
+  readonly tenant: string
+  readonly owner: string | undefined
+  readonly localUser: string
+}
+
+export interface RunningPlane {
+  readonly plane: Plane
+  readonly url: string
+  close(): Promise<void>
+}
+
+/**
+ * Starts the plane on real files and sockets. HTTP and store come first, so that nothing answers gates before all of it
+ * stands.
+ * @throws {StoreOpenError | LogDamaged | SocketError | ListenError} each says what to do
+ */
+export async function startPlane(options: ServerOptions): Promise<RunningPlane> {
+  const store = openSqliteStore(options.storeFile)
+  const closing: (() => Promise<void> | void)[] = [() => store.close()]
+  const close = async (): Promise<void> => {
+    for (const one of closing.splice(0).reverse()) await one()
+  }
+  try {
+    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
+    const plane = await Plane.open(ports, options.policies, options)
+    closing.splice(0, 1, () => plane.close())
+    const http = await serveHttp(plane, { ...options.listen, token: options.token })
+    closing.push(() => http.close())
+    const socket = await serveSocket(plane, options.socketPath)
+    closing.push(() => socket.close())
+    return { plane, url: http.url, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}

@@ -1,0 +1,88 @@
+import * as nodeCrypto from 'node:crypto'
+import * as fs from 'node:fs'
+import * as net from 'node:net'
+import { type Clock, type Crypto, cryptoFrom, LineReader, type Rng, toBase64Url } from '@sealwrit/protocol'
+import type { FloorFile, Net } from '../ports.ts'
+
+export const nodeClock: Clock = {
+  wallMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  after: (ms, run) => {
+    const timer = setTimeout(run, ms)
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+}
+
+export const nodeRng: Rng = { bytes: (count) => nodeCrypto.randomBytes(count) }
+
+export const nodeCryptography: Crypto = cryptoFrom(nodeCrypto, toBase64Url)
+
+/** Bytes of unanswered requests that may wait for the socket to drain. */
+const MAX_UNSENT_BYTES = 16 * 1_048_576
+
+export const nodeNet: Net = {
+  connect: (path, maxLineBytes, events) =>
+    new Promise((resolve, reject) => {
+      const socket = net.connect({ path })
+      let open = false
+      let pending = ''
+      const flush = (): void => {
+        const text = pending
+        pending = ''
+        if (!socket.destroyed) socket.write(text)
+      }
+      const reader = new LineReader(maxLineBytes, (line) => events.line(line))
+      socket.once('connect', () => {
+        open = true
+        resolve({
+          // All lines of one turn leave in one write.
+          send: (line) => {
+            if (socket.writableLength > MAX_UNSENT_BYTES) socket.destroy(new Error('the peer does not read'))
+            if (pending === '') setImmediate(flush)
+            pending += `${line}\n`
+          },
+          close: () => socket.destroy(),
+        })
+      })
+      socket.on('data', (chunk) => {
+        try {
+          reader.push(chunk)
+        } catch (error) {
+          socket.destroy(error instanceof Error ? error : new Error('bad line'))
+        }
+      })
+      socket.on('error', (error) => {
+        if (!open) reject(error)
+      })
+      socket.once('close', () => {
+        if (open) events.closed('connection closed')
+        else reject(new Error('connection closed'))
+      })
+    }),
+}
+
+/** The floor beside the gate's key; a crash leaves the old file or the new one, never half of one. */
+export function floorFile(path: string): FloorFile {
+  return {
+    read: () => {
+      try {
+        return fs.readFileSync(path, 'utf8')
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+        throw error
+      }
+    },
+    write: (text) => {
+      const next = `${path}.${process.pid}.new`
+      const file = fs.openSync(next, 'w', 0o600)
+      try {
+        fs.writeSync(file, text)
+        fs.fsyncSync(file)
+      } finally {
+        fs.closeSync(file)
+      }
+      fs.renameSync(next, path)
+    },
+  }
+}

@@ -1,0 +1,116 @@
+import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact } from '@sealwrit/protocol'
+import { type Gate, type GateRequest, PlaneDenied } from './gate.ts'
+
+/** What an adapter reports of an effect that came to an end by itself. */
+export interface Effect<T> {
+  readonly outcome: 'completed' | 'failed'
+  readonly cause?: NonNullable<Receipt['cause']>
+  /** The bytes that are hashed into the receipt. */
+  readonly resultBytes: Uint8Array
+  readonly value: T
+}
+
+/**
+ * Performs the effect. It gets a verified artifact and the action that was judged, never what the asker sent; `signal`
+ * fires when the execution may not go on.
+ */
+export type Run<T> = (artifact: VerifiedArtifact, action: Action, signal: AbortSignal) => Promise<Effect<T>>
+
+/** Whether the receipt is durable before the asker gets the result. `after_reply` trades that for speed. */
+export type ReceiptOrder = 'before_reply' | 'after_reply'
+
+export interface Executed<T> {
+  readonly outcome: 'completed' | 'failed'
+  readonly value: T
+  readonly jti: string
+}
+
+/**
+ * The whole fail-closed pipeline: authorize → verify → look once more → run, bounded in time → receipt → reply. Nothing
+ * runs unless every step before it succeeded, and whatever is not a `Denied` becomes `unavailable` here and nowhere else.
+ *
+ * @throws {Denied} nothing ran, or (`lease_expired`, `evidence_unavailable`) it ran and may not be answered as a success
+ */
+export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, receiptOrder: ReceiptOrder = 'before_reply'): Promise<Executed<T>> {
+  let started: VerifiedArtifact | undefined
+  try {
+    const facts = request.facts()
+    const artifact = await gate.authorize({ ...request, facts: () => facts }) // the plane decides and seals; the eight checks run on arrival
+    gate.lookOnceMore(artifact, request, facts) // INVARIANT: I1, no await between this line and the effect
+    started = artifact
+    const effect = await execute(gate, artifact, request.action, run)
+    const recorded = recordOutcome(gate, artifact, effect)
+    if (receiptOrder === 'before_reply') await recorded
+    else recorded.catch(() => undefined) // kept by the reporter and delivered later
+    if (effect.outcome === 'terminated') throw new Denied('lease_expired', 'the execution took longer than it was permitted')
+    return { outcome: effect.outcome, value: effect.value, jti: artifact.permit.jti }
+  } catch (error) {
+    const denied = error instanceof Denied ? error : new Denied('unavailable', 'something unforeseen failed')
+    if (started === undefined) await recordDenial(gate, denied, request)
+    throw denied
+  } finally {
+    gate.saveFloor()
+  }
+}
+
+type Ended<T> = (Effect<T> | { outcome: 'terminated'; cause: 'lease_expired'; resultBytes: Uint8Array }) & { startedMs: number; wallMs: number }
+
+/** Runs the effect under the time it was permitted. Only a verified artifact gets here, also at run time. */
+async function execute<T>(gate: Gate, artifact: VerifiedArtifact, action: Action, run: Run<T>): Promise<Ended<T>> {
+  if (!isVerifiedArtifact(artifact)) throw new TypeError('only a verified artifact can be executed')
+  const { clock } = gate.ports
+  const controller = new AbortController()
+  const startedMs = gate.time.nowMs()
+  const from = clock.monotonicMs()
+  const seconds = Math.min(artifact.permit.constraints.max_runtime_seconds, artifact.permit.constraints.lease_seconds)
+  let cancel = (): void => undefined
+  const deadline = new Promise<{ outcome: 'terminated'; cause: 'lease_expired'; resultBytes: Uint8Array }>((resolve) => {
+    cancel = clock.after(seconds * 1_000, () => {
+      controller.abort(new Denied('lease_expired'))
+      resolve({ outcome: 'terminated', cause: 'lease_expired', resultBytes: new Uint8Array(0) })
+    })
+  })
+  // The effect begins in this turn: `run` is called synchronously. A rejection means it failed while running, not that it did not start.
+  const effect = run(artifact, action, controller.signal).catch((error: unknown): Effect<T> => {
+    const cause = error instanceof Denied ? error.code : 'upstream_closed'
+    return { outcome: 'failed', cause, resultBytes: new Uint8Array(0), value: undefined as T }
+  })
+  const ended = await Promise.race([effect, deadline])
+  cancel()
+  return { ...ended, startedMs, wallMs: Math.round(clock.monotonicMs() - from) }
+}
+
+async function recordOutcome<T>(gate: Gate, artifact: VerifiedArtifact, effect: Ended<T>): Promise<void> {
+  const { sha256 } = gate.ports.crypto
+  const result = { salt: toBase64Url(gate.ports.rng.bytes(TOKEN_BYTES)), digest: digestOf(effect.resultBytes, sha256) }
+  const claims = receiptClaims(artifact.permit.jti, artifact.leafHash, effect.outcome, artifact.checks, gate.time.highMs)
+  await gate.reporter.receipt(
+    present<typeof claims>({
+      ...claims,
+      started: effect.startedMs,
+      finished: effect.startedMs + effect.wallMs,
+      cause: effect.cause,
+      result_commit: commitment('result', result.salt, result.digest, sha256),
+      resources: { result_bytes: effect.resultBytes.length, wall_ms: effect.wallMs },
+    }),
+    result,
+  )
+}
+
+/** A permit that was refused here ends as `not_started`; a refusal without a permit is reported, unless the plane logged it. */
+async function recordDenial(gate: Gate, denied: Denied, request: GateRequest): Promise<void> {
+  if (denied instanceof PlaneDenied) return
+  const { permit, checks } = denied
+  if (permit !== undefined && checks !== undefined) {
+    const claims = receiptClaims(permit.jti, permit.leafHash, 'not_started', checks, gate.time.highMs)
+    await gate.reporter.receipt({ ...claims, cause: denied.code, assurance: 'A2' }).catch(() => undefined)
+  } else {
+    await gate.reporter.denial(denied, { scope: scopeOf(request.action) })
+  }
+}
+
+function receiptClaims(jti: string, leafHash: string, outcome: Outcome, checks: Receipt['checks'], finished: number): Omit<Receipt, 'gate' | 'tenant' | 'session' | 'sequence'> {
+  // A3: the operating system named the initiator, the environment was measured, the seal verified, the receipt is logged.
+  return { jti, leaf_hash: leafHash, outcome, finished, checks, containment: [], assurance: 'A3', resources: { result_bytes: 0, wall_ms: 0 } }
+}
+

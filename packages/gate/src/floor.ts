@@ -1,0 +1,32 @@
+import { Denied, Fields, fromBase64, parseStrictText, toBase64, type TreeHead } from '@sealwrit/protocol'
+import type { FloorFile } from './ports.ts'
+
+/** What a gate must not be shown less than, across restarts. */
+export interface Floor {
+  readonly origin: string
+  readonly head: TreeHead | undefined
+  readonly epoch: number
+  /** Latest wall-clock time seen, milliseconds. */
+  readonly timeMs: number
+}
+
+/** @throws {Denied} `state_diverged` when the file exists but cannot be read: it is never ignored in silence */
+export function readFloor(file: FloorFile): Floor | undefined {
+  try {
+    const text = file.read()
+    if (text === undefined) return undefined
+    const fields = new Fields(parseStrictText(text), 'request_malformed', 'floor')
+    const head = { size: fields.integer('size'), root: fromBase64(fields.text('root', 44)) }
+    const floor = { origin: fields.text('origin'), head, epoch: fields.integer('epoch'), timeMs: fields.integer('time') }
+    fields.end()
+    return floor
+  } catch {
+    throw new Denied('state_diverged', 'the floor file of this gate cannot be read; restore it, or remove it to learn the floor anew')
+  }
+}
+
+export function writeFloor(file: FloorFile, floor: Floor): void {
+  if (floor.head === undefined) return
+  const { size, root } = floor.head
+  file.write(`${JSON.stringify({ origin: floor.origin, size, root: toBase64(root), epoch: floor.epoch, time: floor.timeMs })}\n`)
+}

@@ -1,0 +1,281 @@
+import {
+  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, signingInput, signingKey,
+  toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
+  verifySealedArtifact, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
+} from '@sealwrit/protocol'
+import { Challenges } from './challenges.ts'
+import { type Floor, readFloor, writeFloor } from './floor.ts'
+import { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
+import type { GatePorts } from './ports.ts'
+import { Reporter } from './reporter.ts'
+import { GateTime } from './time.ts'
+
+/** How old the plane's word may be when an effect starts, in milliseconds. */
+export const FRESH_MS = 2_000
+/** The floor is written at most this often; a crash may lose this much of it. */
+const FLOOR_INTERVAL_MS = 1_000
+
+/** The environment as this gate measured it. */
+export interface MeasuredEnvironment {
+  readonly level: EnvironmentLevel
+  readonly salt: string
+  readonly document: JsonObject
+  readonly commit: Digest
+  /** Looks again and gives the commitment of what is there now. @throws {Denied} when it cannot be measured */
+  measure(): Digest
+}
+
+export interface GateOptions {
+  /** The plane's Unix socket. */
+  readonly socketPath: string
+  /** The log key that this gate trusts; it never comes from the plane's answers. */
+  readonly logKey: NoteKey
+  readonly tenant: string
+  /** Undefined when it could not be measured: then nothing runs. */
+  readonly environment: MeasuredEnvironment | undefined
+  readonly capabilities: (obligation: string) => boolean
+}
+
+/** What a gate is asked to let run. */
+export interface GateRequest {
+  readonly action: Action
+  readonly agent: Agent
+  /** Looks at the machine; called once to ask and once more right before the effect. */
+  readonly facts: () => Facts
+}
+
+/**
+ * One enforcement point: its key, its session with the plane, and what it knows of the log. It can verify and sign its
+ * own accounts; it can never issue.
+ */
+export class Gate {
+  readonly id: string
+  readonly session: string
+  readonly time: GateTime
+  readonly reporter: Reporter
+  readonly #ports: GatePorts
+  readonly #options: GateOptions
+  readonly #challenges: Challenges
+  #link: PlaneLink | undefined
+  #connecting: Promise<PlaneLink> | undefined
+  #newest: Checkpoint | undefined
+  #newestNote: string | undefined
+  #epoch: number
+  #sub: string | undefined
+  #floorWrittenMs = Number.NEGATIVE_INFINITY
+  #closed = false
+
+  /** @throws {Denied} `state_diverged` when the floor is of another log or cannot be read */
+  constructor(options: GateOptions, ports: GatePorts) {
+    this.#options = options
+    this.#ports = ports
+    this.id = signingKey(ports.publicKey, ports.crypto.sha256).kid
+    this.session = toBase64Url(ports.rng.bytes(TOKEN_BYTES))
+    this.#challenges = new Challenges(ports.clock, ports.rng)
+    const floor: Floor | undefined = readFloor(ports.floor)
+    if (floor !== undefined && floor.origin !== options.logKey.name) throw new Denied('state_diverged', 'this gate belongs to another log')
+    this.#newest = floor?.head === undefined ? undefined : { origin: floor.origin, ...floor.head }
+    this.#epoch = floor?.epoch ?? 0
+    this.time = new GateTime(ports.clock, floor?.timeMs ?? 0)
+    this.reporter = new Reporter(this, ports.clock)
+  }
+
+  get ports(): GatePorts {
+    return this.#ports
+  }
+  get tenant(): string {
+    return this.#options.tenant
+  }
+  get newest(): TreeHead | undefined {
+    return this.#newest
+  }
+  get isConnected(): boolean {
+    return this.#link?.isOpen === true
+  }
+
+  /** Connects and enrols where that is not done. @throws {Denied} `unavailable` and whatever the plane refuses with */
+  async connect(): Promise<PlaneLink> {
+    if (this.#closed) throw new Denied('unavailable', 'this gate is closed')
+    if (this.#link?.isOpen === true) return this.#link
+    this.#connecting ??= this.#enrol().finally(() => {
+      this.#connecting = undefined
+    })
+    return this.#connecting
+  }
+
+  async #enrol(): Promise<PlaneLink> {
+    const { environment, logKey } = this.#options
+    if (environment === undefined) throw new Denied('environment_unattested', 'the environment was not measured')
+    const link = await PlaneLink.connect(this.#options.socketPath, this.#ports.net, this.#ports.clock, () => {
+      if (this.#link === link) this.#link = undefined
+    })
+    try {
+      const { commit, level, salt, document } = environment
+      const params = present<JsonObject>({
+        key: toBase64Url(this.#ports.publicKey),
+        session: this.session,
+        environment: { commit, level, salt, document },
+        floor: this.#newest?.size,
+      })
+      await link.request('gates.enrol', params, (value) => {
+        const fields = new Fields(value, 'request_malformed', 'enrolment')
+        const sealed = fields.value('sealed')
+        const consistency = parseHashes(fields, 'consistency')
+        const sub = fields.text('sub')
+        const epoch = fields.integer('epoch')
+        fields.end()
+        this.#verifyEnrolment(sealed, consistency, logKey)
+        if (epoch < this.#epoch) throw new Denied('policy_rollback', 'the plane shows an older policy epoch')
+        this.#epoch = epoch
+        this.#sub = sub
+      })
+    } catch (error) {
+      link.close()
+      throw error
+    }
+    this.#link = link
+    this.saveFloor()
+    this.reporter.flush()
+    return link
+  }
+
+  /** The plane's answer is believed only with proof that this session is in the log it always showed. */
+  #verifyEnrolment(sealed: JsonValue, consistency: readonly Uint8Array[], logKey: NoteKey): void {
+    const { crypto } = this.#ports
+    const seal = parseSealed(sealed)
+    const checkpoint = verifyCheckpoint(seal.proof.checkpoint, logKey, crypto)
+    verifyExtends(this.#newest, checkpoint, consistency, crypto)
+    const { index, hashes } = seal.proof
+    verifyInclusion({ index, size: checkpoint.size, leaf: leafHash(utf8(seal.entry), crypto.sha256), root: checkpoint.root, proof: hashes }, crypto.sha256)
+    const entry = parseEntry(seal.entry)
+    if (entry.kind !== 'gate' || entry.gate !== this.id || entry.session !== this.session || entry.seq !== index) {
+      throw new Denied('identity_invalid', 'the plane enrolled another gate')
+    }
+    this.#accept(checkpoint, seal.proof.checkpoint)
+  }
+
+  #accept(checkpoint: Checkpoint, note: string): void {
+    this.#newest = checkpoint
+    this.#newestNote = note
+  }
+
+  /**
+   * Asks the plane, and verifies its answer in the very turn in which it arrives, so that checkpoints are met in the order
+   * in which the plane proved them.
+   * @throws {Denied} the plane's denial, or the first check that fails
+   */
+  async authorize(request: GateRequest): Promise<VerifiedArtifact> {
+    const link = await this.connect()
+    const challenge = this.#challenges.draw(ANSWER_DEADLINE_MS)
+    if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
+    const { session } = this
+    const sentMs = this.#ports.clock.monotonicMs()
+    try {
+      const params = {
+        session,
+        challenge,
+        action: request.action,
+        agent: request.agent,
+        environment: this.#options.environment?.commit,
+        facts: request.facts(),
+      }
+      return await link.request('authorize', params as unknown as JsonValue, (value) => {
+        const reply = parseAuthorizeReply(value)
+        if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
+        if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
+        return verifySealedArtifact(reply.sealed, this.#state(request, challenge, reply.consistency, sentMs))
+      })
+    } finally {
+      this.#challenges.take(challenge) // gone at the latest now, whatever happened
+    }
+  }
+
+  /**
+   * Has the plane record the definitions of tools, and answers with what is recorded: for a changed one its first digest.
+   * @throws {Denied} `unavailable`
+   */
+  async recordTools(target: string, tools: readonly { name: string; digest: Digest }[]): Promise<ReadonlyMap<string, Digest>> {
+    const link = await this.connect()
+    const params = { session: this.session, target, tools: tools.map(({ name, digest }) => ({ name, digest })) }
+    return link.request('tools.record', params, (value) => {
+      const fields = new Fields(value, 'request_malformed', 'tools')
+      const recorded = parseTools(fields)
+      fields.end()
+      return new Map(recorded.map(({ name, digest }) => [name, digest]))
+    })
+  }
+
+  #state(request: GateRequest, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
+    const { environment, logKey, tenant, capabilities } = this.#options
+    return {
+      crypto: this.#ports.crypto,
+      logKey,
+      tenant,
+      gateId: this.id,
+      newest: this.#newest,
+      newestNote: this.#newestNote,
+      consistency,
+      accept: (checkpoint, note) => this.#accept(checkpoint, note),
+      takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
+      nowSeconds: Math.floor(this.time.nowMs() / 1_000),
+      governance: this.#governance(sentMs),
+      subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}` },
+      measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
+      action: request.action,
+      capabilities,
+    }
+  }
+
+  /** A pull permit is fresh state for its own index, counted from when the request was sent. */
+  #governance(sentMs: number): Governance {
+    return {
+      epochFloor: this.#epoch,
+      isFresh: () => this.#ports.clock.monotonicMs() - sentMs < FRESH_MS,
+      // Revocations and kills arrive with the event stream; until this version has one, none can be known.
+      isRevoked: () => false,
+      isKilled: () => false,
+    }
+  }
+
+  /**
+   * The last look, synchronously before the effect: time, environment and facts once more.
+   * @throws {Denied} `artifact_expired`, `clock_rollback`, `environment_mismatch`
+   */
+  lookOnceMore(artifact: VerifiedArtifact, request: GateRequest, askedFacts: Facts): void {
+    const { permit } = artifact
+    if (Math.floor(this.time.nowMs() / 1_000) >= permit.exp) throw new Denied('artifact_expired')
+    if (this.#options.environment?.measure() !== permit.env.commit) throw new Denied('environment_mismatch')
+    if (request.facts().paths !== askedFacts.paths) throw new Denied('environment_mismatch', 'a path leads elsewhere now')
+    if (permit.policy.epoch > this.#epoch) this.#epoch = permit.policy.epoch
+  }
+
+  /** Signs `claims` as this gate. */
+  sign(typ: 'execution-receipt+jwt' | 'execution-denial+jwt', claims: JsonObject): string {
+    const input = signingInput(typ, this.id, claims)
+    return attachSignature(input, this.#ports.sign(utf8(input)))
+  }
+
+  /** Remembers the newest checkpoint, at most once a second. */
+  saveFloor(): void {
+    const now = this.#ports.clock.monotonicMs()
+    if (this.#newest === undefined || now - this.#floorWrittenMs < FLOOR_INTERVAL_MS) return
+    this.#floorWrittenMs = now
+    writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#newest, epoch: this.#epoch, timeMs: this.time.highMs })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#floorWrittenMs = Number.NEGATIVE_INFINITY
+    this.saveFloor()
+    this.#link?.close()
+  }
+}
+
+/** The plane's own refusal: it is logged already. */
+export class PlaneDenied extends Denied {
+  readonly seq: number
+  constructor(code: Denied['code'], seq: number) {
+    super(code, 'refused by the plane')
+    this.seq = seq
+  }
+}

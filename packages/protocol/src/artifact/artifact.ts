@@ -1,0 +1,156 @@
+import { ACTION_TYPES, MAX_NAME, type Scope } from '../action.ts'
+import { Denied } from '../denial.ts'
+import type { Digest } from '../digest.ts'
+import type { Fields } from '../json/fields.ts'
+import type { EntryHead } from '../log/entry.ts'
+import { type EnvironmentLevel, readEnvironment } from '../log/entries.ts'
+
+/** A permit may be started for at most this long, in seconds. */
+export const MAX_START_SECONDS = 60
+/** Clocks of plane and gate may differ by at most this much, in seconds. */
+export const MAX_SKEW_SECONDS = 30
+export const MAX_DEPTH_LINEAGE = 8
+const MAX_LIST = 64
+
+/** The agent that acts for the principal. `verified` says whether anything but its own word names it. @see RFC 8693 section 4.1 */
+export interface Actor {
+  readonly sub: string
+  readonly verified: boolean
+}
+
+/** Under which policies it was decided. */
+export interface PolicyState {
+  /** Digest of the whole policy set. */
+  readonly digest: Digest
+  readonly epoch: number
+  /** Our ids of the policies that determined the decision. */
+  readonly determining: readonly string[]
+  /** Commitment to the inputs that the policies saw, for replay. */
+  readonly inputs_commit?: Digest
+}
+
+export const ASSURANCE_LEVELS = ['A0', 'A1', 'A2', 'A3', 'A4', 'A5'] as const
+export type AssuranceLevel = (typeof ASSURANCE_LEVELS)[number]
+export const RISKS = ['low', 'medium', 'high', 'critical'] as const
+export type Risk = (typeof RISKS)[number]
+
+/** The authorization artifact: an entry of kind `permit`. Its signature is its seal. @see spec/artifact.md */
+export interface Artifact {
+  readonly kind: 'permit'
+  readonly scope: Scope
+  readonly action_commit: Digest
+  /** The principal, an opaque id. */
+  readonly sub: string
+  readonly act: Actor
+  /** Key thumbprint that the initiator must prove to hold. */
+  readonly cnf?: string
+  readonly env: { readonly commit: Digest; readonly level: EnvironmentLevel }
+  readonly policy: PolicyState
+  /** Seconds since 1970. */
+  readonly iat: number
+  readonly nbf: number
+  /** Exclusive. */
+  readonly exp: number
+  readonly constraints: {
+    readonly lease_seconds: number
+    readonly max_runtime_seconds: number
+    readonly obligations: readonly string[]
+  }
+  /** Origin of the log. */
+  readonly iss: string
+  readonly owner: string
+  readonly jti: string
+  /** `jti` of the root of the lineage. */
+  readonly txn: string
+  readonly par?: { readonly jti: string; readonly leaf_hash: Digest }
+  readonly depth: number
+  readonly approvals: readonly string[]
+  readonly risk: Risk
+  /** The level that is demanded; the receipt states what was reached. */
+  readonly assurance: AssuranceLevel
+  /** The one gate that may execute it. */
+  readonly aud: string
+  readonly use: 'challenge' | 'redeem'
+  /** The gate's challenge; present exactly when `use` is `challenge`. */
+  readonly challenge?: string
+}
+
+export type Permit = EntryHead & Artifact
+
+/** Reads the members of a permit after its entry head. @throws {Denied} `artifact_malformed` */
+export function parseArtifactFields(fields: Fields): Artifact {
+  const use = fields.oneOf('use', ['challenge', 'redeem'])
+  const cnf = fields.optional('cnf', (name) => fields.text(name, 64))
+  const par = fields.optional('par', (name) => readParent(fields.object(name)))
+  const challenge = fields.optional('challenge', (name) => fields.token(name))
+  if ((use === 'challenge') !== (challenge !== undefined)) throw new Denied('artifact_malformed', 'use and challenge disagree')
+  const artifact: Artifact = {
+    kind: 'permit',
+    scope: readScope(fields.object('scope')),
+    action_commit: fields.digest('action_commit'),
+    sub: fields.text('sub'),
+    act: readActor(fields.object('act')),
+    ...(cnf === undefined ? {} : { cnf }),
+    env: readEnvironment(fields.object('env')),
+    policy: readPolicyState(fields.object('policy')),
+    iat: fields.integer('iat'),
+    nbf: fields.integer('nbf'),
+    exp: fields.integer('exp'),
+    constraints: readConstraints(fields.object('constraints')),
+    iss: fields.text('iss'),
+    owner: fields.text('owner'),
+    jti: fields.token('jti'),
+    txn: fields.token('txn'),
+    ...(par === undefined ? {} : { par }),
+    depth: fields.integer('depth', MAX_DEPTH_LINEAGE),
+    approvals: fields.strings('approvals', MAX_LIST),
+    risk: fields.oneOf('risk', RISKS),
+    assurance: fields.oneOf('assurance', ASSURANCE_LEVELS),
+    aud: fields.text('aud'),
+    use,
+    ...(challenge === undefined ? {} : { challenge }),
+  }
+  if ((artifact.depth === 0) !== (par === undefined)) throw new Denied('artifact_malformed', 'depth and parent disagree')
+  if ((artifact.depth === 0) !== (artifact.txn === artifact.jti)) throw new Denied('artifact_malformed', 'depth and txn disagree')
+  return artifact
+}
+
+export function readScope(fields: Fields): Scope {
+  const scope = { type: fields.oneOf('type', ACTION_TYPES), name: fields.text('name', MAX_NAME), target: fields.text('target') }
+  fields.end()
+  return scope
+}
+
+export function readActor(fields: Fields): Actor {
+  const actor = { sub: fields.text('sub'), verified: fields.boolean('verified') }
+  fields.end()
+  return actor
+}
+
+export function readPolicyState(fields: Fields): PolicyState {
+  const inputs = fields.optional('inputs_commit', (name) => fields.digest(name))
+  const policy = {
+    digest: fields.digest('digest'),
+    epoch: fields.integer('epoch'),
+    determining: fields.strings('determining', MAX_LIST),
+    ...(inputs === undefined ? {} : { inputs_commit: inputs }),
+  }
+  fields.end()
+  return policy
+}
+
+function readParent(fields: Fields): { jti: string; leaf_hash: Digest } {
+  const parent = { jti: fields.token('jti'), leaf_hash: fields.digest('leaf_hash') }
+  fields.end()
+  return parent
+}
+
+function readConstraints(fields: Fields): Artifact['constraints'] {
+  const constraints = {
+    lease_seconds: fields.integer('lease_seconds', 86_400),
+    max_runtime_seconds: fields.integer('max_runtime_seconds', 86_400),
+    obligations: fields.strings('obligations', MAX_LIST),
+  }
+  fields.end()
+  return constraints
+}

@@ -1,0 +1,177 @@
+import { type Action, actionDigest, scopeOf } from '../action.ts'
+import type { Crypto } from '../crypto.ts'
+import { type Check, type Checks, Denied } from '../denial.ts'
+import { commitment, type Digest } from '../digest.ts'
+import type { JsonValue } from '../json/value.ts'
+import type { Checkpoint } from '../log/checkpoint.ts'
+import { parseEntry } from '../log/entry.ts'
+import type { NoteKey } from '../log/note.ts'
+import { MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
+import { Checklist, needed } from './checklist.ts'
+import { leafDigest, parseSealed, verifyExtends, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
+
+/** What a gate knows about revocation, kills and policy when it verifies. */
+export interface Governance {
+  /** Permits under an older policy epoch are void. */
+  readonly epochFloor: number | undefined
+  /** Whether the state is fresh enough for a permit at leaf index `seq`. */
+  isFresh(seq: number): boolean
+  isRevoked(permit: Permit): boolean
+  isKilled(permit: Permit): boolean
+}
+
+/**
+ * Everything that a gate verifies against. A member that is `undefined` is an input that is missing, and a missing
+ * input denies: there is no default.
+ */
+export interface GateState {
+  readonly crypto: Crypto
+  readonly logKey: NoteKey | undefined
+  readonly tenant: string
+  readonly gateId: string
+  /** The newest checkpoint this gate has verified; undefined only before its first. */
+  readonly newest: Checkpoint | undefined
+  /** The note of `newest`, verified before: the same bytes are not verified twice. */
+  readonly newestNote: string | undefined
+  /** Takes a checkpoint that is signed and extends `newest`, whatever becomes of the artifact. */
+  accept(checkpoint: Checkpoint, note: string): void
+  /** Consistency proof from `newest` to the checkpoint in the seal. */
+  readonly consistency: readonly Uint8Array[]
+  /** Removes the challenge in the step that finds it; answers whether it was outstanding for this very request. */
+  takeChallenge(challenge: string): boolean
+  /** From a clock that never goes back, in seconds. */
+  readonly nowSeconds: number
+  readonly governance: Governance | undefined
+  /** Who asked, as this gate authenticated it. */
+  readonly subject: { readonly sub: string; readonly act: string } | undefined
+  /** Measures the environment again and gives its commitment. */
+  readonly measureEnvironment: (() => Digest) | undefined
+  /** What is about to run. */
+  readonly action: Action | undefined
+  /** Obligations that this gate understands and can keep now. */
+  readonly capabilities: (obligation: string) => boolean
+}
+
+declare const verified: unique symbol
+/** A permit that passed all eight checks. Only {@link verifySealedArtifact} makes one, and only it can be executed. */
+export interface VerifiedArtifact {
+  readonly [verified]: true
+  readonly permit: Permit
+  readonly leafHash: Digest
+  readonly checkpoint: Checkpoint
+  readonly checks: Checks
+}
+
+const issued = new WeakSet<VerifiedArtifact>()
+/** Whether `value` came out of {@link verifySealedArtifact}; a cast does not make one. */
+export function isVerifiedArtifact(value: VerifiedArtifact): boolean {
+  return issued.has(value)
+}
+
+/**
+ * Verifies that `sealed` authorizes exactly `at.action` at this gate, now.
+ *
+ * @param sealed `{entry, proof}` as the strict parser gave it
+ * @throws {Denied} the first check that fails, in the order of spec/artifact.md#verification, with the checks so far
+ */
+export function verifySealedArtifact(sealed: JsonValue | undefined, at: GateState): VerifiedArtifact {
+  const list = new Checklist()
+  const step = <T>(check: Check, run: () => T): T => list.step(check, run)
+
+  const seal = step('authorization', () => parseSealed(sealed))
+  const logKey = step('cryptography', () => needed(at.logKey, 'key_unknown', 'log key'))
+  const checkpoint = step('cryptography', () => verifySealCheckpoint(seal, logKey, at))
+  step('state', () => verifyExtends(at.newest, checkpoint, at.consistency, at.crypto))
+  at.accept(checkpoint, seal.proof.checkpoint)
+  const leaf = step('cryptography', () => verifySealInclusion(seal, checkpoint, at.crypto))
+  const permit = step('cryptography', () => readPermit(seal.entry, seal.proof.index, logKey.name))
+  list.pass('cryptography')
+  step('authorization', () => verifyAudience(permit, at))
+  step('authorization', () => verifyChallenge(permit, at))
+  list.permit = { jti: permit.jti, leafHash: leafDigest(leaf) } // ours from here on: a refusal ends it as `not_started`
+  step('authorization', () => verifyTimeWindow(permit, at.nowSeconds))
+  list.pass('authorization')
+  step('identity', () => verifySubject(permit, at))
+  list.pass('identity')
+  step('policy', () => verifyEpoch(permit, at.governance))
+  list.pass('policy')
+  step('state', () => verifyState(permit, at.governance))
+  list.pass('state')
+  step('lineage', () => verifyLineage(permit))
+  list.pass('lineage')
+  step('environment', () => verifyEnvironment(permit, at.measureEnvironment))
+  list.pass('environment')
+  step('conditions', () => verifyActionCommitment(permit, seal.salt, at))
+  step('conditions', () => verifyObligations(permit, at.capabilities))
+  list.pass('conditions')
+
+  const artifact = Object.freeze({ permit, leafHash: leafDigest(leaf), checkpoint, checks: list.snapshot() }) as VerifiedArtifact
+  issued.add(artifact)
+  return artifact
+}
+
+function readPermit(text: string, index: number, origin: string): Permit {
+  const entry = parseEntry(text)
+  if (entry.kind !== 'permit') throw new Denied('type_mismatch', `a ${entry.kind} entry is not a permit`)
+  if (entry.seq !== index) throw new Denied('seal_invalid', 'seq is not the leaf index')
+  if (entry.iss !== origin) throw new Denied('key_unknown', 'issuer is another log')
+  return entry
+}
+
+function verifyAudience(permit: Permit, at: GateState): void {
+  if (permit.tenant !== at.tenant) throw new Denied('tenant_mismatch')
+  if (permit.aud !== at.gateId) throw new Denied('audience_mismatch')
+}
+
+function verifyChallenge(permit: Permit, at: GateState): void {
+  if (permit.challenge === undefined || !at.takeChallenge(permit.challenge)) throw new Denied('challenge_mismatch')
+}
+
+/** `nbf` ≤ now < `exp`, within the stated skew for the beginning only; the start window has a maximum. */
+function verifyTimeWindow(permit: Permit, nowSeconds: number): void {
+  if (permit.exp <= permit.nbf || permit.exp - permit.nbf > MAX_START_SECONDS || permit.exp - permit.iat > MAX_START_SECONDS) throw new Denied('lifetime_exceeded')
+  if (nowSeconds < permit.nbf - MAX_SKEW_SECONDS) throw new Denied('artifact_not_yet_valid')
+  if (nowSeconds >= permit.exp) throw new Denied('artifact_expired')
+}
+
+function verifySubject(permit: Permit, at: GateState): void {
+  const subject = needed(at.subject, 'identity_missing', 'subject')
+  if (permit.sub !== subject.sub || permit.act.sub !== subject.act) throw new Denied('subject_mismatch')
+}
+
+function verifyEpoch(permit: Permit, governance: Governance | undefined): void {
+  const floor = needed(needed(governance, 'policy_missing', 'governance state').epochFloor, 'policy_missing', 'epoch floor')
+  if (permit.policy.epoch < floor) throw new Denied('policy_rollback')
+}
+
+/** Revocation, kill and freshness; looked at once more by the gate right before the effect. */
+export function verifyState(permit: Permit, governance: Governance | undefined): void {
+  const state = needed(governance, 'state_stale', 'governance state')
+  if (!state.isFresh(permit.seq)) throw new Denied('state_stale')
+  if (state.isRevoked(permit)) throw new Denied('revoked')
+  if (state.isKilled(permit)) throw new Denied('killed')
+}
+
+/** This version issues roots only: a permit that names a parent cannot be placed. */
+function verifyLineage(permit: Permit): void {
+  if (permit.depth !== 0 || permit.par !== undefined) throw new Denied('parent_unknown')
+}
+
+function verifyEnvironment(permit: Permit, measure: (() => Digest) | undefined): void {
+  const commit = needed(measure, 'environment_unattested', 'environment measurement')()
+  if (permit.env.level === 'none') throw new Denied('environment_unattested')
+  if (permit.env.commit !== commit) throw new Denied('environment_mismatch')
+}
+
+function verifyActionCommitment(permit: Permit, salt: string | undefined, at: GateState): void {
+  const action = needed(at.action, 'request_malformed', 'action')
+  const known = needed(salt, 'action_mismatch', 'salt')
+  const scope = scopeOf(action)
+  const { sha256 } = at.crypto
+  if (permit.action_commit !== commitment('action', known, actionDigest(action, sha256), sha256)) throw new Denied('action_mismatch')
+  if (permit.scope.type !== scope.type || permit.scope.name !== scope.name || permit.scope.target !== scope.target) throw new Denied('action_mismatch')
+}
+
+function verifyObligations(permit: Permit, capable: (obligation: string) => boolean): void {
+  for (const obligation of permit.constraints.obligations) if (!capable(obligation)) throw new Denied('obligation_unknown', obligation)
+}

@@ -1,0 +1,47 @@
+import type { Crypto } from '../crypto.ts'
+import { Denied } from '../denial.ts'
+import { fromBase64, toBase64 } from '../encoding.ts'
+import { HASH_BYTES, type TreeHead } from './merkle.ts'
+import { type NoteKey, parseNote, verifyNote } from './note.ts'
+
+/** A tree head with the log it belongs to. */
+export interface Checkpoint extends TreeHead {
+  readonly origin: string
+}
+
+/** The text that a log key signs. @see c2sp.org/tlog-checkpoint "Note text" */
+export function checkpointText(checkpoint: Checkpoint): string {
+  return `${checkpoint.origin}\n${checkpoint.size}\n${toBase64(checkpoint.root)}\n`
+}
+
+/** A decimal without sign or leading zeros, below 2^53. @throws {Denied} `artifact_malformed` */
+export function parseDecimal(text: string): number {
+  const value = Number(text)
+  if (text.length === 0 || text.length > 16 || !Number.isSafeInteger(value) || String(value) !== text || value < 0) {
+    throw new Denied('artifact_malformed', 'not a decimal number')
+  }
+  return value
+}
+
+/** Reads the signed text of a checkpoint; extension lines are refused, since no signer of ours writes them. */
+function parseCheckpointText(text: string): Checkpoint {
+  const lines = text.split('\n')
+  const [origin, size, root] = lines
+  if (lines.length !== 4 || lines[3] !== '' || !origin || size === undefined || !root) throw new Denied('artifact_malformed', 'not a checkpoint')
+  const hash = fromBase64(root)
+  if (hash.length !== HASH_BYTES) throw new Denied('artifact_malformed', 'not a root hash')
+  return { origin, size: parseDecimal(size), root: hash }
+}
+
+/**
+ * Verifies a signed checkpoint: the log is the trusted one, and its key signed it.
+ * @param note the checkpoint as a signed note
+ * @throws {Denied} `artifact_malformed`, `encoding_invalid`, `key_unknown` (another origin), `signature_invalid`
+ */
+export function verifyCheckpoint(note: string, key: NoteKey, crypto: Crypto): Checkpoint {
+  const parsed = parseNote(note)
+  const checkpoint = parseCheckpointText(parsed.text)
+  if (checkpoint.origin !== key.name) throw new Denied('key_unknown', 'the checkpoint is of another log')
+  verifyNote(parsed, key, crypto)
+  return checkpoint
+}

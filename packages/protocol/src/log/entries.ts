@@ -1,0 +1,161 @@
+import { type Actor, type PolicyState, readActor, readPolicyState, readScope } from '../artifact/artifact.ts'
+import type { Scope } from '../action.ts'
+import { Denied, type DenialCode, isDenialCode } from '../denial.ts'
+import type { Digest } from '../digest.ts'
+import type { Fields } from '../json/fields.ts'
+
+/** Longest compact JWS inside an entry, in characters. */
+export const MAX_JWS = 8_192
+
+/** Who asked for what where, as far as it was known when it was refused or held. */
+export interface Asked {
+  readonly scope?: Scope
+  readonly action_commit?: Digest
+  readonly sub?: string
+  readonly act?: Actor
+  readonly aud?: string
+  readonly challenge?: string
+  readonly policy?: PolicyState
+}
+
+/** A refusal: by the plane, or reported and signed by a gate (`denial`). */
+export interface DenyEntry extends Asked {
+  readonly kind: 'deny'
+  readonly code: DenialCode
+  /** The gate's own signed account, where a gate refused. @see spec/denial.md */
+  readonly denial?: string
+}
+/** A decision that waits for an approval. */
+export interface HoldEntry extends Asked {
+  readonly kind: 'hold'
+  readonly hold: string
+}
+/** A gate's account of an outcome; every claim is inside the embedded JWS. */
+export interface ReceiptEntry {
+  readonly kind: 'receipt'
+  readonly jti: string
+  readonly receipt: string
+  /** Leaf index of the `indeterminate` ending that this late receipt replaces. */
+  readonly resolves?: number
+}
+/** The plane's own ending of a permit that no receipt ended in time. */
+export interface ExpiryEntry {
+  readonly kind: 'expiry'
+  readonly jti: string
+  readonly leaf_hash: Digest
+  readonly outcome: 'expired' | 'indeterminate'
+}
+/** A policy set became the active one. */
+export interface PolicyEntry {
+  readonly kind: 'policy'
+  readonly digest: Digest
+  readonly epoch: number
+  /** Ids of its policies, in order. */
+  readonly policies: readonly string[]
+}
+/** The log's own key, as a verifier-key line; the first entry of every log. */
+export interface KeyEntry {
+  readonly kind: 'key'
+  readonly purpose: 'log'
+  readonly event: 'created'
+  readonly key: string
+}
+/** A gate enrolled with its key, or opened a session. */
+export interface GateEntry {
+  readonly kind: 'gate'
+  readonly gate: string
+  readonly event: 'enrolled' | 'session' | 'denials_lost'
+  /** Public key of the receipts, base64url of 32 bytes; when enrolled. */
+  readonly key?: string
+  /** The session's id and environment; when one was opened. */
+  readonly session?: string
+  readonly env?: { readonly commit: Digest; readonly level: EnvironmentLevel }
+  /** How many signed denials overflowed the gate's bounded queue. */
+  readonly count?: number
+}
+/** The definition of a tool as it was when it was first listed. */
+export interface ToolEntry {
+  readonly kind: 'tool'
+  readonly target: string
+  readonly name: string
+  readonly digest: Digest
+}
+
+export const ENVIRONMENT_LEVELS = ['none', 'software', 'signed', 'hardware'] as const
+export type EnvironmentLevel = (typeof ENVIRONMENT_LEVELS)[number]
+
+/** Members that are `undefined` are left out: what does not apply is absent, never null. */
+export function present<T extends object>(object: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
+}
+
+function readAsked(fields: Fields): Asked {
+  return present<Asked>({
+    scope: fields.optional('scope', (name) => readScope(fields.object(name))),
+    action_commit: fields.optional('action_commit', (name) => fields.digest(name)),
+    sub: fields.optional('sub', (name) => fields.text(name)),
+    act: fields.optional('act', (name) => readActor(fields.object(name))),
+    aud: fields.optional('aud', (name) => fields.text(name)),
+    challenge: fields.optional('challenge', (name) => fields.token(name)),
+    policy: fields.optional('policy', (name) => readPolicyState(fields.object(name))),
+  })
+}
+
+export function readDeny(fields: Fields): DenyEntry {
+  const code = fields.value('code')
+  if (!isDenialCode(code)) throw new Denied('artifact_malformed', 'deny: unknown code')
+  const denial = fields.optional('denial', (name) => fields.text(name, MAX_JWS))
+  return { kind: 'deny', code, ...readAsked(fields), ...(denial === undefined ? {} : { denial }) }
+}
+
+export function readHold(fields: Fields): HoldEntry {
+  return { kind: 'hold', hold: fields.token('hold'), ...readAsked(fields) }
+}
+
+export function readReceipt(fields: Fields): ReceiptEntry {
+  return present<ReceiptEntry>({
+    kind: 'receipt',
+    jti: fields.token('jti'),
+    receipt: fields.text('receipt', MAX_JWS),
+    resolves: fields.optional('resolves', (name) => fields.integer(name)),
+  })
+}
+
+export function readExpiry(fields: Fields): ExpiryEntry {
+  return {
+    kind: 'expiry',
+    jti: fields.token('jti'),
+    leaf_hash: fields.digest('leaf_hash'),
+    outcome: fields.oneOf('outcome', ['expired', 'indeterminate']),
+  }
+}
+
+export function readPolicy(fields: Fields): PolicyEntry {
+  return { kind: 'policy', digest: fields.digest('digest'), epoch: fields.integer('epoch'), policies: fields.strings('policies', 1_000) }
+}
+
+export function readKey(fields: Fields): KeyEntry {
+  return { kind: 'key', purpose: fields.literal('purpose', 'log'), event: fields.literal('event', 'created'), key: fields.text('key') }
+}
+
+export function readGate(fields: Fields): GateEntry {
+  return present<GateEntry>({
+    kind: 'gate',
+    gate: fields.text('gate'),
+    event: fields.oneOf<GateEntry['event']>('event', ['enrolled', 'session', 'denials_lost']),
+    key: fields.optional('key', (name) => fields.text(name, 64)),
+    session: fields.optional('session', (name) => fields.token(name)),
+    env: fields.optional('env', (name) => readEnvironment(fields.object(name))),
+    count: fields.optional('count', (name) => fields.integer(name)),
+  })
+}
+
+export function readTool(fields: Fields): ToolEntry {
+  return { kind: 'tool', target: fields.text('target'), name: fields.text('name'), digest: fields.digest('digest') }
+}
+
+export function readEnvironment(fields: Fields): { commit: Digest; level: EnvironmentLevel } {
+  const env = { commit: fields.digest('commit'), level: fields.oneOf('level', ENVIRONMENT_LEVELS) }
+  fields.end()
+  return env
+}

@@ -1,0 +1,237 @@
+import { type Action, parseAction } from './action.ts'
+import type { SealedEntry } from './artifact/seal.ts'
+import { Denied, type DenialCode, DENIALS, isDenialCode } from './denial.ts'
+import type { Digest } from './digest.ts'
+import { fromBase64 } from './encoding.ts'
+import { Fields } from './json/fields.ts'
+import { parseStrict } from './json/parse.ts'
+import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from './json/value.ts'
+import { ENVIRONMENT_LEVELS, type EnvironmentLevel, MAX_JWS, present } from './log/entries.ts'
+import { HASH_BYTES, MAX_PROOF_HASHES } from './log/merkle.ts'
+
+/** One line between gate and plane, in bytes: an action of 1 MiB and what surrounds it. */
+export const MAX_WIRE_LINE = 2_097_152
+export const WIRE_LIMITS: JsonLimits = Object.freeze({ maxBytes: MAX_WIRE_LINE, maxDepth: MAX_DEPTH, maxMembers: 50_000 })
+
+/** What the gate found out about the arguments by looking at the machine; policy sees it as `context.facts`. */
+export interface Facts {
+  /** Where every path argument leads, links resolved, against the roots of the measured server command. */
+  readonly paths: 'none' | 'inside' | 'outside' | 'unresolved'
+}
+const PATH_FACTS: readonly Facts['paths'][] = ['none', 'inside', 'outside', 'unresolved']
+
+/** Who acts: the name that `--agent` gave, or what a client calls itself. */
+export interface Agent {
+  readonly name: string
+  readonly verified: boolean
+}
+
+export interface AuthorizeRequest {
+  readonly session: string
+  readonly challenge: string
+  readonly action: Action
+  readonly agent: Agent
+  /** Commitment of the environment that the session registered. */
+  readonly environment: Digest
+  readonly facts: Facts
+}
+
+export interface EnrolRequest {
+  /** Public key of the gate, base64url of 32 bytes. */
+  readonly key: string
+  readonly session: string
+  readonly environment: { readonly commit: Digest; readonly level: EnvironmentLevel; readonly salt: string; readonly document: JsonObject }
+  /** Size of the newest tree that the gate has verified. */
+  readonly floor?: number
+}
+
+export interface ReceiptRequest {
+  readonly session: string
+  readonly receipt: string
+  /** Salt and digest behind the result commitment. */
+  readonly result?: { readonly salt: string; readonly digest: Digest }
+}
+
+export interface DenialRequest {
+  readonly session: string
+  readonly denial: string
+  /** Signed denials that overflowed the gate's queue since the last report. */
+  readonly lost?: number
+}
+
+export interface ToolsRequest {
+  readonly session: string
+  readonly target: string
+  readonly tools: readonly { readonly name: string; readonly digest: Digest }[]
+}
+/** Tools that one server may list. */
+export const MAX_TOOLS = 1_000
+
+/** What the plane answers to `authorize`. */
+export type AuthorizeReply =
+  | { readonly decision: 'permit'; readonly sealed: SealedEntry; readonly consistency: readonly string[] }
+  | { readonly decision: 'deny'; readonly code: DenialCode; readonly seq: number }
+  | { readonly decision: 'hold'; readonly hold: string; readonly seq: number }
+
+export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
+  const fields = new Fields(value, 'request_malformed', 'authorize')
+  const request = {
+    session: fields.token('session'),
+    challenge: fields.token('challenge'),
+    action: parseAction(fields.value('action')),
+    agent: parseAgent(fields.object('agent')),
+    environment: fields.digest('environment'),
+    facts: parseFacts(fields.object('facts')),
+  }
+  fields.end()
+  return request
+}
+
+export function parseAgent(fields: Fields): Agent {
+  const agent = { name: fields.text('name', 128), verified: fields.boolean('verified') }
+  fields.end()
+  return agent
+}
+
+export function parseFacts(fields: Fields): Facts {
+  const facts = { paths: fields.oneOf('paths', PATH_FACTS) }
+  fields.end()
+  return facts
+}
+
+export function parseEnrolRequest(value: JsonValue): EnrolRequest {
+  const fields = new Fields(value, 'request_malformed', 'enrol')
+  const env = fields.object('environment')
+  const document = env.value('document')
+  if (!isObject(document)) throw new Denied('request_malformed', 'enrol: environment document')
+  const request = present<EnrolRequest>({
+    key: fields.text('key', 43),
+    session: fields.token('session'),
+    environment: { commit: env.digest('commit'), level: env.oneOf('level', ENVIRONMENT_LEVELS), salt: env.token('salt'), document },
+    floor: fields.optional('floor', (name) => fields.integer(name)),
+  })
+  env.end()
+  fields.end()
+  return request
+}
+
+export function parseReceiptRequest(value: JsonValue): ReceiptRequest {
+  const fields = new Fields(value, 'request_malformed', 'receipts')
+  const request = present<ReceiptRequest>({
+    session: fields.token('session'),
+    receipt: fields.text('receipt', MAX_JWS),
+    result: fields.optional('result', (name) => {
+      const result = fields.object(name)
+      const out = { salt: result.token('salt'), digest: result.digest('digest') }
+      result.end()
+      return out
+    }),
+  })
+  fields.end()
+  return request
+}
+
+export function parseDenialRequest(value: JsonValue): DenialRequest {
+  const fields = new Fields(value, 'request_malformed', 'denials')
+  const request = present<DenialRequest>({
+    session: fields.token('session'),
+    denial: fields.text('denial', MAX_JWS),
+    lost: fields.optional('lost', (name) => fields.integer(name)),
+  })
+  fields.end()
+  return request
+}
+
+export function parseToolsRequest(value: JsonValue): ToolsRequest {
+  const fields = new Fields(value, 'request_malformed', 'tools')
+  const request = { session: fields.token('session'), target: fields.text('target'), tools: parseTools(fields) }
+  fields.end()
+  return request
+}
+
+/** Reads the member `tools`: names with definition digests. */
+export function parseTools(fields: Fields): readonly { name: string; digest: Digest }[] {
+  const list = fields.value('tools')
+  if (!Array.isArray(list) || list.length > MAX_TOOLS) throw new Denied('limit_exceeded', `more than ${MAX_TOOLS} tools`)
+  return list.map((item: JsonValue) => {
+    const tool = new Fields(item, 'request_malformed', 'tool')
+    const out = { name: tool.text('name'), digest: tool.digest('digest') }
+    tool.end()
+    return out
+  })
+}
+
+/** Reads the plane's answer to `authorize`. The sealed artifact stays a parsed value: its verifier reads it. */
+export function parseAuthorizeReply(value: JsonValue):
+  | { readonly decision: 'permit'; readonly sealed: JsonValue; readonly consistency: readonly Uint8Array[] }
+  | { readonly decision: 'deny'; readonly code: DenialCode; readonly seq: number }
+  | { readonly decision: 'hold'; readonly hold: string; readonly seq: number } {
+  const fields = new Fields(value, 'request_malformed', 'reply')
+  const decision = fields.oneOf('decision', ['permit', 'deny', 'hold'])
+  switch (decision) {
+    case 'permit': {
+      const reply = { decision, sealed: fields.value('sealed'), consistency: parseHashes(fields, 'consistency') } as const
+      fields.end()
+      return reply
+    }
+    case 'deny': {
+      const code = fields.value('code')
+      if (!isDenialCode(code)) throw new Denied('request_malformed', 'reply: unknown code')
+      const reply = { decision, code, seq: fields.integer('seq') } as const
+      fields.end()
+      return reply
+    }
+    case 'hold': {
+      const reply = { decision, hold: fields.token('hold'), seq: fields.integer('seq') } as const
+      fields.end()
+      return reply
+    }
+  }
+}
+
+export function parseHashes(fields: Fields, name: string): Uint8Array[] {
+  return fields.strings(name, MAX_PROOF_HASHES, 44).map((text) => {
+    const hash = fromBase64(text)
+    if (hash.length !== HASH_BYTES) throw new Denied('request_malformed', 'hash length')
+    return hash
+  })
+}
+
+/** A JSON-RPC 2.0 request line. @see https://www.jsonrpc.org/specification */
+export interface RpcRequest {
+  readonly id: number
+  readonly method: string
+  readonly params: JsonValue
+}
+
+/** @throws {Denied} `request_malformed` and the codes of the strict parser */
+export function parseRpcRequest(line: Uint8Array): RpcRequest {
+  const fields = new Fields(parseStrict(line, WIRE_LIMITS), 'request_malformed', 'request')
+  fields.literal('jsonrpc', '2.0')
+  const request = { id: fields.integer('id'), method: fields.text('method', 64), params: fields.value('params') }
+  fields.end()
+  return request
+}
+
+/** An answer line: its id with the result, or the denial it carries. */
+export function parseRpcReply(line: Uint8Array): { id: number; result: JsonValue | Denied } {
+  const fields = new Fields(parseStrict(line, WIRE_LIMITS), 'request_malformed', 'answer')
+  fields.literal('jsonrpc', '2.0')
+  const id = fields.integer('id')
+  if (!fields.has('error')) {
+    const result = fields.value('result')
+    fields.end()
+    return { id, result }
+  }
+  const error = fields.value('error')
+  fields.end()
+  const data = isObject(error) ? error['data'] : undefined
+  const code = isObject(data) ? data['code'] : undefined
+  return { id, result: new Denied(isDenialCode(code) ? code : 'unavailable', 'the plane refused') }
+}
+
+/** The error object of a JSON-RPC answer: code and fixed hint outside, never the cause (ATK-123). */
+export function rpcError(code: DenialCode): { code: number; message: string; data: { code: DenialCode; hint: string } } {
+  const { jsonRpc, meaning, hint } = DENIALS[code]
+  return { code: jsonRpc, message: meaning, data: { code, hint } }
+}

@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config'
+
+// Tests cross packages from the TypeScript sources; nothing is built first.
+const conditions = ['@sealwrit/source', 'module', 'node', 'default']
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ['{packages/*/,examples/*/,}test/**/*.test.ts', 'examples/**/*.test.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+  },
+})
