@@ -54,10 +54,10 @@ export function buildProgram(): Command {
   const policy = add('policy', 'policy life cycle', 'sealwrit policy test')
   policy.command('validate [folder]').description('load a policy set as the plane would').action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, all(program, { ...policy.opts(), ...o })))
   policy.command('test [folder]').description('run the *.test.yaml of a policy folder').action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, all(program, { ...policy.opts(), ...o })))
-  add('doctor', 'perform a real permit and a real deny through the real boundary', 'sealwrit doctor').action(async (o: object) => (await import('./commands/doctor.ts')).doctor(all(program, o)))
+  add('doctor', 'perform a real permit and a real deny through the real boundary', 'sealwrit doctor').action(async (o: object) => (await import('./doctor/doctor.ts')).doctor(all(program, o)))
   add('demo', 'the denial conditions live, against a real MCP server and a plane of its own', 'sealwrit demo --output evidence.json')
     .option('--output <file>', 'keep the evidence bundle in this file')
-    .action(async (o: object) => (await import('./commands/demo.ts')).demo(all(program, o)))
+    .action(async (o: object) => (await import('./demo/demo.ts')).demo(all(program, o)))
   return program
 }
 

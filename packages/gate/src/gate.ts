@@ -1,5 +1,5 @@
 import {
-  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, signingInput, signingKey,
+  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, isObject, signingInput, signingKey,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
   verifySealedArtifact, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
 } from '@sealwrit/protocol'
@@ -183,7 +183,14 @@ export class Gate {
         const reply = parseAuthorizeReply(value)
         if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
         if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
-        return verifySealedArtifact(reply.sealed, this.#state(request, challenge, reply.consistency, sentMs))
+        const known = this.#newestNote
+        try {
+          return verifySealedArtifact(reply.sealed, this.#state(request, challenge, reply.consistency, sentMs))
+        } catch (error) {
+          // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
+          if (this.#newestNote === known && !carries(reply.sealed, known)) link.close()
+          throw error
+        }
       })
     } finally {
       this.#challenges.take(challenge) // gone at the latest now, whatever happened
@@ -269,6 +276,12 @@ export class Gate {
     this.saveFloor()
     this.#link?.close()
   }
+}
+
+/** Whether a sealed entry leads to the checkpoint `note`, which was verified before. */
+function carries(sealed: JsonValue, note: string | undefined): boolean {
+  const proof = isObject(sealed) ? sealed['proof'] : undefined
+  return note !== undefined && typeof proof === 'string' && proof.endsWith(`\n\n${note}`)
 }
 
 /** The plane's own refusal: it is logged already. */

@@ -1,13 +1,13 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
+import { exampleFolder, selfCommand } from '../self.ts'
 import { bold, dim, type GlobalOptions, json, line, shellWord } from '../output.ts'
 
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
@@ -52,18 +52,10 @@ export function parseListen(text: string): { host: string; port: number } {
   return { host: host === '[::1]' ? '::1' : host, port }
 }
 
-/** How this very program is started again from any folder, also by an older Node. */
-export function selfCommand(): readonly string[] {
-  const here = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-  const bootstrap = path.resolve(here, '..', '..', '..', 'tools', 'bootstrap.mjs')
-  return fs.existsSync(bootstrap) ? ['node', bootstrap, 'cli'] : [process.execPath, path.join(here, 'main.js')]
-}
-
 export async function up(options: GlobalOptions & { listen: string }): Promise<void> {
   const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve('.sealwrit')) : findFolder(options.dir)
   const running = await openPlane(folder, parseListen(options.listen))
-  const example = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..', 'examples', 'filesystem', 'files')
-  const served = fs.existsSync(example) ? example : os.tmpdir()
+  const served = exampleFolder() ?? os.tmpdir()
   const self = selfCommand()
   const wrap = [...self, 'mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served].map(shellWord).join(' ')
   if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, wrap })

@@ -1,0 +1,69 @@
+import { spawn } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { JsonObject } from '@sealwrit/protocol'
+import { CliError } from '../errors.ts'
+import { askPlane } from '../local/client.ts'
+import { findFolder } from '../local/folder.ts'
+import { type GlobalOptions, green, json, line, red, yellow } from '../output.ts'
+import { selfArguments } from '../self.ts'
+import { McpSession } from './mcp-session.ts'
+
+interface Finding {
+  readonly check: string
+  readonly ok: boolean | undefined
+  readonly detail: string
+}
+
+/** Shows the real boundary at work: a permit that runs, a deny that does not, both in the log. */
+export async function doctor(options: GlobalOptions): Promise<void> {
+  const folder = findFolder(options.dir)
+  const before = (await askPlane(folder, 'status', {})) as JsonObject
+  const findings: Finding[] = [{ check: 'plane', ok: before['ready'] === true, detail: `${String(before['origin'])}, ${String(before['size'])} entries, policy epoch ${String(before['epoch'])}` }]
+  const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
+  try {
+    findings.push(...(await probe(folder.dir, path.join(temporary, 'canary'))))
+  } finally {
+    fs.rmSync(temporary, { recursive: true, force: true })
+  }
+  const after = (await askPlane(folder, 'log.list', { limit: 20, kinds: ['permit', 'deny', 'receipt'] })) as { entries?: readonly JsonObject[] }
+  const recorded = (after.entries ?? []).filter((entry) => Number(entry['seq']) >= Number(before['size']))
+  const kinds = ['permit', 'receipt', 'deny'].filter((kind) => recorded.some((entry) => entry['kind'] === kind))
+  findings.push({ check: 'record', ok: kinds.length === 3, detail: `new in the log: ${kinds.join(', ') || 'nothing'}` })
+  findings.push({ check: 'kill', ok: undefined, detail: 'not checked (this version has no kill switch)' })
+  if (options.json === true) json({ findings: findings.map(({ ok, ...rest }) => ({ ...rest, status: ok === undefined ? 'not checked' : ok ? 'ok' : 'failed' })) })
+  else for (const { check, ok, detail } of findings) line(`${ok === undefined ? yellow('–') : ok ? green('✓') : red('✗')} ${check}: ${detail}`)
+  if (findings.some(({ ok }) => ok === false)) throw new CliError('the boundary does not hold as it should', { hint: 'look at the lines marked ✗; a policy set without doctor.cedar permits no canary' })
+}
+
+/** Two calls through a gateway process of its own, and what the canary file says of them. */
+async function probe(dir: string, canary: string): Promise<Finding[]> {
+  fs.writeFileSync(canary, '')
+  const server = path.join(path.dirname(fileURLToPath(import.meta.url)), `canary-server${path.extname(fileURLToPath(import.meta.url))}`)
+  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--dir', dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
+  let errors = ''
+  gateway.stderr.on('data', (chunk: Buffer) => {
+    errors = `${errors}${chunk.toString()}`.slice(-2_000)
+  })
+  const ran = (): string => fs.readFileSync(canary, 'utf8').trim().split('\n').join(', ')
+  try {
+    const session = new McpSession(gateway.stdout, gateway.stdin)
+    await session.initialize('sealwrit-doctor')
+    const permitted = await session.call('touch', {})
+    const afterPermit = ran()
+    const denied = await session.call('touch_forbidden', {})
+    const afterDeny = ran()
+    return [
+      { check: 'permit', ok: permitted === undefined && afterPermit === 'touch', detail: permitted === undefined ? 'a permitted call ran once' : `the permitted call was refused: ${permitted}` },
+      { check: 'deny', ok: denied !== undefined && denied !== 'tool_error' && afterDeny === afterPermit, detail: `a forbidden call answered ${denied ?? 'as if it had run'}, canary ${afterDeny === afterPermit ? 'unchanged' : 'CHANGED'}` },
+    ]
+  } catch (error) {
+    throw new CliError(`the gateway did not work: ${error instanceof Error ? error.message : 'unknown'}${errors === '' ? '' : `\n${errors.trim()}`}`)
+  } finally {
+    gateway.stdin.end()
+    setTimeout(() => gateway.kill('SIGKILL'), 2_000).unref()
+  }
+}
+

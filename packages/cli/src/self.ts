@@ -1,0 +1,24 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = path.dirname(fileURLToPath(import.meta.url))
+const extension = path.extname(fileURLToPath(import.meta.url))
+
+/** Arguments with which this Node runs this very program again. */
+export function selfArguments(): readonly string[] {
+  const main = path.join(here, `main${extension}`)
+  return extension === '.ts' ? ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main] : [main]
+}
+
+/** A command that starts this program from any folder, also where `node` is an older one: absolute, to be pasted. */
+export function selfCommand(): readonly string[] {
+  const bootstrap = path.resolve(here, '..', '..', '..', 'tools', 'bootstrap.mjs')
+  return fs.existsSync(bootstrap) ? ['node', bootstrap, 'cli'] : [process.execPath, path.join(here, `main${extension}`)]
+}
+
+/** A folder that the example server may serve: the repository's own where there is one. */
+export function exampleFolder(): string | undefined {
+  const folder = path.resolve(here, '..', '..', '..', 'examples', 'filesystem', 'files')
+  return fs.existsSync(folder) ? folder : undefined
+}
