@@ -32,12 +32,13 @@ export interface Executed<T> {
  * @throws {Denied} nothing ran, or (`lease_expired`, `evidence_unavailable`) it ran and may not be answered as a success
  */
 export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, receiptOrder: ReceiptOrder = 'before_reply'): Promise<Executed<T>> {
-  let started: VerifiedArtifact | undefined
+  let artifact: VerifiedArtifact | undefined
+  let isStarted = false
   try {
     const facts = request.facts()
-    const artifact = await gate.authorize({ ...request, facts: () => facts }) // the plane decides and seals; the eight checks run on arrival
+    artifact = await gate.authorize({ ...request, facts: () => facts }) // the plane decides and seals; the eight checks run on arrival
     gate.lookOnceMore(artifact, request, facts) // INVARIANT: I1, no await between this line and the effect
-    started = artifact
+    isStarted = true
     const effect = await execute(gate, artifact, request.action, run)
     const recorded = recordOutcome(gate, artifact, effect)
     if (receiptOrder === 'before_reply') await recorded
@@ -46,10 +47,8 @@ export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, 
     return { outcome: effect.outcome, value: effect.value, jti: artifact.permit.jti }
   } catch (error) {
     const denied = error instanceof Denied ? error : new Denied('unavailable', 'something unforeseen failed')
-    if (started === undefined) await recordDenial(gate, denied, request)
+    if (!isStarted) await recordDenial(gate, denied, request, artifact)
     throw denied
-  } finally {
-    gate.saveFloor()
   }
 }
 
@@ -98,9 +97,11 @@ async function recordOutcome<T>(gate: Gate, artifact: VerifiedArtifact, effect: 
 }
 
 /** A permit that was refused here ends as `not_started`; a refusal without a permit is reported, unless the plane logged it. */
-async function recordDenial(gate: Gate, denied: Denied, request: GateRequest): Promise<void> {
+async function recordDenial(gate: Gate, denied: Denied, request: GateRequest, verified: VerifiedArtifact | undefined): Promise<void> {
   if (denied instanceof PlaneDenied) return
-  const { permit, checks } = denied
+  // What the last look refused had passed every check before.
+  const permit = denied.permit ?? (verified === undefined ? undefined : { jti: verified.permit.jti, leafHash: verified.leafHash })
+  const checks = denied.checks ?? (verified === undefined ? undefined : { ...verified.checks, [denied.check]: 'fail' as const })
   if (permit !== undefined && checks !== undefined) {
     const claims = receiptClaims(permit.jti, permit.leafHash, 'not_started', checks, gate.time.highMs)
     await gate.reporter.receipt({ ...claims, cause: denied.code, assurance: 'A2' }).catch(() => undefined)

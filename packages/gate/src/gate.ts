@@ -1,7 +1,7 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, isObject, signingInput, signingKey,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
-  verifySealedArtifact, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
+  verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
 } from '@sealwrit/protocol'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
@@ -56,6 +56,8 @@ export class Gate {
   readonly #ports: GatePorts
   readonly #options: GateOptions
   readonly #challenges: Challenges
+  /** The state each artifact was verified against, for the last look. */
+  readonly #governanceOf = new WeakMap<VerifiedArtifact, Governance | undefined>()
   #link: PlaneLink | undefined
   #connecting: Promise<PlaneLink> | undefined
   #newest: Checkpoint | undefined
@@ -166,6 +168,7 @@ export class Gate {
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
     const link = await this.connect()
+    this.saveFloor()
     const challenge = this.#challenges.draw(ANSWER_DEADLINE_MS)
     if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
     const { session } = this
@@ -185,7 +188,10 @@ export class Gate {
         if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
         const known = this.#newestNote
         try {
-          return verifySealedArtifact(reply.sealed, this.#state(request, challenge, reply.consistency, sentMs))
+          const state = this.#state(request, challenge, reply.consistency, sentMs)
+          const artifact = verifySealedArtifact(reply.sealed, state)
+          this.#governanceOf.set(artifact, state.governance)
+          return artifact
         } catch (error) {
           // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
           if (this.#newestNote === known && !carries(reply.sealed, known)) link.close()
@@ -245,12 +251,13 @@ export class Gate {
   }
 
   /**
-   * The last look, synchronously before the effect: time, environment and facts once more.
-   * @throws {Denied} `artifact_expired`, `clock_rollback`, `environment_mismatch`
+   * The last look, synchronously before the effect: time, state, kill, environment and facts once more.
+   * @throws {Denied} `artifact_expired`, `clock_rollback`, `state_stale`, `revoked`, `killed`, `environment_mismatch`
    */
   lookOnceMore(artifact: VerifiedArtifact, request: GateRequest, askedFacts: Facts): void {
     const { permit } = artifact
     if (Math.floor(this.time.nowMs() / 1_000) >= permit.exp) throw new Denied('artifact_expired')
+    verifyState(permit, this.#governanceOf.get(artifact))
     if (this.#options.environment?.measure() !== permit.env.commit) throw new Denied('environment_mismatch')
     if (request.facts().paths !== askedFacts.paths) throw new Denied('environment_mismatch', 'a path leads elsewhere now')
     if (permit.policy.epoch > this.#epoch) this.#epoch = permit.policy.epoch
@@ -262,19 +269,24 @@ export class Gate {
     return attachSignature(input, this.#ports.sign(utf8(input)))
   }
 
-  /** Remembers the newest checkpoint, at most once a second. */
+  /** Remembers the newest checkpoint, at most once a second. @throws {Denied} `evidence_unavailable` when it cannot be written */
   saveFloor(): void {
     const now = this.#ports.clock.monotonicMs()
     if (this.#newest === undefined || now - this.#floorWrittenMs < FLOOR_INTERVAL_MS) return
     this.#floorWrittenMs = now
-    writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#newest, epoch: this.#epoch, timeMs: this.time.highMs })
+    try {
+      writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#newest, epoch: this.#epoch, timeMs: this.time.highMs })
+    } catch {
+      this.#floorWrittenMs = Number.NEGATIVE_INFINITY
+      throw new Denied('evidence_unavailable', 'the floor of this gate cannot be written')
+    }
   }
 
   close(): void {
     this.#closed = true
     this.#floorWrittenMs = Number.NEGATIVE_INFINITY
-    this.saveFloor()
     this.#link?.close()
+    this.saveFloor()
   }
 }
 

@@ -1,0 +1,189 @@
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto'
+import {
+  type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
+  fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
+  parseEnrolRequest, parseEntry, parseReceiptRequest, parseRpcRequest, parseToolsRequest, present, rpcError, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
+  type Clock, type Rng,
+} from '@sealwrit/protocol'
+import type { Connection, ConnectionEvents, Net } from '../ports.ts'
+
+/** A plane in memory that answers gates with real entries, proofs and signatures; its policy is one function. */
+export interface SimulatedPlaneOptions {
+  readonly clock: Clock
+  readonly rng: Rng
+  readonly crypto: Crypto
+  readonly tenant?: string
+  /** `permit`, or the code to deny with. */
+  readonly decide?: (action: JsonObject) => 'permit' | DenialCode
+}
+
+/** What happens to an answer on its way: it is passed on, changed, or (undefined) lost. */
+export type OnTheWire = (method: string, answer: JsonObject) => JsonObject | undefined
+
+/** PKCS #8 prefix of an Ed25519 seed. @see RFC 8410 section 7 */
+const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
+
+export class SimulatedPlane implements Net {
+  readonly key: NoteKey
+  readonly sub = 'user:simulated'
+  epoch = 1
+  /** Whether anybody answers at all. */
+  isUp = true
+  /** Faults on the wire. */
+  onTheWire: OnTheWire = (_method, answer) => answer
+  readonly #options: SimulatedPlaneOptions
+  readonly #privateKey: KeyObject
+  #leaves: string[] = []
+  readonly #connections = new Set<ConnectionEvents>()
+  readonly #environments = new Map<string, Artifact['env']>()
+  readonly #gates = new Map<string, string>()
+
+  constructor(options: SimulatedPlaneOptions) {
+    this.#options = options
+    this.#privateKey = createPrivateKey({ key: Buffer.concat([PKCS8, options.rng.bytes(32)]), format: 'der', type: 'pkcs8' })
+    const { x } = createPublicKey(this.#privateKey).export({ format: 'jwk' })
+    this.key = noteKey(`simulated.test/${this.tenant}`, fromBase64Url(x as string), options.crypto.sha256)
+  }
+
+  get tenant(): string {
+    return this.#options.tenant ?? 'default'
+  }
+  /** Everything that was logged, in order. */
+  get entries(): readonly Entry[] {
+    return this.#leaves.map(parseEntry)
+  }
+
+  /** Forgets everything after the first `size` entries, as a store that was restored from a backup. */
+  rollBack(size: number): void {
+    this.#leaves = this.#leaves.slice(0, size)
+    this.#nodes.clear()
+  }
+
+  /** Ends every connection, as a restart does. */
+  disconnect(): void {
+    for (const events of this.#connections) events.closed('restart')
+    this.#connections.clear()
+  }
+
+  connect(_path: string, _maxLineBytes: number, events: ConnectionEvents): Promise<Connection> {
+    if (!this.isUp) return Promise.reject(new Error('nobody answers'))
+    this.#connections.add(events)
+    const shown = { size: 0 }
+    return Promise.resolve({
+      send: (line) => queueMicrotask(() => this.#receive(utf8(line), shown, events)),
+      close: () => this.#connections.delete(events),
+    })
+  }
+
+  #receive(line: Uint8Array, shown: { size: number }, events: ConnectionEvents): void {
+    if (!this.#connections.has(events)) return
+    const { id, method, params } = parseRpcRequest(line)
+    let answer: JsonObject
+    try {
+      answer = { id, jsonrpc: '2.0', result: this.#answer(method, params, shown) }
+    } catch (error) {
+      answer = { id, jsonrpc: '2.0', error: rpcError(error instanceof Denied ? error.code : 'unavailable') }
+    }
+    const passed = this.onTheWire(method, answer)
+    if (passed !== undefined && this.#connections.has(events)) events.line(utf8(JSON.stringify(passed)))
+  }
+
+  #answer(method: string, params: JsonValue, shown: { size: number }): JsonObject {
+    switch (method) {
+      case 'gates.enrol':
+        return this.#enrol(params, shown)
+      case 'authorize':
+        return this.#authorize(params, shown)
+      case 'receipts': {
+        const { receipt } = parseReceiptRequest(params)
+        const { jti } = JSON.parse(Buffer.from(receipt.split('.')[1] ?? '', 'base64url').toString()) as { jti: string } // oxlint-disable-line no-restricted-properties -- the gate's own words, in a test
+        return { seq: this.append({ kind: 'receipt', jti, receipt }) }
+      }
+      case 'denials': {
+        const { session, denial } = parseDenialRequest(params)
+        const { code } = JSON.parse(Buffer.from(denial.split('.')[1] ?? '', 'base64url').toString()) as { code: DenialCode } // oxlint-disable-line no-restricted-properties -- as above
+        return { seq: this.append(present({ kind: 'deny', code, denial, aud: this.#gates.get(session) }) as EntryBody) }
+      }
+      case 'tools.record':
+        return { tools: parseToolsRequest(params).tools.map(({ name, digest }) => ({ name, digest })) }
+      default:
+        throw new Denied('method_unknown')
+    }
+  }
+
+  #enrol(params: JsonValue, shown: { size: number }): JsonObject {
+    const request = parseEnrolRequest(params)
+    const gate = signingKey(fromBase64Url(request.key), this.#options.crypto.sha256).kid
+    const { commit, level } = request.environment
+    this.#environments.set(request.session, { commit, level })
+    this.#gates.set(request.session, gate)
+    const seq = this.append({ kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level } })
+    const sealed = this.seal(seq)
+    const consistency = this.#consistency(request.floor ?? 0)
+    shown.size = this.#leaves.length
+    return { sealed: { ...sealed }, consistency, sub: this.sub, epoch: this.epoch }
+  }
+
+  #authorize(params: JsonValue, shown: { size: number }): JsonObject {
+    const { session, challenge, action, agent } = parseAuthorizeRequest(params)
+    const { rng, crypto, decide = () => 'permit' as const } = this.#options
+    const decision = decide(action as unknown as JsonObject)
+    const aud = this.#gates.get(session) ?? ''
+    if (decision !== 'permit') return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
+    const salt = toBase64Url(rng.bytes(16))
+    const jti = toBase64Url(rng.bytes(16))
+    const iat = Math.floor(this.#options.clock.wallMs() / 1_000)
+    const seq = this.append({
+      kind: 'permit',
+      scope: scopeOf(action),
+      action_commit: commitment('action', salt, actionDigest(action, crypto.sha256), crypto.sha256),
+      sub: this.sub,
+      act: { sub: `agent:${agent.name}`, verified: agent.verified },
+      env: this.#environments.get(session) ?? { commit: `sha256:${'0'.repeat(64)}`, level: 'none' },
+      policy: { digest: `sha256:${'0'.repeat(64)}`, epoch: this.epoch, determining: [] },
+      iat, nbf: iat, exp: iat + 60,
+      constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [] },
+      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, use: 'challenge', challenge,
+    })
+    const sealed = this.seal(seq, salt)
+    const consistency = this.#consistency(shown.size)
+    shown.size = this.#leaves.length
+    return { decision: 'permit', sealed: { ...sealed }, consistency }
+  }
+
+  /** Logs one entry. @returns its leaf index */
+  append(body: EntryBody): number {
+    const seq = this.#leaves.length
+    this.#leaves.push(entryText({ v: 1, seq, time: Math.floor(this.#options.clock.wallMs()), tenant: this.tenant, ...body } as Entry))
+    return seq
+  }
+
+  /** An entry with a proof against the present tree. */
+  seal(seq: number, salt?: string): SealedEntry {
+    const size = this.#leaves.length
+    const { sha256 } = this.#options.crypto
+    const text = checkpointText({ origin: this.key.name, size, root: treeRoot(size, this.#subtree, sha256) })
+    const checkpoint = `${text}\n${formatSignature(this.key, sign(null, utf8(text), this.#privateKey))}`
+    const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
+    return { entry: this.#leaves[seq] as string, proof: formatProof({ ...extra, index: seq, hashes: inclusionProof(seq, size, this.#subtree, sha256), checkpoint }) }
+  }
+
+  #consistency(from: number): string[] {
+    const size = this.#leaves.length
+    if (from === 0 || from === size) return []
+    if (from > size) throw new Denied('state_diverged')
+    return consistencyProof(from, size, this.#subtree, this.#options.crypto.sha256).map(toBase64)
+  }
+
+  /** Hashes of subtrees that are full, by level and index. */
+  readonly #nodes = new Map<string, Uint8Array>()
+  readonly #subtree = (level: number, index: number): Uint8Array => {
+    const { sha256 } = this.#options.crypto
+    const at = `${level}/${index}`
+    const known = this.#nodes.get(at)
+    if (known !== undefined) return known
+    const hash = level === 0 ? leafHash(utf8(this.#leaves[index] as string), sha256) : nodeHash(this.#subtree(level - 1, 2 * index), this.#subtree(level - 1, 2 * index + 1), sha256)
+    this.#nodes.set(at, hash)
+    return hash
+  }
+}
