@@ -1,0 +1,54 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import * as path from 'node:path'
+
+const main = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
+
+/** The real program, from source, as a process of its own. */
+export function sealwrit(args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): ChildProcess {
+  return spawn(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: { ...process.env, NO_COLOR: '1', ...options.env },
+  })
+}
+
+/** Runs the program to its end. */
+export function run(args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv; input?: string } = {}): Promise<{ exit: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    const child = sealwrit(args, options)
+    let [stdout, stderr] = ['', '']
+    child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+    child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+    child.stdin?.end(options.input ?? '')
+    child.once('close', (code) => resolve({ exit: code ?? -1, stdout, stderr }))
+  })
+}
+
+export interface Line {
+  readonly json: Record<string, unknown>
+}
+
+/** Starts a plane and waits until it serves. */
+export function startPlane(dir: string): Promise<{ child: ChildProcess; url: string; origin: string }> {
+  const child = sealwrit(['up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'])
+  return new Promise((resolve, reject) => {
+    let [out, errors] = ['', '']
+    child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+    child.stdout?.on('data', (chunk: Buffer) => {
+      out += chunk.toString()
+      if (!out.trimEnd().endsWith('}')) return
+      const { url, origin } = JSON.parse(out) as { url: string; origin: string }
+      resolve({ child, url, origin })
+    })
+    child.once('exit', (code) => reject(new Error(`plane ended (${code}): ${errors}`)))
+  })
+}
+
+/** Ends one process by its own id and waits until it is gone. */
+export function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve())
+    child.kill(signal)
+  })
+}
