@@ -13,9 +13,9 @@ interface Fault {
   readonly fault: string
   readonly code: DenialCode
   /** Makes the world faulty, after a control attempt ran. */
-  begin(world: World, gate: GateUnderTest): Promise<void> | void
+  readonly begin: (world: World, gate: GateUnderTest) => Promise<unknown> | void
   /** Makes it whole again; absent where that takes a restart or an operator. */
-  end?(world: World): Promise<void> | void
+  readonly end?: (world: World) => Promise<unknown> | void
 }
 
 const HOUR_MS = 3_600_000
@@ -44,7 +44,7 @@ const FAULTS: readonly Fault[] = [
     },
     end: (w) => void delete (w.floor as Partial<MemoryFloor>).write,
   },
-  { dependency: 'plane', fault: 'absent', code: 'unavailable', begin: (w) => w.stop(), end: async (w) => void (await w.start()) },
+  { dependency: 'plane', fault: 'absent', code: 'unavailable', begin: (w) => w.stop(), end: (w) => w.start() },
   { dependency: 'plane', fault: 'slow: no answer in 2 s', code: 'unavailable', begin: (w) => void (w.onTheWire = (a) => (isPermit(a) ? undefined : a)), end: (w) => void (w.onTheWire = (a) => a) },
   {
     dependency: 'plane', fault: 'restarted between question and answer', code: 'unavailable',

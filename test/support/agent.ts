@@ -16,7 +16,7 @@ export class Agent {
     })
     child.stdin?.on('error', () => undefined)
     child.once('exit', () => {
-      for (const id of [...this.#waiting.keys()]) this.#settle(id, undefined)
+      for (const id of this.#waiting.keys()) this.#settle(id, undefined)
     })
   }
 

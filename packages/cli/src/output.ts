@@ -39,3 +39,8 @@ export function printError(error: CliError, options: GlobalOptions, cause: unkno
 export function shellWord(word: string): string {
   return /^[A-Za-z0-9_./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
+
+/** A member of a JSON object as text: strings as they are, the rest as JSON. */
+export function memberText(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
+}

@@ -4,7 +4,7 @@ import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, ty
 import { CliError, EXIT, fromDenied } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder, readVerifierKey } from '../local/folder.ts'
-import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
+import { bold, dim, type GlobalOptions, green, json, line, memberText, plain, red, yellow } from '../output.ts'
 
 /** Lists what the log holds, newest last. */
 export async function log(options: GlobalOptions & { limit: string; kind?: string[]; before?: string }): Promise<void> {
@@ -35,23 +35,24 @@ function detail(entry: JsonObject): string {
   const act = entry['act'] as { sub?: string; verified?: boolean } | undefined
   const what = scope === undefined ? '' : `${scope.target}/${scope.name}`
   const who = act === undefined ? '' : `${act.sub}${act.verified === true ? '' : ' (unverified)'}`
+  const text = (name: string): string => memberText(entry[name])
   switch (entry['kind']) {
     case 'permit':
-      return `${what}  ${who}  ${String(entry['jti'])}`
+      return `${what}  ${who}  ${text('jti')}`
     case 'deny':
-      return [String(entry['code']), what, who, entry['denial'] === undefined ? '' : 'by the gate'].filter((part) => part !== '').join('  ')
+      return [text('code'), what, who, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
     case 'receipt':
-      return `${receiptOutcome(String(entry['receipt']))}  ${String(entry['jti'])}`
+      return `${receiptOutcome(text('receipt'))}  ${text('jti')}`
     case 'expiry':
-      return `${String(entry['outcome'])}  ${String(entry['jti'])}`
+      return `${text('outcome')}  ${text('jti')}`
     case 'policy':
-      return `epoch ${String(entry['epoch'])}  ${(entry['policies'] as readonly string[]).join(', ')}`
+      return `epoch ${text('epoch')}  ${(entry['policies'] as readonly string[]).join(', ')}`
     case 'gate':
-      return `${String(entry['event'])}  ${String(entry['gate'])}`
+      return `${text('event')}  ${text('gate')}`
     case 'tool':
-      return `${String(entry['target'])}/${String(entry['name'])}  ${String(entry['digest']).slice(0, 19)}…`
+      return `${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
     case 'key':
-      return `${String(entry['event'])}  ${String(entry['key'])}`
+      return `${text('event')}  ${text('key')}`
     default:
       return ''
   }
@@ -80,10 +81,10 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
     line(describe(entry))
     for (const [name, value] of Object.entries(entry)) {
       if (name === 'receipt' || name === 'denial') continue
-      line(`        ${dim(name.padEnd(14))} ${plain(typeof value === 'string' ? value : JSON.stringify(value))}`)
+      line(`        ${dim(name.padEnd(14))} ${plain(memberText(value))}`)
     }
     const token = entry['receipt'] ?? entry['denial']
-    if (typeof token === 'string') for (const [name, value] of Object.entries(claimsOf(token))) line(`          ${dim(name.padEnd(12))} ${plain(typeof value === 'string' ? value : JSON.stringify(value))}`)
+    if (typeof token === 'string') for (const [name, value] of Object.entries(claimsOf(token))) line(`          ${dim(name.padEnd(12))} ${plain(memberText(value))}`)
   }
   for (const { purpose, body } of answer.bodies) line(`        ${bold(purpose)} ${body === undefined ? dim('(only its digest is kept)') : plain(JSON.stringify(body))}`)
 }

@@ -7,7 +7,7 @@ import type { JsonObject } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
-import { type GlobalOptions, green, json, line, red, yellow } from '../output.ts'
+import { type GlobalOptions, green, json, line, memberText, red, yellow } from '../output.ts'
 import { selfArguments } from '../self.ts'
 import { McpSession } from './mcp-session.ts'
 
@@ -21,7 +21,7 @@ interface Finding {
 export async function doctor(options: GlobalOptions): Promise<void> {
   const folder = findFolder(options.dir)
   const before = (await askPlane(folder, 'status', {})) as JsonObject
-  const findings: Finding[] = [{ check: 'plane', ok: before['ready'] === true, detail: `${String(before['origin'])}, ${String(before['size'])} entries, policy epoch ${String(before['epoch'])}` }]
+  const findings: Finding[] = [{ check: 'plane', ok: before['ready'] === true, detail: `${memberText(before['origin'])}, ${memberText(before['size'])} entries, policy epoch ${memberText(before['epoch'])}` }]
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
   try {
     findings.push(...(await probe(folder.dir, path.join(temporary, 'canary'))))

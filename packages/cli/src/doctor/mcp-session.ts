@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
+import { memberText } from '../output.ts'
 import { Denied, isObject, type JsonObject, LineReader, parseStrict } from '@sealwrit/protocol'
 
 const ANSWER_MS = 20_000
@@ -29,7 +30,7 @@ export class McpSession {
     const { result, error } = (await this.request('tools/call', { name, arguments: args })) as { result?: JsonObject; error?: JsonObject }
     const meta = result?.['_meta']
     const carrier = result === undefined ? error?.['data'] : isObject(meta) ? meta['sealwrit/denial'] : undefined
-    if (isObject(carrier)) return String(carrier['code'])
+    if (isObject(carrier)) return memberText(carrier['code'])
     return result === undefined || result['isError'] === true ? 'tool_error' : undefined
   }
 
