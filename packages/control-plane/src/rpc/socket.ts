@@ -8,6 +8,8 @@ import { METHODS, type Peer } from './methods.ts'
 export const MAX_CONNECTIONS = 1_024
 /** Requests of one connection that may be in work at once. */
 export const MAX_IN_WORK = 8_192
+/** Answers that wait for each other before they are written. */
+const LINES_PER_WRITE = 8
 /** Bytes of answers that a peer may leave unread. */
 const MAX_UNREAD_BYTES = 512 * 1_048_576
 /** `sun_path` holds 108 bytes on Linux and 104 on macOS, one of them the final zero. */
@@ -68,15 +70,16 @@ async function removeStale(socketPath: string): Promise<void> {
 function serveConnection(plane: Plane, socket: net.Socket): void {
   const peer: Peer = { shown: { size: 0 }, session: undefined }
   let inWork = 0
-  let answers = ''
-  // All answers of one turn leave in one write.
+  let answers: string[] = []
+  // Answers of one turn leave together, but not all at once: the peer begins with the first while we make the rest.
   const answer = (line: string): void => {
-    if (answers === '') setImmediate(flush)
-    answers += `${line}\n`
+    if (answers.push(line) === 1) setImmediate(flush)
+    if (answers.length >= LINES_PER_WRITE) flush()
   }
   const flush = (): void => {
-    const text = answers
-    answers = ''
+    if (answers.length === 0) return
+    const text = `${answers.join('\n')}\n`
+    answers = []
     if (socket.destroyed) return
     if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy()
     else socket.write(text)
