@@ -3,9 +3,9 @@ import { Denied } from '../denial.ts'
 /**
  * Reads a JSON number token that has the grammar of RFC 8259 section 6 already.
  *
- * @throws {Denied} `arguments_not_canonical` for −0, for a value that is not finite, for an integer beyond ±2^53−1 that is
- *   written without fraction or exponent, and for any token whose canonical form would denote another decimal value, so
- *   that nothing is rounded in silence
+ * @throws {Denied} `arguments_not_canonical` for −0, for a value that is not finite, for an integer beyond ±2^53−1 whose
+ *   token or canonical form has neither fraction nor exponent (so that every canonical form is accepted again), and for
+ *   any token whose canonical form would denote another decimal value, so that nothing is rounded in silence
  */
 export function readNumber(token: string): number {
   const value = Number(token)
@@ -15,13 +15,18 @@ export function readNumber(token: string): number {
   }
   if (!Number.isFinite(value)) throw new Denied('arguments_not_canonical', 'number is not finite')
   if (value === 0 && token.charCodeAt(0) === 45) throw new Denied('arguments_not_canonical', 'negative zero')
-  if (isPlainInteger(token) && !Number.isSafeInteger(value)) throw new Denied('arguments_not_canonical', 'integer beyond 2^53-1')
+  if (isUnsafeInteger(value) || (isPlainInteger(token) && !Number.isSafeInteger(value))) throw new Denied('arguments_not_canonical', 'integer beyond 2^53-1')
   const written = decimal(token)
   const canonical = decimal(String(value))
   if (written.digits !== canonical.digits || (written.digits !== '' && written.exponent !== canonical.exponent)) {
     throw new Denied('arguments_not_canonical', 'number would be rounded')
   }
   return value
+}
+
+/** ECMAScript prints integers below 10^21 without an exponent: as text such a number claims a precision that it has not. */
+function isUnsafeInteger(value: number): boolean {
+  return Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < 1e21
 }
 
 function isPlainInteger(token: string): boolean {
@@ -55,9 +60,9 @@ function decimal(token: string): { digits: string; exponent: number } {
 /**
  * The canonical form of a number: what ECMAScript prints.
  * @see RFC 8785 section 3.2.2.3
- * @throws {Denied} `arguments_not_canonical` for −0 and for values that are not finite
+ * @throws {Denied} `arguments_not_canonical` for −0, values that are not finite, and integers from 2^53 to 10^21
  */
 export function writeNumber(value: number): string {
-  if (!Number.isFinite(value) || Object.is(value, -0)) throw new Denied('arguments_not_canonical', 'number has no canonical form')
+  if (!Number.isFinite(value) || Object.is(value, -0) || isUnsafeInteger(value)) throw new Denied('arguments_not_canonical', 'number has no canonical form')
   return String(value)
 }
