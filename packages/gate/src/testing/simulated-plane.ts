@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import {
-  type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
+  type Action, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
   fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
   parseEnrolRequest, parseEntry, parseReceiptRequest, parseRpcRequest, parseToolsRequest, present, rpcError, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
@@ -37,6 +37,7 @@ export class SimulatedPlane implements Net {
   readonly #connections = new Set<ConnectionEvents>()
   readonly #environments = new Map<string, Artifact['env']>()
   readonly #gates = new Map<string, string>()
+  readonly #tools = new Map<string, string>()
 
   constructor(options: SimulatedPlaneOptions) {
     this.#options = options
@@ -105,7 +106,7 @@ export class SimulatedPlane implements Net {
         return { seq: this.append(present({ kind: 'deny', code, denial, aud: this.#gates.get(session) }) as EntryBody) }
       }
       case 'tools.record':
-        return { tools: parseToolsRequest(params).tools.map(({ name, digest }) => ({ name, digest })) }
+        return this.#recordTools(params)
       default:
         throw new Denied('method_unknown')
     }
@@ -124,10 +125,27 @@ export class SimulatedPlane implements Net {
     return { sealed: { ...sealed }, consistency, sub: this.sub, epoch: this.epoch }
   }
 
+  #recordTools(params: JsonValue): JsonObject {
+    const { target, tools } = parseToolsRequest(params)
+    for (const { name, digest } of tools) {
+      const at = `${target}/${name}`
+      if (this.#tools.has(at)) continue
+      this.#tools.set(at, digest)
+      this.append({ kind: 'tool', target, name, digest })
+    }
+    return { tools: tools.map(({ name }) => ({ name, digest: this.#tools.get(`${target}/${name}`) as string })) }
+  }
+
+  /** What the recorded definition says against a call; tools that nobody recorded are not looked at here. */
+  #toolCode(action: Action): DenialCode | undefined {
+    const recorded = this.#tools.get(`${action.target}/${action.name}`)
+    return action.type === 'mcp.tool_call' && recorded !== undefined && recorded !== action.tool_digest ? 'tool_changed' : undefined
+  }
+
   #authorize(params: JsonValue, shown: { size: number }): JsonObject {
     const { session, challenge, action, agent } = parseAuthorizeRequest(params)
     const { rng, crypto, decide = () => 'permit' as const } = this.#options
-    const decision = decide(action as unknown as JsonObject)
+    const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject)
     const aud = this.#gates.get(session) ?? ''
     if (decision !== 'permit') return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
     const salt = toBase64Url(rng.bytes(16))

@@ -1,0 +1,115 @@
+import { generateKeyPairSync, sign } from 'node:crypto'
+import { Gate, nodeClock, nodeCryptography } from '@sealwrit/gate'
+import { MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
+import { McpGateway } from '@sealwrit/mcp-gateway'
+import { canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject } from '@sealwrit/protocol'
+
+export const TOOL = { name: 'read_file', description: 'reads', inputSchema: { type: 'object' } }
+
+/** How the server behaves: gets each message and may send lines of its own. */
+export type ServerScript = (message: { id?: number; method?: string; params?: JsonObject; result?: unknown; error?: unknown }, send: (line: string) => void) => void
+
+/** An honest server with the given tools. */
+export function honest(tools: () => readonly JsonObject[] = () => [TOOL]): ServerScript {
+  return ({ id, method, params }, send) => {
+    if (id === undefined || method === undefined) return
+    const results: Record<string, unknown> = {
+      initialize: { protocolVersion: '2025-11-25', capabilities: { tools: { listChanged: true }, resources: { subscribe: true }, prompts: {}, completions: {}, logging: {} }, serverInfo: { name: 'server', version: '1' } },
+      'tools/list': { tools: tools() },
+      'tools/call': { content: [{ type: 'text', text: `called ${String(params?.['name'])}` }] },
+      'resources/read': { contents: [] },
+      'prompts/get': { messages: [] },
+    }
+    send(JSON.stringify({ jsonrpc: '2.0', id, result: results[method] ?? {} }))
+  }
+}
+
+/** A gateway between a raw client and a scripted server; the server's side records every byte it gets. */
+export class Bench {
+  readonly plane: SimulatedPlane
+  readonly gate: Gate
+  readonly gateway: McpGateway
+  /** Every line that the server got: the canary. */
+  readonly received: string[] = []
+  /** Every message that the client got. */
+  readonly answers: JsonObject[] = []
+  closedFor: string | undefined
+  #nextId = 1
+
+  constructor(options: { script?: ServerScript; decide?: (action: JsonObject) => 'permit' | DenialCode; plane?: SimulatedPlane; agent?: string } = {}) {
+    const rng = seededRng('bench')
+    const script = options.script ?? honest()
+    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng, crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }) })
+    const keys = generateKeyPairSync('ed25519')
+    const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
+    const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
+    this.gate = new Gate(
+      { socketPath: '/simulated', logKey: this.plane.key, tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
+    )
+    this.gateway = new McpGateway({
+      gate: this.gate, target: 'mcp://fs', agent: options.agent ?? 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
+      toClient: (line) => this.answers.push(JSON.parse(line) as JsonObject),
+      toServer: (line) => {
+        this.received.push(line)
+        script(JSON.parse(line) as never, (out) => setImmediate(() => this.fromServer(`${out}\n`)))
+      },
+      close: (reason) => {
+        this.closedFor = reason
+      },
+    })
+  }
+
+  fromServer(text: string | Uint8Array): void {
+    this.gateway.serverData(typeof text === 'string' ? Buffer.from(text) : text)
+  }
+  /** Bytes as a client might send them. */
+  raw(text: string | Uint8Array): void {
+    this.gateway.clientData(typeof text === 'string' ? Buffer.from(text) : text)
+  }
+
+  async initialize(): Promise<this> {
+    await this.gate.connect()
+    await this.request('initialize', { protocolVersion: '2025-11-25', capabilities: { roots: { listChanged: true }, sampling: {}, elicitation: {} }, clientInfo: { name: 'client', version: '1' } })
+    this.raw('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+    return this
+  }
+
+  async request(method: string, params: object, id: string | number = `r${this.#nextId++}`): Promise<JsonObject> {
+    this.raw(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`)
+    return this.answer(id)
+  }
+  call(name = 'read_file', args: object = { path: '/x' }): Promise<JsonObject> {
+    return this.request('tools/call', { name, arguments: args })
+  }
+
+  /** The answer to request `id`; waits for it. */
+  async answer(id: string | number | null): Promise<JsonObject> {
+    for (let i = 0; i < 2_000; i++) {
+      const found = this.answers.find((a) => a['id'] === id && !('method' in a))
+      if (found !== undefined) return found
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    throw new Error(`no answer to ${String(id)}`)
+  }
+
+  /** Lets everything that is under way come to its end. */
+  async settle(): Promise<void> {
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+
+  /** Calls that reached the server. */
+  calls(): string[] {
+    return this.received.filter((line) => /"method":"(tools\/call|resources\/read|prompts\/get)"/.test(line))
+  }
+  denials(): string[] {
+    return this.plane.entries.flatMap((e) => (e.kind === 'deny' ? [e.code] : []))
+  }
+}
+
+/** The denial code in an answer, or `ran`. */
+export function codeOf(answer: JsonObject): string {
+  const meta = (answer['result'] as { _meta?: { 'sealwrit/denial'?: { code: string } } } | undefined)?._meta
+  const data = (answer['error'] as { data?: { code?: string } } | undefined)?.data
+  return meta?.['sealwrit/denial']?.code ?? data?.code ?? ('error' in answer ? 'error' : 'ran')
+}
