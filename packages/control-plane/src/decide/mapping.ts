@@ -47,11 +47,10 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes): CedarReques
       facts: { paths: input.facts.paths },
       lineage: { depth: 0 },
     },
+    // User and server have no attributes: being named is enough for `==` and `in`, and each entity costs its passage to Cedar.
     entities: [
       { uid: principal, attrs: { user: { __entity: { type: 'User', id: input.sub } }, verified: agent.verified }, parents: [] },
-      { uid: { type: 'User', id: input.sub }, attrs: {}, parents: [] },
       { uid: resource, attrs: { name: action.name, server: { __entity: server } }, parents: [server] },
-      { uid: server, attrs: {}, parents: [] },
     ],
   }
 }
