@@ -136,17 +136,20 @@ class BundleVerifier {
     for (const commit of commits) if (commit !== undefined) this.#commits.add(commit)
   }
 
+  /** A gate is its key: an enrolment under the thumbprint of another key is a contradiction, not a new key. */
   #gateKeys(): void {
     const { crypto, gateKeys } = this.#trust
     for (const { entry } of this.#entries.values()) {
       if (entry.kind !== 'gate' || entry.event !== 'enrolled' || entry.key === undefined) continue
-      const publicKey = fromBase64Url(entry.key)
-      const key = signingKey(publicKey, crypto.sha256)
-      const held = gateKeys.some((k) => k.kid === key.kid)
-      if (!held) this.#notShown.push(`the key of gate ${entry.gate} is only as enrolled by the plane; give it with --gate-key to hold it independently`)
-      if (!this.#gates.has(entry.gate)) this.#gates.set(entry.gate, { key, seq: entry.seq })
+      const { gate, key: text, seq } = entry
+      this.#claim('the gate was enrolled with the key that it is named by', () => {
+        const key = signingKey(fromBase64Url(text), crypto.sha256)
+        if (key.kid !== gate) throw new Denied('key_unknown', 'the gate is not the thumbprint of its key')
+        if (!this.#gates.has(gate)) this.#gates.set(gate, { key, seq })
+      }, { seq })
+      if (!gateKeys.some((k) => k.kid === gate)) this.#notShown.push(`the key of gate ${gate} is only as enrolled by the plane; give it with --gate-key to hold it independently`)
     }
-    for (const key of gateKeys) if (![...this.#gates.values()].some((g) => g.key.kid === key.kid)) this.#notShown.push(`no gate in this bundle holds the given gate key ${key.kid}`)
+    for (const key of gateKeys) if (!this.#gates.has(key.kid)) this.#notShown.push(`no gate in this bundle holds the given gate key ${key.kid}`)
   }
 
   #gateStatements(): void {
@@ -154,13 +157,12 @@ class BundleVerifier {
     for (const { entry } of this.#entries.values()) {
       const { seq } = entry
       if (entry.kind === 'receipt') {
-        const claims = [...this.#gates.entries()]
         const permit = this.#permits.get(entry.jti)
         if (permit === undefined) {
           this.#found('not established', 'the receipt belongs to a permit that is not in this bundle', { seq, jti: entry.jti })
           continue
         }
-        const gate = claims.find(([id]) => id === permit.entry.aud)?.[1]
+        const gate = this.#gates.get(permit.entry.aud)
         if (gate === undefined) {
           this.#found('not established', 'the gate that signed the receipt is not enrolled in this bundle', { seq, jti: entry.jti })
           continue
@@ -186,14 +188,19 @@ class BundleVerifier {
     }
   }
 
-  /** Every permit has exactly one effective ending. */
+  /** Every permit has exactly one effective ending: its receipts and expiries, less those that a late receipt resolves. */
   #endings(): void {
-    for (const permit of this.#permits.values()) {
-      const { jti, seq } = permit.entry
-      const receipts = this.#receipts.filter((r) => r.receipt.jti === jti)
-      const expiries = [...this.#entries.values()].filter((e) => e.entry.kind === 'expiry' && e.entry.jti === jti)
-      const replaced = receipts.filter((r) => r.resolves !== undefined && expiries.some((e) => e.entry.seq === r.resolves)).length
-      const effective = receipts.length + expiries.length - replaced
+    const endings = new Map<string, number>()
+    const add = (jti: string, count: number): void => void endings.set(jti, (endings.get(jti) ?? 0) + count)
+    for (const { entry } of this.#entries.values()) if (entry.kind === 'expiry') add(entry.jti, 1)
+    for (const { receipt, resolves } of this.#receipts) {
+      const replaced = resolves === undefined ? undefined : this.#entries.get(resolves)?.entry
+      const isResolved = replaced?.kind === 'expiry' && replaced.jti === receipt.jti && replaced.outcome === 'indeterminate'
+      add(receipt.jti, isResolved ? 0 : 1)
+    }
+    for (const { entry } of this.#permits.values()) {
+      const { jti, seq } = entry
+      const effective = endings.get(jti) ?? 0
       if (effective === 1) this.#found('established', 'the permit has exactly one effective ending', { seq, jti })
       else if (effective > 1) this.#found('contradicted', 'the permit has more than one effective ending', { seq, jti })
       else this.#notShown.push(`permit ${jti} at index ${seq} is open: the bundle holds no receipt and no ending for it`)
