@@ -1,5 +1,5 @@
 import {
-  type Checkpoint, checkpointText, consistencyProof, Denied, type Digest, type Entry, type EntryBody, entryText, equalBytes,
+  type Checkpoint, checkpointText, consistencyProof, Denied, type Entry, type EntryBody, entryText, equalBytes,
   formatProof, formatSignature, fromBase64Url, inclusionProof, leafDigest, leafHash, MAX_SKEW_SECONDS, parseEntry, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
 } from '@sealwrit/protocol'
 import type { PlanePorts } from '../ports.ts'
@@ -115,6 +115,10 @@ export class Sequencer {
     this.#scheduled = false
     while (this.#queue.length > 0) {
       const queued = this.#queue.splice(0, MAX_GROUP)
+      if (this.#stopped !== undefined) {
+        for (const item of queued) item.reject(new Denied('evidence_unavailable', this.#stopped))
+        continue
+      }
       const signed = { checkpoint: this.#checkpoint, note: this.#note }
       try {
         this.#commit(queued)
@@ -235,7 +239,9 @@ export class Sequencer {
     } catch (error) {
       this.#checkpoint = before.checkpoint
       this.#note = before.note
-      throw new Denied('evidence_unavailable', error instanceof Error ? error.message : 'write failed')
+      const reason = error instanceof Error ? error.message : 'write failed'
+      if (!(error instanceof StoreFailure) || !error.recoverable) this.#stopped = `the store failed: ${reason}`
+      throw new Denied('evidence_unavailable', reason)
     }
   }
 
@@ -260,47 +266,44 @@ export class Sequencer {
     return consistencyProof(older, newer, this.#tree.subtree, this.#ports.crypto.sha256)
   }
 
-  /** Rebuilds tree and state from the store; at a start and after a failed write alike. */
+  /**
+   * Rebuilds tree and state from the stored entries, and checks both against the stored tiles and the last signed
+   * checkpoint before anything is signed again (ATK-076); at a start and after a failed write alike.
+   */
   #recover(): EdgeTree {
     const { store, crypto, logKey } = this.#ports
     const size = store.size()
-    const tree = new EdgeTree(
-      size,
-      (from) => store.entries(from, size - from).map((text) => leafHash(utf8(text), crypto.sha256)),
-      (level, index) => store.tile(level, index),
-      crypto.sha256,
-    )
     const note = store.checkpoint()
-    if (note === undefined) {
-      if (size > 0) throw new LogDamaged('the store holds entries, but no signed checkpoint')
-      return tree
-    }
-    const checkpoint = verifyCheckpoint(note, logKey.key, crypto)
-    if (checkpoint.size > size) throw new LogDamaged('the store is shorter than its own signed checkpoint')
-    // The root is recomputed from the stored bytes before anything is signed again (ATK-076).
-    const root = treeRoot(checkpoint.size, tree.subtree, crypto.sha256)
-    if (!equalBytes(root, checkpoint.root)) throw new LogDamaged('the stored entries are not those that the log key signed')
+    if (note === undefined && size > 0) throw new LogDamaged('the store holds entries, but no signed checkpoint')
+    const checkpoint = note === undefined ? undefined : verifyCheckpoint(note, logKey.key, crypto)
+    if (checkpoint !== undefined && checkpoint.size > size) throw new LogDamaged('the store is shorter than its own signed checkpoint')
+    const tree = new EdgeTree((level, index) => store.tile(level, index), crypto.sha256)
+    for (let from = 0; from < size; from += PAGE) replay(store.entries(from, PAGE), tree, this.#state, this.#ports)
+    if (tree.size !== size) throw new LogDamaged('entries are missing from the store')
+    if (checkpoint === undefined || note === undefined) return tree
+    if (!equalBytes(treeRoot(checkpoint.size, tree.subtree, crypto.sha256), checkpoint.root)) throw new LogDamaged('the stored entries are not those that the log key signed')
     this.#checkpoint = checkpoint
     this.#note = note
-    restoreState(this.#state, this.#ports)
     return tree
   }
 }
 
-/** Leaves read at a time while the state is rebuilt. */
+/** Leaves read at a time while tree and state are rebuilt. */
 const PAGE = 1_024
 
-/** Applies what the state needs of the stored entries, in order. */
-function restoreState(state: LogState, ports: PlanePorts): void {
+/** Applies stored entries, in order. @throws {LogDamaged} */
+function replay(texts: readonly string[], tree: EdgeTree, state: LogState, ports: PlanePorts): void {
   const { store, crypto } = ports
-  const size = store.size()
-  for (let from = 0; from < size; from += PAGE) {
-    store.entries(from, PAGE).forEach((text, i) => {
-      const entry = parseEntry(text)
-      if (entry.seq !== from + i) throw new LogDamaged(`entry ${from + i} has another index`)
-      const leaf: Digest = leafDigest(leafHash(utf8(text), crypto.sha256))
-      state.apply(entry, leaf, requestOf(entry, ports))
-    })
+  for (const text of texts) {
+    const entry = parseEntry(text)
+    if (entry.seq !== tree.size) throw new LogDamaged(`entry ${tree.size} has another index`)
+    const leaf = leafHash(utf8(text), crypto.sha256)
+    tree.append(leaf)
+    state.apply(entry, leafDigest(leaf), requestOf(entry, ports))
+  }
+  for (const { level, index, hashes } of tree.takeFilled()) {
+    const stored = store.tile(level, index)
+    if (stored === undefined || !equalBytes(stored, hashes)) throw new LogDamaged(`tile ${level}/${index} is not that of the stored entries`)
   }
 }
 

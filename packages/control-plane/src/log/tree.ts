@@ -10,7 +10,7 @@ const KEEP = 4 * TILE_WIDTH
 
 export type ReadTile = (level: number, index: number) => Uint8Array | undefined
 
-/** The log's tiles do not fit its entries: it must not grow further. */
+/** A tile of the log is missing or damaged: it must not grow further. */
 export class TreeDamaged extends Error {}
 
 interface Level {
@@ -30,21 +30,9 @@ export class EdgeTree {
   #size = 0
   #filled: Tile[] = []
 
-  /**
-   * @param size leaves in the log
-   * @param leafHashes gives the hashes of the leaves from an index on, for the part that no full tile holds yet
-   * @throws {TreeDamaged} when a full tile is missing
-   */
-  constructor(size: number, leafHashes: (from: number) => readonly Uint8Array[], readTile: ReadTile, sha256: Sha256) {
-    this.#sha256 = sha256
+  constructor(readTile: ReadTile, sha256: Sha256) {
     this.#readTile = readTile
-    this.#size = size
-    for (let tileLevel = 0, count = size; count > 0; tileLevel++, count = Math.floor(count / TILE_WIDTH)) {
-      const base = Math.floor(count / TILE_WIDTH) * TILE_WIDTH
-      const hashes = tileLevel === 0 ? [...leafHashes(base)] : Array.from({ length: count - base }, (_, i) => this.#tileRoot(tileLevel - 1, base + i))
-      if (hashes.length !== count - base) throw new TreeDamaged('the entries do not fill the tree')
-      this.#restore(tileLevel * TILE_HEIGHT, base, hashes)
-    }
+    this.#sha256 = sha256
   }
 
   get size(): number {
@@ -89,18 +77,6 @@ export class EdgeTree {
     const hashes = new Uint8Array(TILE_WIDTH * HASH_BYTES)
     for (let i = 0; i < TILE_WIDTH; i++) hashes.set(this.subtree(level, index * TILE_WIDTH + i), i * HASH_BYTES)
     this.#filled.push({ level: level / TILE_HEIGHT, index, hashes })
-  }
-
-  #restore(level: number, base: number, hashes: readonly Uint8Array[]): void {
-    let row = hashes
-    for (let up = 0; up < TILE_HEIGHT; up++) {
-      this.#levels[level + up] = { base: base / 2 ** up, hashes: [...row] }
-      row = Array.from({ length: Math.floor(row.length / 2) }, (_, i) => nodeHash(row[2 * i] as Uint8Array, row[2 * i + 1] as Uint8Array, this.#sha256))
-    }
-  }
-
-  #tileRoot(tileLevel: number, index: number): Uint8Array {
-    return this.#reduce(this.#hashesOf(tileLevel, index, 0, TILE_WIDTH))
   }
 
   /** A node that is no longer in memory: from the part of its tile below it. */

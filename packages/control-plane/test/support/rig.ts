@@ -1,0 +1,193 @@
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { loadPolicySet, nodeCryptography, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure } from '@sealwrit/control-plane'
+import { FakeClock, seededRng } from '@sealwrit/gate/testing'
+import { type Action, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
+
+export const { sha256 } = nodeCryptography
+export const SCHEMA = `
+entity User; entity Agent { user: User, verified: Bool }; entity Server; entity Tool in [Server] { name: String, server: Server };
+entity Endpoint in [Server] { name: String, server: Server };
+type Situation = { args: { path?: String, paths?: Set<String>, count?: Long, force?: Bool }, environment: { level: String }, facts: { paths: String }, lineage: { depth: Long } };
+action "mcp.tool_call" appliesTo { principal: [Agent], resource: [Tool], context: Situation };
+action "mcp.resource_read", "mcp.prompt_get" appliesTo { principal: [Agent], resource: [Endpoint], context: Situation };
+`
+export const PERMIT_ALL = 'permit (principal, action, resource);'
+export const policySet = (text: string, schema: string = SCHEMA): PolicySet => loadPolicySet({ 'test.cedar': text, 'schema.cedarschema': schema }, sha256)
+
+export const TOOL_DIGEST = `sha256:${'a'.repeat(64)}`
+export function toolCall(name = 'read_file', args: JsonObject = { path: '/srv/q3.txt' }, change: Partial<Extract<Action, { type: 'mcp.tool_call' }>> = {}): Action {
+  return { type: 'mcp.tool_call', target: 'mcp://fs', name, arguments: args, tool_digest: TOOL_DIGEST, ...change }
+}
+
+/** How the next append goes wrong. */
+export interface Fault {
+  /** Whether the group reaches the disk all the same. */
+  readonly persisted: boolean
+  readonly recoverable: boolean
+}
+
+/** A real plane on a real store, with faults and time in our hands. */
+export class Rig {
+  readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-plane-'))
+  readonly file = path.join(this.folder, 'store.db')
+  readonly clock = new FakeClock()
+  readonly rng
+  readonly logKeys = generateKeyPairSync('ed25519')
+  readonly key
+  /** Signatures that were made, as texts: what may not leave when a commit fails. */
+  readonly signed: string[] = []
+  fault: Fault | undefined
+  policies: PolicySet = policySet(PERMIT_ALL)
+  store!: Store
+  plane!: Plane
+  #isOpen = false
+
+  constructor(seed = 'plane') {
+    this.rng = seededRng(seed)
+    this.key = noteKey('rig.test/default', publicBytes(this.logKeys.publicKey), sha256)
+  }
+
+  static async open(seed?: string, policies?: PolicySet): Promise<Rig> {
+    const rig = new Rig(seed)
+    if (policies !== undefined) rig.policies = policies
+    await rig.start()
+    return rig
+  }
+
+  async start(change: Partial<PlanePorts> = {}): Promise<void> {
+    this.store = this.#faulty(openSqliteStore(this.file))
+    try {
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody' })
+      this.#isOpen = true
+    } catch (error) {
+      this.store.close()
+      throw error
+    }
+  }
+
+  ports(change: Partial<PlanePorts> = {}): PlanePorts {
+    const logKey = {
+      key: this.key,
+      sign: (message: Uint8Array): Uint8Array => {
+        this.signed.push(Buffer.from(message).toString('utf8'))
+        return sign(null, message, this.logKeys.privateKey)
+      },
+    }
+    return { clock: this.clock, rng: this.rng, crypto: nodeCryptography, store: this.store, logKey, defer: setImmediate, ...change }
+  }
+
+  #faulty(store: Store): Store {
+    const append = store.append.bind(store)
+    store.append = (group) => {
+      const { fault } = this
+      if (fault === undefined) return append(group)
+      if (fault.persisted) append(group)
+      throw new StoreFailure('injected', fault.recoverable)
+    }
+    const putCheckpoint = store.putCheckpoint.bind(store)
+    store.putCheckpoint = (note) => {
+      if (this.fault === undefined) return putCheckpoint(note)
+      if (this.fault.persisted) putCheckpoint(note)
+      throw new StoreFailure('injected', this.fault.recoverable)
+    }
+    return store
+  }
+
+  stop(): void {
+    if (this.#isOpen) this.plane.close()
+    this.#isOpen = false
+  }
+  async restart(): Promise<void> {
+    this.stop()
+    await this.start()
+  }
+  remove(): void {
+    this.stop()
+    fs.rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  async gate(tools: readonly string[] = ['read_file', 'write_file']): Promise<TestGate> {
+    const gate = new TestGate(this)
+    await gate.enrol()
+    await this.plane.tools({ session: gate.session, target: 'mcp://fs', tools: tools.map((name) => ({ name, digest: TOOL_DIGEST })) })
+    return gate
+  }
+
+  token(): string {
+    return toBase64Url(this.rng.bytes(16))
+  }
+}
+
+function publicBytes(key: KeyObject): Uint8Array {
+  return fromBase64Url((key.export({ format: 'jwk' }) as { x: string }).x)
+}
+
+/** What a gate sends, without its checks: tests of the plane must be able to send anything. */
+export class TestGate {
+  readonly keys = generateKeyPairSync('ed25519')
+  readonly id: string
+  session: string
+  #sequence = 0
+  readonly #rig: Rig
+  readonly environment = { level: 'software' as const, salt: 'AAAAAAAAAAAAAAAAAAAAAA', document: { host: 'test' } }
+
+  constructor(rig: Rig) {
+    this.#rig = rig
+    this.id = signingKey(this.publicKey, sha256).kid
+    this.session = rig.token()
+  }
+  get publicKey(): Uint8Array {
+    return publicBytes(this.keys.publicKey)
+  }
+  get commit(): string {
+    return commitment('environment', this.environment.salt, digestOf(canonicalize(this.environment.document), sha256), sha256)
+  }
+
+  enrolment(change: Partial<EnrolRequest> = {}): EnrolRequest {
+    return { key: toBase64Url(this.publicKey), session: this.session, environment: { ...this.environment, commit: this.commit }, ...change }
+  }
+  async enrol(change: Partial<EnrolRequest> = {}): Promise<void> {
+    await this.#rig.plane.enrol(this.enrolment(change), { size: 0 })
+  }
+
+  request(action: Action = toolCall(), change: Partial<AuthorizeRequest> = {}): AuthorizeRequest {
+    return { session: this.session, challenge: this.#rig.token(), action, agent: { name: 'tester', verified: true }, environment: this.commit, facts: { paths: 'inside' }, ...change }
+  }
+  authorize(request: AuthorizeRequest = this.request()): Promise<AuthorizeReply> {
+    return this.#rig.plane.authorize(request, this.id, { size: 0 })
+  }
+  /** A permit, as it stands in the log. */
+  async permit(request: AuthorizeRequest = this.request()): Promise<{ permit: Permit; leaf: string }> {
+    const reply = await this.authorize(request)
+    if (reply.decision !== 'permit') throw new Error(`not permitted: ${JSON.stringify(reply)}`)
+    return { permit: parseEntry(reply.sealed.entry) as Permit, leaf: leafDigest(leafHash(utf8(reply.sealed.entry), sha256)) }
+  }
+  receiptFor(jti: string, leaf: string, change: JsonObject = {}, keys: KeyObject = this.keys.privateKey): string {
+    const checks = { authorization: 'pass', identity: 'pass', policy: 'pass', environment: 'pass', cryptography: 'pass', state: 'pass', lineage: 'pass', conditions: 'pass' }
+    const now = this.#rig.clock.wallMs()
+    const input = signingInput('execution-receipt+jwt', this.id, {
+      jti, leaf_hash: leaf, tenant: 'default', gate: this.id, session: this.session, sequence: this.#sequence++, started: now, finished: now,
+      outcome: 'completed', resources: { result_bytes: 0, wall_ms: 0 }, checks, containment: [], assurance: 'A3', ...change,
+    })
+    return attachSignature(input, sign(null, utf8(input), keys))
+  }
+  async report(receipt: string, session: string = this.session): Promise<number> {
+    return this.#rig.plane.receipt({ session, receipt }, this.id)
+  }
+}
+
+/** The code that a promise is denied with, or `ok`. */
+export async function outcome(promise: Promise<unknown>): Promise<DenialCode | 'ok'> {
+  try {
+    await promise
+    return 'ok'
+  } catch (error) {
+    if (error instanceof Denied) return error.code
+    throw error
+  }
+}
+/** The decision of a reply, with its code where it is a deny. */
+export const told = (reply: AuthorizeReply): string => (reply.decision === 'deny' ? reply.code : reply.decision)
