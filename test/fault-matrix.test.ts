@@ -1,12 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { StoreFailure } from '@sealwrit/control-plane'
+import { SCHEMA_FILE, StoreFailure } from '@sealwrit/control-plane'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import type { DenialCode, JsonObject } from '@sealwrit/protocol'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type GateUnderTest, pipelineGate, stdioGate } from './support/gates.ts'
-import { World } from './support/world.ts'
+import { policyFiles, World } from './support/world.ts'
 
 interface Fault {
   readonly dependency: string
@@ -87,11 +87,54 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
+    dependency: 'policy', fault: 'missing when the plane restarts', code: 'unavailable',
+    begin: (w) => refusesToStart(w, () => w.start({ [SCHEMA_FILE]: policyFiles()[SCHEMA_FILE] as string })),
+    end: (w) => w.start(),
+  },
+  {
+    dependency: 'policy', fault: 'corrupt when the plane restarts', code: 'unavailable',
+    begin: (w) => refusesToStart(w, () => w.start({ ...policyFiles(), 'filesystem.cedar': 'permit (' })),
+    end: (w) => w.start(),
+  },
+  {
+    dependency: 'policy', fault: 'a forbid that cannot be evaluated', code: 'policy_error',
+    begin: async (w) => {
+      await w.stop()
+      await w.start({ ...policyFiles(), 'broken.cedar': 'forbid (principal, action, resource) when { context.lineage.depth + 9223372036854775807 + 1 > 0 };' })
+      await disconnected()
+    },
+    end: async (w) => {
+      await w.stop()
+      await w.start()
+      await disconnected()
+    },
+  },
+  {
+    dependency: 'log key', fault: 'another one in its place when the plane restarts', code: 'unavailable',
+    begin: (w) => refusesToStart(w, () => w.start(policyFiles(), generateKeyPairSync('ed25519'))),
+    end: (w) => w.start(),
+  },
+  {
+    dependency: 'state', fault: 'stale: the machine slept while the answer was under way', code: 'challenge_mismatch',
+    begin: (w) => void (w.onTheWire = (a) => {
+      if (isPermit(a)) w.gateClock.sleptMs += 3_000
+      return a
+    }),
+    end: (w) => void (w.onTheWire = (a) => a),
+  },
+  {
     dependency: 'environment', fault: 'changed after it was measured', code: 'environment_mismatch',
     begin: (w) => void (w.environmentVersion = 2),
     end: (w) => void (w.environmentVersion = 1),
   },
 ]
+
+/** The plane ends, and its next start is refused: nothing answers any more. */
+async function refusesToStart(world: World, start: () => Promise<unknown>): Promise<void> {
+  await world.stop()
+  await expect(start()).rejects.toThrow()
+  await disconnected()
+}
 
 function failWrites(world: World, failure: StoreFailure | undefined): void {
   if (world.store !== undefined) world.store.fail = failure

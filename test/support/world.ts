@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -7,7 +7,7 @@ import {
 } from '@sealwrit/control-plane'
 import { Gate, type MeasuredEnvironment, nodeClock, nodeNet, type Net } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
-import { canonicalize, type Clock, commitment, digestOf, fromBase64Url, noteKey, parseStrict, WIRE_LIMITS, type JsonObject, utf8 } from '@sealwrit/protocol'
+import { canonicalize, type Clock, commitment, digestOf, fromBase64Url, type NoteKey, noteKey, parseStrict, WIRE_LIMITS, type JsonObject, utf8 } from '@sealwrit/protocol'
 
 const starter = path.resolve(import.meta.dirname, '../../packages/cli/starter')
 
@@ -18,14 +18,20 @@ export function policyFiles(): Record<string, string> {
   return files
 }
 
-/** A clock on the real one that can be set wrong. */
+function logKeyOf(publicKey: KeyObject): NoteKey {
+  const { x } = publicKey.export({ format: 'jwk' })
+  return noteKey('world.test/default', fromBase64Url(x as string), nodeCryptography.sha256)
+}
+
+/** A clock on the real one that can be set wrong, and whose machine can have slept. */
 export class SkewedClock implements PlaneClock {
   offsetMs = 0
+  sleptMs = 0
   wallMs(): number {
     return planeClock.wallMs() + this.offsetMs
   }
   monotonicMs(): number {
-    return planeClock.monotonicMs()
+    return planeClock.monotonicMs() + this.sleptMs
   }
   bootMs(): number {
     return planeClock.bootMs()
@@ -66,16 +72,20 @@ export class World {
   #gates: Gate[] = []
 
   constructor() {
-    const { x } = this.keys.publicKey.export({ format: 'jwk' })
-    this.logKey = noteKey('world.test/default', fromBase64Url(x as string), nodeCryptography.sha256)
+    this.logKey = logKeyOf(this.keys.publicKey)
   }
 
-  async start(files: Record<string, string> = policyFiles()): Promise<Plane> {
+  async start(files: Record<string, string> = policyFiles(), keys: World['keys'] = this.keys): Promise<Plane> {
     const policies = loadPolicySet(files, nodeCryptography.sha256)
     this.store = faultyStore(this.storeFile)
-    const logKey = { key: this.logKey, sign: (message: Uint8Array) => sign(null, message, this.keys.privateKey) }
+    const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
     const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, defer: setImmediate }
-    this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test' })
+    try {
+      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test' })
+    } catch (error) {
+      this.store.close()
+      throw error
+    }
     this.#socket = await serveSocket(this.plane, this.socketPath)
     return this.plane
   }

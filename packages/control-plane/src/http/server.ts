@@ -129,5 +129,6 @@ function codeOf(error: unknown): DenialCode {
 /** @see RFC 9457 */
 function problem(reply: FastifyReply, code: DenialCode): FastifyReply {
   const { http, meaning, hint } = DENIALS[code]
-  return reply.code(http).type('application/problem+json').send(JSON.stringify({ type: `urn:sealwrit:denial:${code}`, title: meaning, status: http, code, hint }))
+  const body = { type: `urn:sealwrit:denial:${code}`, title: meaning, status: http, code, hint }
+  return reply.code(http).header('content-type', 'application/problem+json').send(Buffer.from(JSON.stringify(body))) // bytes: a charset parameter would be added to text
 }
