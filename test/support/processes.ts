@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import * as path from 'node:path'
 
-const main = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
+/** Words after Node's own path that start the program from source. */
+export const PROGRAM: readonly string[] = ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')]
 
 /** The real program, from source, as a process of its own. */
 export function sealwrit(args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): ChildProcess {
-  return spawn(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, ...args], {
+  return spawn(process.execPath, [...PROGRAM, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
     env: { ...process.env, NO_COLOR: '1', ...options.env },
@@ -24,13 +25,9 @@ export function run(args: readonly string[], options: { cwd?: string; env?: Node
   })
 }
 
-export interface Line {
-  readonly json: Record<string, unknown>
-}
-
 /** Starts a plane and waits until it serves. */
-export function startPlane(dir: string): Promise<{ child: ChildProcess; url: string; origin: string }> {
-  const child = sealwrit(['up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'])
+export function startPlane(dir: string, listen = '127.0.0.1:0'): Promise<{ child: ChildProcess; url: string; origin: string }> {
+  const child = sealwrit(['up', '--json', '--dir', dir, '--listen', listen])
   return new Promise((resolve, reject) => {
     let [out, errors] = ['', '']
     child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))

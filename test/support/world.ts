@@ -81,7 +81,7 @@ export class World {
     const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
     const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, defer: setImmediate }
     try {
-      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test' })
+      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true })
     } catch (error) {
       this.store.close()
       throw error

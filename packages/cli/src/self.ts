@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { shellWord } from './output.ts'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const extension = path.extname(fileURLToPath(import.meta.url))
@@ -15,6 +16,11 @@ export function selfArguments(): readonly string[] {
 export function selfCommand(): readonly string[] {
   const bootstrap = path.resolve(here, '..', '..', '..', 'tools', 'bootstrap.mjs')
   return fs.existsSync(bootstrap) ? ['node', bootstrap, 'cli'] : [process.execPath, path.join(here, `main${extension}`)]
+}
+
+/** A line for a shell that runs this program with `args`, from any folder: there is no global command on a fresh machine. */
+export function selfLine(...args: readonly string[]): string {
+  return [...selfCommand(), ...args].map(shellWord).join(' ')
 }
 
 /** A folder that the example server may serve: the repository's own where there is one. */

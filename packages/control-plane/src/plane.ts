@@ -8,7 +8,7 @@ import type { PolicySet } from './decide/policy-set.ts'
 import { enrolGate } from './govern/gates.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
-import { Sequencer, type Written } from './log/sequencer.ts'
+import { LogDamaged, Sequencer, type Written } from './log/sequencer.ts'
 import type { PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
@@ -20,6 +20,8 @@ export interface PlaneOptions {
   readonly owner: string | undefined
   /** Names the local user of the socket, for the principal; hashed into an opaque id. */
   readonly localUser: string
+  /** Whether a new log may begin here; false where the log key is in use already. */
+  readonly isNew: boolean
 }
 
 /**
@@ -45,10 +47,11 @@ export class Plane {
     this.#stopWatching = watchEndings(log, ports.clock)
   }
 
-  /** Reads the log back, writes its first entry where it is new, and activates the policy set. @throws {LogDamaged} */
+  /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
   static async open(ports: PlanePorts, policies: PolicySet, options: PlaneOptions): Promise<Plane> {
     const log = new Sequencer(ports, options.tenant)
     if (log.size === 0) {
+      if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.submit((): Written => ({ body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
     return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)

@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly tenant: string
   readonly owner: string | undefined
   readonly localUser: string
+  /** As in `PlaneOptions`. */
+  readonly isNew: boolean
 }
 
 export interface RunningPlane {

@@ -2,8 +2,9 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CliError } from '../errors.ts'
 import { CONFIG_FILE } from '../local/config.ts'
-import { starterFolder } from '../local/folder.ts'
+import { FOLDER, starterFolder } from '../local/folder.ts'
 import { type GlobalOptions, json, line } from '../output.ts'
+import { selfLine } from '../self.ts'
 
 const CONFIG_TEXT = `# Sealwrit configuration; unknown members are refused. There is no setting that fails open.
 # owner: team-platform      # who answers for what runs; an opaque id, the local user when absent
@@ -18,10 +19,12 @@ export async function init(options: GlobalOptions): Promise<void> {
   for (const name of fs.readdirSync(path.join(starterFolder, 'policies')).sort()) starter(path.join('policies', name))
   starter('schema.cedarschema')
   const existing = files.map(([name]) => name).filter((name) => fs.existsSync(name))
-  if (existing.length > 0) throw new CliError(`${existing.join(', ')} ${existing.length === 1 ? 'exists' : 'exist'} already; nothing was written`, { hint: 'run `sealwrit init` in a folder without them' })
+  if (existing.length > 0) throw new CliError(`${existing.join(', ')} ${existing.length === 1 ? 'exists' : 'exist'} already; nothing was written`, { hint: 'run it in a folder without them' })
   fs.mkdirSync('policies')
   for (const [name, text] of files) fs.writeFileSync(name, text, { flag: 'wx' })
   if (options.json === true) return json({ written: files.map(([name]) => name) })
   for (const [name] of files) line(`wrote ${name}`)
-  line('Next: edit the policies, run `sealwrit policy test`, then `sealwrit up` here.')
+  line('Next: edit the policies, test them, and start a plane that uses them:')
+  line(`  ${selfLine('policy', 'test', path.resolve('policies'))}`)
+  line(`  ${selfLine('up', '--dir', path.resolve(FOLDER))}`)
 }

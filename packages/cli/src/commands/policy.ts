@@ -8,6 +8,7 @@ import { readConfig } from '../local/config.ts'
 import { findFolder } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { type GlobalOptions, green, json, line, plain, red } from '../output.ts'
+import { selfLine } from '../self.ts'
 
 /** The policy folder at hand: the argument, `./policies`, or that of the local plane. */
 function policyFolder(given: string | undefined, options: GlobalOptions): string {
@@ -37,7 +38,7 @@ export async function policyTest(given: string | undefined, options: GlobalOptio
   const folder = policyFolder(given, options)
   const engine = new PolicyEngine(readPolicies(folder))
   const files = fs.readdirSync(folder).filter((name) => name.endsWith('.test.yaml')).sort()
-  if (files.length === 0) throw new CliError(`no *.test.yaml in ${folder}`, { hint: '`sealwrit init` writes an example' })
+  if (files.length === 0) throw new CliError(`no *.test.yaml in ${folder}`, { hint: `an example: ${selfLine('init')}` })
   const cases = files.flatMap((name) => readCases(path.join(folder, name)).map((one) => runCase(one, engine, name)))
   const failed = cases.filter(({ got, expect }) => got !== expect)
   if (options.json === true) json({ cases, failed: failed.length })

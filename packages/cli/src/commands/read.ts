@@ -1,10 +1,12 @@
 import * as fs from 'node:fs'
+import * as path from 'node:path'
 import { nodeCryptography } from '@sealwrit/gate'
 import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseBundle, parseStrict, type Report, signingKey, fromBase64Url, verifyBundle } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, memberText, plain, red, yellow } from '../output.ts'
+import { selfLine } from '../self.ts'
 
 /** Lists what the log holds, newest last. */
 export async function log(options: GlobalOptions & { limit: string; kind?: string[]; before?: string }): Promise<void> {
@@ -75,7 +77,7 @@ function receiptOutcome(token: string): string {
 
 /** Shows one execution or entry, stage by stage. */
 export async function show(id: string, options: GlobalOptions): Promise<void> {
-  const answer = (await askPlane(findFolder(options.dir), 'executions', { id })) as unknown as { entries: JsonObject[]; bodies: { purpose: string; body?: JsonValue }[] }
+  const answer = (await found(id, askPlane(findFolder(options.dir), 'executions', { id }))) as unknown as { entries: JsonObject[]; bodies: { purpose: string; body?: JsonValue }[] }
   if (options.json === true) return json(answer)
   for (const entry of answer.entries) {
     line(describe(entry))
@@ -89,9 +91,19 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
   for (const { purpose, body } of answer.bodies) line(`        ${bold(purpose)} ${body === undefined ? dim('(only its digest is kept)') : plain(JSON.stringify(body))}`)
 }
 
+/** The plane's answer about `id`, or what to do when there is nothing of that name. */
+async function found(id: string, answer: Promise<JsonValue>): Promise<JsonValue> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof CliError && error.code === 'request_malformed') throw new CliError(`the log holds no entry or execution \`${id.slice(0, 64)}\``, { hint: `list what there is: ${selfLine('log')}` })
+    throw error
+  }
+}
+
 /** Writes an evidence bundle. */
 export async function exportEvidence(selector: string, options: GlobalOptions & { output?: string }): Promise<void> {
-  const bundle = await askPlane(findFolder(options.dir), 'evidence', { selector })
+  const bundle = await found(selector, askPlane(findFolder(options.dir), 'evidence', { selector }))
   const text = `${JSON.stringify(bundle)}\n`
   if (options.output === undefined || options.output === '-') {
     process.stdout.write(text)
@@ -100,7 +112,10 @@ export async function exportEvidence(selector: string, options: GlobalOptions & 
   writeNew(options.output, text)
   const { entries } = bundle as unknown as { entries: unknown[] }
   if (options.json === true) json({ file: options.output, entries: entries.length })
-  else line(`${entries.length} entries in ${options.output}; \`sealwrit verify ${options.output}\` checks it offline`)
+  else {
+    line(`${entries.length} entries in ${options.output}. Check it offline:`)
+    line(`  ${selfLine('verify', path.resolve(options.output), '--key', findFolder(options.dir).verifierKey)}`)
+  }
 }
 
 function writeNew(file: string, text: string): void {

@@ -7,8 +7,8 @@ import { CliError } from '../errors.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
-import { exampleFolder, selfCommand } from '../self.ts'
-import { bold, dim, type GlobalOptions, json, line, shellWord } from '../output.ts'
+import { exampleFolder, selfLine } from '../self.ts'
+import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
 
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
@@ -16,7 +16,7 @@ export const DEFAULT_LISTEN = '127.0.0.1:4180'
 export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }): Promise<RunningPlane> {
   const config = readConfig(folder.dir)
   try {
-    openFolder(folder)
+    const { isNew } = openFolder(folder)
     const policies = readPolicies(config === undefined ? folder.policies : path.resolve(path.dirname(config.file), config.config.policies))
     const running = await startPlane({
       storeFile: folder.store,
@@ -27,6 +27,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       policies,
       tenant: TENANT,
       owner: config?.config.owner,
+      isNew,
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })
@@ -55,9 +56,9 @@ export function parseListen(text: string): { host: string; port: number } {
 export async function up(options: GlobalOptions & { listen: string }): Promise<void> {
   const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve('.sealwrit')) : findFolder(options.dir)
   const running = await openPlane(folder, parseListen(options.listen))
+  const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
-  const self = selfCommand()
-  const wrap = [...self, 'mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served].map(shellWord).join(' ')
+  const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
   if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, wrap })
   else {
     line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
@@ -68,15 +69,17 @@ export async function up(options: GlobalOptions & { listen: string }): Promise<v
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
     line(`  ${wrap}`)
     line()
-    line(`Try it: ${[...self, 'demo'].map(shellWord).join(' ')}`)
-    line(`See it: ${[...self, 'log', '--dir', folder.dir].map(shellWord).join(' ')}`)
+    line(`Try it: ${selfLine('demo')}`)
+    line(`See it: ${selfLine('log', '--dir', folder.dir)}`)
     line(dim('Ctrl-C stops the plane; governed calls are denied while it is down.'))
   }
-  await new Promise<void>((resolve) => {
-    const stop = (): void => resolve()
-    process.once('SIGINT', stop)
-    process.once('SIGTERM', stop)
-    process.once('SIGHUP', stop)
-  })
+  await stopped
   await running.close()
+}
+
+/** Resolves at the first signal that asks this process to end. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
+  })
 }

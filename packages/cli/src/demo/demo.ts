@@ -4,6 +4,7 @@ import { nodeCryptography } from '@sealwrit/gate'
 import type { DenialCode } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red } from '../output.ts'
+import { selfLine } from '../self.ts'
 import { breakSignature, changeEntry, replay, type Sealed } from './hostile-wire.ts'
 import { Stage } from './stage.ts'
 
@@ -148,5 +149,6 @@ async function provoke(condition: Condition, number: number, stage: Stage): Prom
 function keep(output: string, bundle: string, key: string, say: (text: string) => void): void {
   fs.writeFileSync(output, bundle, { flag: 'wx', mode: 0o600 })
   fs.writeFileSync(`${output}.vkey`, key, { mode: 0o600 })
-  say(`  kept in ${output}; its log key in ${output}.vkey`)
+  say('  kept; check it again with:')
+  say(`  ${selfLine('verify', path.resolve(output), '--key', path.resolve(`${output}.vkey`))}`)
 }

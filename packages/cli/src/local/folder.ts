@@ -68,6 +68,9 @@ export function openFolder(folder: PlaneFolder): { isNew: boolean } {
       hint: `restore it from a backup; to begin a new log, move ${folder.dir} away`,
     })
   }
+  if (!isNew && fs.statSync(folder.store).size === 0 && !fs.existsSync(`${folder.store}-wal`)) {
+    throw new CliError(`store ${folder.store} is empty, while its log key has signed a log before`, { hint: `restore it from a backup; to begin a new log, move ${folder.dir} away` })
+  }
   fs.mkdirSync(folder.dir, { recursive: true, mode: 0o700 })
   if ((fs.statSync(folder.dir).mode & 0o022) !== 0) throw new CliError(`${folder.dir} can be written by others`, { hint: `run \`chmod 700 ${folder.dir}\`` })
   if (isNew) {

@@ -3,6 +3,7 @@ import * as path from 'node:path'
 import { loadPolicySet, MAX_POLICY_BYTES, PolicyError, type PolicySet, SCHEMA_FILE } from '@sealwrit/control-plane'
 import { nodeCryptography } from '@sealwrit/gate'
 import { CliError } from '../errors.ts'
+import { selfLine } from '../self.ts'
 
 /** Policy files in one folder. */
 const MAX_FILES = 1_000
@@ -18,9 +19,9 @@ export function readPolicies(folder: string): PolicySet {
     if (schema !== undefined) files[SCHEMA_FILE] = readText(schema)
   } catch (error) {
     if (error instanceof CliError) throw error
-    throw new CliError(`policies in ${folder} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`, { code: 'policy_missing', hint: '`sealwrit init` writes starter policies' })
+    throw new CliError(`policies in ${folder} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`, { code: 'policy_missing', hint: `starter policies: ${selfLine('init')}` })
   }
-  if (Object.keys(files).length === 0) throw new CliError(`no policies in ${folder}`, { code: 'policy_missing', hint: '`sealwrit init` writes starter policies' })
+  if (Object.keys(files).length === 0) throw new CliError(`no policies in ${folder}`, { code: 'policy_missing', hint: `starter policies: ${selfLine('init')}` })
   try {
     return loadPolicySet(files, nodeCryptography.sha256)
   } catch (error) {

@@ -98,7 +98,8 @@ const SECURITY_HEADERS = {
 } as const
 
 /** Only by the names this address was given: a rebound name or a foreign page is refused (ATK-100). */
-function verifyOrigin(request: FastifyRequest, { host, port }: HttpOptions): void {
+function verifyOrigin(request: FastifyRequest, { host }: HttpOptions): void {
+  const port = request.socket.localPort
   const names = new Set([`${host}:${port}`, `127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`])
   const { origin, host: asked } = request.headers
   if (asked === undefined || !names.has(asked)) throw new Denied('origin_forbidden')

@@ -60,7 +60,7 @@ export class Rig {
   async start(change: Partial<PlanePorts> = {}): Promise<void> {
     this.store = this.#faulty(openSqliteStore(this.file))
     try {
-      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody' })
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true })
       this.#isOpen = true
     } catch (error) {
       this.store.close()
