@@ -46,6 +46,23 @@ describe('the fail-closed pipeline', () => {
     expect(rig.kinds().filter((kind) => kind === 'deny')).toHaveLength(0)
   })
 
+  it('ATK-047: a machine that slept between the checks and the effect is state_stale, and nothing runs (I4)', async () => {
+    const rig = new Rig()
+    const honest = rig.environment()
+    rig.gate = rig.openGate({
+      environment: {
+        ...honest,
+        measure: () => {
+          rig.clock.suspend(3_000) // the last of the checks that ask the machine
+          return honest.measure()
+        },
+      },
+    })
+    expect(await rig.outcome(rig.run())).toBe('state_stale')
+    expect(rig.effects).toEqual([])
+    expect(rig.kinds()).toEqual(['gate', 'permit', 'receipt'])
+  })
+
   it('ends a permit that it refused as `not_started`, with the code as its cause', async () => {
     const rig = new Rig()
     rig.plane.onTheWire = (method, answer) => {

@@ -62,7 +62,7 @@ describe('the strict parser', () => {
 
   it('throws nothing but denials on arbitrary bytes', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => void outcome(() => parseStrict(bytes))), { numRuns: 20_000, seed: SEED })
-    fc.assert(fc.property(fc.string({ unit: fc.constantFrom(...'{}[]",:0123456789.eE+-\\utrfnals \n') }), (text) => void outcome(() => parseStrict(utf8(text)))), { numRuns: 20_000, seed: SEED })
+    fc.assert(fc.property(fc.string({ unit: fc.constantFrom(...Array.from('{}[]",:0123456789.eE+-\\utrfnals \n')) }), (text) => void outcome(() => parseStrict(utf8(text)))), { numRuns: 20_000, seed: SEED })
   })
 })
 
@@ -126,7 +126,7 @@ describe('live values of a caller', () => {
   let reads = 0
   const getter = Object.defineProperty({}, 'path', { enumerable: true, get: () => `/tmp/${reads++}` })
   const sparse = Array.from({ length: 2 })
-  delete sparse[0]
+  Reflect.deleteProperty(sparse, 0)
   it.each<[string, unknown]>([
     ['a getter', getter], ['a proxy of an accessor', new Proxy(getter, {})], ['an object with toJSON of its class', new Date(0)], ['a BigInt', { a: 1n }], ['undefined', { a: undefined }],
     ['a sparse array', sparse], ['a symbol member', { [Symbol('a')]: 1 }], ['a function', { a: () => 1 }], ['a Map', new Map()], ['an array with a member', Object.assign([1], { extra: 1 })],

@@ -16,7 +16,7 @@ export function honest(tools: () => readonly JsonObject[] = () => [TOOL]): Serve
     const results: Record<string, unknown> = {
       initialize: { protocolVersion: '2025-11-25', capabilities: { tools: { listChanged: true }, resources: { subscribe: true }, prompts: {}, completions: {}, logging: {} }, serverInfo: { name: 'server', version: '1' } },
       'tools/list': { tools: tools() },
-      'tools/call': { content: [{ type: 'text', text: `called ${String(params?.['name'])}` }] },
+      'tools/call': { content: [{ type: 'text', text: `called ${JSON.stringify(params?.['name'])}` }] },
       'resources/read': { contents: [] },
       'prompts/get': { messages: [] },
     }

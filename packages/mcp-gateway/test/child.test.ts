@@ -1,0 +1,58 @@
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { PassThrough } from 'node:stream'
+import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
+import { afterAll, describe, expect, it } from 'vitest'
+import { Bench } from './support/bench.ts'
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-child-'))
+afterAll(() => fs.rmSync(root, { recursive: true, force: true }))
+
+/** Variables that make loaders, interpreters, shells and tools run other code or look elsewhere. */
+const LOADERS = [
+  'LD_PRELOAD', 'LD_LIBRARY_PATH', 'LD_AUDIT', 'LD_DEBUG', 'LD_DEBUG_OUTPUT', 'LD_BIND_NOW', 'LD_ORIGIN_PATH', 'LD_PROFILE', 'LD_PROFILE_OUTPUT', 'LD_SHOW_AUXV', 'LD_USE_LOAD_BIAS', 'GLIBC_TUNABLES', 'GCONV_PATH', 'GETCONF_DIR', 'HOSTALIASES', 'LOCALDOMAIN', 'LOCPATH', 'MALLOC_TRACE', 'NIS_PATH', 'NLSPATH', 'RESOLV_HOST_CONF', 'RES_OPTIONS', 'TZDIR', 'DYLD_INSERT_LIBRARIES', 'DYLD_LIBRARY_PATH',
+  'NODE_OPTIONS', 'NODE_PATH', 'NODE_EXTRA_CA_CERTS', 'NODE_TLS_REJECT_UNAUTHORIZED', 'NODE_REPL_EXTERNAL_MODULE', 'NODE_V8_COVERAGE', 'NPM_CONFIG_REGISTRY', 'npm_config_registry', 'DENO_DIR', 'BUN_INSTALL',
+  'PYTHONPATH', 'PYTHONSTARTUP', 'PYTHONHOME', 'PYTHONINSPECT', 'PYTHONUSERBASE', 'PERL5LIB', 'PERL5OPT', 'PERL5DB', 'RUBYLIB', 'RUBYOPT', 'JAVA_TOOL_OPTIONS', '_JAVA_OPTIONS', 'CLASSPATH',
+  'BASH_ENV', 'ENV', 'IFS', 'PS4', 'PROMPT_COMMAND', 'SHELLOPTS', 'BASHOPTS', 'CDPATH', 'GLOBIGNORE', 'ZDOTDIR',
+  'GIT_SSH_COMMAND', 'GIT_SSH', 'GIT_EXTERNAL_DIFF', 'GIT_CONFIG_GLOBAL', 'GIT_EXEC_PATH', 'GIT_PROXY_COMMAND', 'EDITOR', 'VISUAL', 'PAGER', 'BROWSER', 'SSH_ASKPASS', 'SSH_AUTH_SOCK',
+  'AWS_SECRET_ACCESS_KEY', 'GITHUB_TOKEN', 'SEALWRIT_DIR', 'SEALWRIT_TOKEN', 'http_proxy', 'HTTPS_PROXY', 'ALL_PROXY', 'SSL_CERT_FILE',
+]
+
+describe('the governed server process', () => {
+  it(`ATK-028: none of ${LOADERS.length} loader variables and secrets reaches it, unless the operator named it`, () => {
+    const all = { ...Object.fromEntries(LOADERS.map((name) => [name, 'planted'])), PATH: '/usr/bin', HOME: '/root' }
+    expect(serverEnvironment(all, [])).toEqual({ PATH: '/usr/bin', HOME: '/root' })
+    expect(serverEnvironment(all, ['GITHUB_TOKEN'])).toEqual({ PATH: '/usr/bin', HOME: '/root', GITHUB_TOKEN: 'planted' })
+    expect(serverEnvironment({ __proto__: null, path: 'x', Path: 'y' } as never, [])).toEqual({})
+  })
+
+  it('ATK-032: sees its three streams, the allowed variables, and nothing else of the gate', async () => {
+    const report = path.join(root, 'report.json')
+    const script = path.join(root, 'server.mjs')
+    fs.writeFileSync(script, `
+      import * as fs from 'node:fs'
+      const links = fs.readdirSync('/proc/self/fd').map((n) => { try { return [n, fs.readlinkSync('/proc/self/fd/' + n)] } catch { return [n, 'gone'] } })
+      fs.writeFileSync(${JSON.stringify(report)}, JSON.stringify({ env: process.env, fds: links, argv: process.argv }))
+      process.stdin.resume().on('end', () => process.exit(0))`)
+    const planted = fs.openSync(path.join(root, 'secret'), 'w+')
+    const input = new PassThrough()
+    const { gate } = new Bench()
+    const ended = runStdioGateway({
+      gate, target: 'mcp://x', agent: undefined, facts: () => ({ paths: 'none' }), receiptOrder: 'before_reply',
+      command: { executable: process.execPath, args: [script, 'one argument; $(touch x)'], cwd: root },
+      environment: serverEnvironment({ ...process.env, LD_PRELOAD: '/tmp/evil.so', NODE_OPTIONS: '--require /tmp/evil.js' }, []),
+      input, output: new PassThrough(), errors: new PassThrough(),
+    })
+    for (let i = 0; i < 200 && !(fs.existsSync(report) && fs.statSync(report).size > 0); i++) await new Promise((resolve) => setTimeout(resolve, 25))
+    input.end()
+    await ended
+    fs.closeSync(planted)
+    const seen = JSON.parse(fs.readFileSync(report, 'utf8')) as { env: Record<string, string>; fds: [string, string][]; argv: string[] }
+    expect(Object.keys(seen.env)).not.toContain('LD_PRELOAD')
+    expect(Object.keys(seen.env)).not.toContain('NODE_OPTIONS')
+    expect(seen.argv.at(-1)).toBe('one argument; $(touch x)') // no shell anywhere
+    expect(seen.fds.filter(([, target]) => target.includes('secret') || target.includes('store.db') || target.endsWith('.pem'))).toEqual([])
+    expect(seen.fds.filter(([, target]) => target.startsWith('/') && !target.startsWith('/proc') && !target.startsWith('/dev'))).toEqual([])
+  })
+})
