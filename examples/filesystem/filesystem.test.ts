@@ -22,9 +22,9 @@ afterAll(async () => {
   fs.rmSync(root, { recursive: true, force: true })
 })
 
-async function asAgent(agent: string): Promise<{ call: (name: string, args: Record<string, unknown>) => Promise<string>; close: () => Promise<void> }> {
-  const client = new Client({ name: 'example', version: '1' })
-  const args = [...PROGRAM, 'mcp', '--dir', dir, '--name', 'files', '--agent', agent, '--', 'npx', '@modelcontextprotocol/server-filesystem', files]
+async function asAgent(agent: string | undefined): Promise<{ call: (name: string, args: Record<string, unknown>) => Promise<string>; close: () => Promise<void> }> {
+  const client = new Client({ name: 'writer', version: '1' }) // what a client calls itself proves nothing
+  const args = [...PROGRAM, 'mcp', '--dir', dir, '--name', 'files', ...(agent === undefined ? [] : ['--agent', agent]), '--', 'npx', '@modelcontextprotocol/server-filesystem', files]
   await client.connect(new StdioClientTransport({ command: process.execPath, args, cwd: import.meta.dirname, stderr: 'ignore' }))
   return {
     call: async (name, given) => {
@@ -37,7 +37,7 @@ async function asAgent(agent: string): Promise<{ call: (name: string, args: Reco
 
 it('its policies pass their own test', async () => {
   const { exit, stdout } = await run(['policy', 'test', path.join(root, 'policies')])
-  expect(stdout).toContain('7 of 7 passed')
+  expect(stdout).toContain('8 of 8 passed')
   expect(exit).toBe(0)
 })
 
@@ -54,6 +54,10 @@ it('lets the writer write drafts and nothing else, and others only read', async 
   expect(await reader.call('write_file', { path: draft, content: 'x' })).toBe('policy_no_match')
   expect(fs.readFileSync(draft, 'utf8')).toBe('a plan')
   await reader.close()
+  const pretender = await asAgent(undefined)
+  expect(await pretender.call('write_file', { path: draft, content: 'x' })).toBe('policy_no_match')
+  expect(fs.readFileSync(draft, 'utf8')).toBe('a plan')
+  await pretender.close()
 })
 
 it('refuses a draft that is a link to a place outside', async () => {

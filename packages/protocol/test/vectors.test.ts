@@ -3,6 +3,7 @@ import * as path from 'node:path'
 import { type Action, type Check, CHECKS, type DenialCode, Denied, isDenialCode, type JsonObject, type JsonValue, noteKey, parseStrict, parseVerifierKey, formatVerifierKey, toBase64Url, fromBase64Url, utf8, verifyReceipt, verifySealedArtifact, signingKey } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 import { ACTION, CHALLENGE, crypto, ENV_COMMIT, GATE, GATE_KEY, gateState, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, receiptToken, sealedPermit, sha256, TestLog } from './support/fixture.ts'
+import { outcome } from './support/outcome.ts'
 
 /**
  * The vectors for readers of other languages: `spec/vectors/artifact.json` and `receipt.json`. They are made once, from
@@ -100,16 +101,6 @@ const expectation = (value: unknown): string => {
   if (value === 'ok' || isDenialCode(value)) return value
   throw new Error(`unknown expect value: ${String(value)}`)
 }
-function outcome(run: () => unknown): string {
-  try {
-    run()
-    return 'ok'
-  } catch (error) {
-    if (error instanceof Denied) return error.code
-    throw error
-  }
-}
-
 describe('spec/vectors/artifact.json', () => {
   const file = read('artifact.json') as unknown as { gate: Record<string, string>; vectors: ArtifactVector[] }
   const { gate } = file

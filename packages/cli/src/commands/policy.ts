@@ -64,9 +64,10 @@ function runCase(value: JsonValue, engine: PolicyEngine, file: string): Case {
   const given = fields.value('action') as Record<string, JsonValue>
   const facts = fields.optional('facts', (member) => parseFacts(fields.object(member))) ?? { paths: 'none' as const }
   const agent = fields.optional('agent', (member) => fields.text(member)) ?? 'anyone'
+  const verified = fields.optional('verified', (member) => fields.boolean(member)) ?? false
   fields.end()
   const action = parseAction(given['type'] === 'mcp.tool_call' && !('tool_digest' in given) ? { ...given, tool_digest: `sha256:${'0'.repeat(64)}` } : given)
-  const decision = decide({ action, agent: { name: agent, verified: false }, sub: 'user:test', environment: { level: 'software' }, facts }, { engine, epoch: 0 })
+  const decision = decide({ action, agent: { name: agent, verified }, sub: 'user:test', environment: { level: 'software' }, facts }, { engine, epoch: 0 })
   const got = decision.kind === 'deny' ? decision.code : decision.kind
   return { name, expect, got, determining: decision.policy.determining }
 }
