@@ -221,7 +221,7 @@ describe('ATK-070, ATK-076: a store that was touched', () => {
     const rig = await open()
     const gate = await rig.gate()
     for (let i = 0; i < 60; i++) await gate.authorize()
-    const original = rig.plane.reader.evidence('all')
+    const original = await rig.plane.reader.evidence('all')
     rig.stop()
     const bytes = fs.readFileSync(rig.file)
     let state = 20_261_123
@@ -237,7 +237,7 @@ describe('ATK-070, ATK-076: a store that was touched', () => {
       let bundle: Bundle
       try {
         await rig.start()
-        bundle = rig.plane.reader.evidence('all')
+        bundle = await rig.plane.reader.evidence('all')
       } catch {
         refused++
         rig.stop()
@@ -302,7 +302,7 @@ describe('reading', () => {
     const { permit, leaf } = await gate.permit()
     await gate.report(gate.receiptFor(permit.jti, leaf))
     await gate.authorize(gate.request(toolCall('delete_file')))
-    const bundle = rig.plane.reader.evidence('all')
+    const bundle = await rig.plane.reader.evidence('all')
     expect(new Set(bundle.entries.map(({ proof }) => parseProof(proof).checkpoint)).size).toBe(1)
     expect(bundle.entries.map(({ entry }) => parseEntry(entry).kind)).toEqual(['key', 'policy', 'gate', 'gate', 'tool', 'tool', 'permit', 'receipt', 'deny'])
     expect(verifyBundle(bundle, { crypto: nodeCryptography, logKey: rig.key, gateKeys: [] }).verdict).toBe('established')

@@ -1,10 +1,10 @@
 import {
-  type Checkpoint, checkpointText, consistencyProof, Denied, type Entry, type EntryBody, entryText, equalBytes,
-  formatProof, formatSignature, fromBase64Url, inclusionProof, leafDigest, leafHash, MAX_SKEW_SECONDS, parseEntry, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
+  type Checkpoint, checkpointText, consistencyProof, Denied, type Digest, type Entry, type EntryBody, entryText, equalBytes,
+  formatProof, formatSignature, fromBase64Url, fromUtf8, inclusionProof, leafDigest, leafHash, MAX_SKEW_SECONDS, parseEntry, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
 } from '@sealwrit/protocol'
 import type { PlanePorts } from '../ports.ts'
 import { type Group, type StoredBody, StoreFailure } from '../store/store.ts'
-import { LogState } from './state.ts'
+import { CHALLENGE_LIFE_MS, LogState } from './state.ts'
 import { EdgeTree } from './tree.ts'
 
 /** Entries that may wait for the next group. */
@@ -33,6 +33,12 @@ export interface Committed {
   readonly entry: Entry
   /** Size of the tree whose checkpoint covers the entry; 0 while none does (a group of receipts alone). */
   readonly covered: number
+}
+
+/** A checkpoint as the log key signed it. */
+export interface SignedHead {
+  readonly size: number
+  readonly note: string
 }
 
 interface Queued {
@@ -223,9 +229,14 @@ export class Sequencer {
 
   /** An entry that is in the log already. */
   read(seq: number): Committed {
-    const text = this.#ports.store.entries(seq, 1)[0]
-    if (text === undefined) throw new Denied('evidence_unavailable', 'no such entry')
-    return { seq, text, entry: parseEntry(text), covered: this.#coveredBy(seq) }
+    const [found] = this.readRun(seq, 1)
+    if (found === undefined) throw new Denied('evidence_unavailable', 'no such entry')
+    return found
+  }
+
+  /** Entries that are in the log already, `count` of them from `from` on. */
+  readRun(from: number, count: number): readonly Committed[] {
+    return this.#ports.store.entries(from, count).map((text, i) => ({ seq: from + i, text, entry: parseEntry(text), covered: this.#coveredBy(from + i) }))
   }
 
   /** Makes sure that a signed checkpoint covers every entry there is. @throws {Denied} `evidence_unavailable` */
@@ -245,13 +256,22 @@ export class Sequencer {
     }
   }
 
-  /** The entry with the proof that it is in the log; the salt goes along where there is one. */
-  seal(committed: Committed, salt?: string): SealedEntry {
-    if (this.#coveredBy(committed.seq) === 0) this.cover()
-    const { size } = this.#checkpoint as Checkpoint
+  /** The newest signed checkpoint, made to cover every entry there is. @throws {Denied} `evidence_unavailable` */
+  head(): SignedHead {
+    this.cover()
+    return { size: this.checkpointSize, note: this.#note }
+  }
+
+  /**
+   * The entry with the proof that it is in the log; the salt goes along where there is one.
+   * @param head the checkpoint that the proof leads to; the newest one by default
+   */
+  seal(committed: Committed, salt?: string, head?: SignedHead): SealedEntry {
+    if (head === undefined && this.#coveredBy(committed.seq) === 0) this.cover()
+    const { size, note } = head ?? { size: this.checkpointSize, note: this.#note }
     const hashes = inclusionProof(committed.seq, size, this.#tree.subtree, this.#ports.crypto.sha256)
     const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
-    return { entry: committed.text, proof: formatProof({ ...extra, index: committed.seq, hashes, checkpoint: this.#note }) }
+    return { entry: committed.text, proof: formatProof({ ...extra, index: committed.seq, hashes, checkpoint: note }) }
   }
 
   get checkpointSize(): number {
@@ -293,13 +313,15 @@ const PAGE = 1_024
 
 /** Applies stored entries, in order. @throws {LogDamaged} */
 function replay(texts: readonly string[], tree: EdgeTree, state: LogState, ports: PlanePorts): void {
-  const { store, crypto } = ports
+  const { store, crypto, clock } = ports
+  const requests = recentRequests(tree.size, texts, ports, clock.wallMs())
   for (const text of texts) {
-    const entry = parseEntry(text)
+    const bytes = utf8(text)
+    const entry = parseEntry(fromUtf8(bytes)) // a text of its own: what the state keeps must not hold on to the whole group
     if (entry.seq !== tree.size) throw new LogDamaged(`entry ${tree.size} has another index`)
-    const leaf = leafHash(utf8(text), crypto.sha256)
+    const leaf = leafHash(bytes, crypto.sha256)
     tree.append(leaf)
-    state.apply(entry, leafDigest(leaf), requestOf(entry, ports))
+    state.apply(entry, leafDigest(leaf), requests.get(entry.seq))
   }
   for (const { level, index, hashes } of tree.takeFilled()) {
     const stored = store.tile(level, index)
@@ -307,9 +329,10 @@ function replay(texts: readonly string[], tree: EdgeTree, state: LogState, ports
   }
 }
 
-/** The request that a stored answer was for, while a lost reply to it could still be asked for again. */
-function requestOf(entry: Entry, { store, clock }: PlanePorts): string | undefined {
-  if (!('challenge' in entry) || clock.wallMs() - entry.time > 120_000) return undefined
-  return store.bodies(entry.seq).find((body) => body.purpose === 'action')?.digest
+/** Which request each answer was for, while a lost reply to it could still be asked for again. */
+function recentRequests(from: number, texts: readonly string[], { store }: PlanePorts, nowMs: number): ReadonlyMap<number, Digest> {
+  const last = texts.at(-1)
+  if (last === undefined || nowMs - parseEntry(last).time > CHALLENGE_LIFE_MS) return new Map()
+  const actions = store.bodies(from, texts.length).filter((body) => body.purpose === 'action')
+  return new Map(actions.map(({ seq, digest }) => [seq, fromUtf8(utf8(digest))])) // as there
 }
-

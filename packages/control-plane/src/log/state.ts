@@ -2,8 +2,8 @@ import { type Digest, type Entry, type GateEntry, MAX_START_SECONDS } from '@sea
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
-/** Answered challenges are remembered for as long as their permit could be started, twice over. */
-const CHALLENGE_LIFE_MS = 2 * MAX_START_SECONDS * 1_000
+/** Answered challenges are remembered for as long as their permit could be started, twice over, in milliseconds. */
+export const CHALLENGE_LIFE_MS: number = 2 * MAX_START_SECONDS * 1_000
 /** Challenges remembered at once; beyond it new requests are `overloaded`, since forgetting one could issue twice. */
 export const MAX_CHALLENGES = 1_000_000
 /** Tool definitions recorded; beyond it new ones are `overloaded`. */

@@ -7,6 +7,8 @@ const TILE_HEIGHT = 8
 const HASH_BYTES = 32
 /** Node hashes kept in memory a level; older ones are read back from their tile. */
 const KEEP = 4 * TILE_WIDTH
+/** Tiles whose inner nodes are kept, 16 KiB each. */
+const MAX_EXPANDED = 64
 
 export type ReadTile = (level: number, index: number) => Uint8Array | undefined
 
@@ -29,6 +31,7 @@ export class EdgeTree {
   readonly #levels: Level[] = []
   #size = 0
   #filled: Tile[] = []
+  readonly #expanded = new Map<string, readonly (readonly Uint8Array[])[]>()
 
   constructor(readTile: ReadTile, sha256: Sha256) {
     this.#readTile = readTile
@@ -79,22 +82,32 @@ export class EdgeTree {
     this.#filled.push({ level: level / TILE_HEIGHT, index, hashes })
   }
 
-  /** A node that is no longer in memory: from the part of its tile below it. */
+  /** A node that is no longer in memory: from the tile that it stands in. */
   #fromTile(level: number, index: number): Uint8Array {
-    const width = 2 ** (level % TILE_HEIGHT)
-    const first = index * width
-    return this.#reduce(this.#hashesOf(Math.floor(level / TILE_HEIGHT), Math.floor(first / TILE_WIDTH), first % TILE_WIDTH, width))
+    const up = level % TILE_HEIGHT
+    const width = TILE_WIDTH / 2 ** up
+    return this.#rowsOf(Math.floor(level / TILE_HEIGHT), Math.floor(index / width))[up]?.[index % width] as Uint8Array
   }
 
-  #hashesOf(tileLevel: number, index: number, from: number, count: number): Uint8Array[] {
+  /** The nodes of one full tile, row by row from its leaves up; the tiles that were used last are kept. */
+  #rowsOf(tileLevel: number, index: number): readonly (readonly Uint8Array[])[] {
+    const key = `${tileLevel}/${index}`
+    const known = this.#expanded.get(key)
+    if (known !== undefined) {
+      this.#expanded.delete(key) // most recently used last
+      this.#expanded.set(key, known)
+      return known
+    }
     const tile = this.#filled.find((t) => t.level === tileLevel && t.index === index)?.hashes ?? this.#readTile(tileLevel, index)
-    if (tile === undefined || tile.length !== TILE_WIDTH * HASH_BYTES) throw new TreeDamaged(`tile ${tileLevel}/${index} is missing`)
-    return Array.from({ length: count }, (_, i) => tile.subarray((from + i) * HASH_BYTES, (from + i + 1) * HASH_BYTES))
+    if (tile === undefined || tile.length !== TILE_WIDTH * HASH_BYTES) throw new TreeDamaged(`tile ${key} is missing`)
+    const rows = [Array.from({ length: TILE_WIDTH }, (_, i) => tile.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES))]
+    for (let row = rows[0] as Uint8Array[]; rows.length < TILE_HEIGHT; rows.push(row)) row = pairs(row, this.#sha256)
+    if (this.#expanded.size >= MAX_EXPANDED) this.#expanded.delete(this.#expanded.keys().next().value as string)
+    this.#expanded.set(key, rows)
+    return rows
   }
+}
 
-  #reduce(hashes: readonly Uint8Array[]): Uint8Array {
-    let row = hashes
-    while (row.length > 1) row = Array.from({ length: row.length / 2 }, (_, i) => nodeHash(row[2 * i] as Uint8Array, row[2 * i + 1] as Uint8Array, this.#sha256))
-    return row[0] as Uint8Array
-  }
+function pairs(row: readonly Uint8Array[], sha256: Sha256): Uint8Array[] {
+  return Array.from({ length: row.length / 2 }, (_, i) => nodeHash(row[2 * i] as Uint8Array, row[2 * i + 1] as Uint8Array, sha256))
 }

@@ -1,4 +1,4 @@
-import { type Body, type Bundle, type Entry, parseEntry, parseStrictText, present } from '@sealwrit/protocol'
+import { type Body, type Bundle, type Entry, parseEntry, parseStrictText, present, type SealedEntry } from '@sealwrit/protocol'
 import type { Committed, Sequencer } from '../log/sequencer.ts'
 import type { Store, StoredBody } from '../store/store.ts'
 
@@ -12,23 +12,46 @@ export type PolicyFiles = (digest: string) => Readonly<Record<string, string>> |
  * Makes an evidence bundle of the entries at `seqs`, all proved against one checkpoint that covers the whole log.
  * What a stranger needs to check them goes along: the gates' enrolments, bodies that were not erased, policy texts.
  */
-export function exportBundle(seqs: Iterable<number>, log: Sequencer, store: Store, policyFiles: PolicyFiles): Bundle {
-  log.cover()
-  const wanted = new Set(seqs)
+export async function exportBundle(seqs: Iterable<number>, log: Sequencer, store: Store, policyFiles: PolicyFiles): Promise<Bundle> {
+  const head = log.head()
   const committed = new Map<number, Committed>()
-  for (const seq of wanted) committed.set(seq, log.read(seq))
+  const read = (wanted: Iterable<number>): void => {
+    for (const { from, count } of runs(wanted)) for (const one of log.readRun(from, count)) committed.set(one.seq, one)
+  }
+  read(seqs)
   const gates = new Set([...committed.values()].flatMap(({ entry }) => ('aud' in entry && entry.aud !== undefined ? [entry.aud] : [])))
-  for (const seq of enrolments(gates, log, store)) if (!committed.has(seq)) committed.set(seq, log.read(seq))
+  read(enrolments(gates, log, store))
   const ordered = [...committed.values()].sort((a, b) => a.seq - b.seq)
+  const entries: SealedEntry[] = []
+  for (const one of ordered) {
+    entries.push(log.seal(one, undefined, head))
+    if (entries.length % PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve)) // gates wait for their answers meanwhile
+  }
   return {
     v: 1,
     origin: log.origin,
     tenant: log.tenant,
-    checkpoint: log.checkpointNote,
-    entries: ordered.map((one) => log.seal(one)),
-    bodies: ordered.flatMap(({ seq }) => store.bodies(seq).map(exportBody)),
+    checkpoint: head.note,
+    entries,
+    bodies: runs(committed.keys()).flatMap(({ from, count }) => store.bodies(from, count).map(exportBody)),
     policies: policySets(ordered.map(({ entry }) => entry), policyFiles),
   }
+}
+
+/** Proofs made before others get their turn. */
+const PER_TURN = 64
+/** Entries read from the store at once. */
+const MAX_RUN = 1_024
+
+/** The neighbours among `seqs`, in order, so that a commit group is read once and not once an entry. */
+function runs(seqs: Iterable<number>): readonly { from: number; count: number }[] {
+  const out: { from: number; count: number }[] = []
+  for (const seq of [...new Set(seqs)].sort((a, b) => a - b)) {
+    const last = out.at(-1)
+    if (last !== undefined && last.from + last.count === seq && last.count < MAX_RUN) last.count++
+    else out.push({ from: seq, count: 1 })
+  }
+  return out
 }
 
 function exportBody({ purpose, commit, salt, digest, text }: StoredBody): Body {

@@ -51,7 +51,7 @@ export class Reader {
   }
 
   /** Evidence for `all`, for one execution, or for one entry. @throws {Denied} `request_malformed`, `limit_exceeded` */
-  evidence(selector: string): Bundle {
+  async evidence(selector: string): Promise<Bundle> {
     const seqs = selector === 'all' ? this.#all() : this.#seqs(selector)
     return exportBundle(seqs, this.#log, this.#store, this.#policyFiles)
   }

@@ -67,7 +67,8 @@ export interface Store {
   /** Leaf texts from `from` on, at most `count`. */
   entries(from: number, count: number): readonly string[]
   tile(level: number, index: number): Uint8Array | undefined
-  bodies(seq: number): readonly StoredBody[]
+  /** The bodies of `count` entries from `from` on (default: of one), in the order of their entries. */
+  bodies(from: number, count?: number): readonly StoredBody[]
   getMeta(key: string): string | undefined
   putMeta(key: string, value: string): void
   /** How many leaves the index of executions covers. */

@@ -28,7 +28,7 @@ class SqliteStore implements Store {
   readonly #insertGroup: Statement
   readonly #insertTile: Statement
   readonly #groupAt: Statement
-  readonly #groupsFrom: Statement
+  readonly #groupFrom: Statement
   readonly #selectTile: Statement
   readonly #putExecution: Statement
   #size: number
@@ -39,7 +39,7 @@ class SqliteStore implements Store {
     this.#insertGroup = database.prepare('INSERT INTO commit_group (first_seq, count, entries, bodies, checkpoint) VALUES (?, ?, ?, ?, ?)')
     this.#insertTile = database.prepare('INSERT INTO tile (level, idx, hashes) VALUES (?, ?, ?)')
     this.#groupAt = database.prepare('SELECT * FROM commit_group WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1')
-    this.#groupsFrom = database.prepare('SELECT * FROM commit_group WHERE first_seq >= ? ORDER BY first_seq LIMIT ?')
+    this.#groupFrom = database.prepare('SELECT * FROM commit_group WHERE first_seq = ?')
     this.#selectTile = database.prepare('SELECT hashes FROM tile WHERE level = ? AND idx = ?')
     this.#putExecution = database.prepare(
       'INSERT INTO execution (jti, seq, ending, deadline_ms, expiry) VALUES (?, ?, ?, ?, ?) ON CONFLICT (jti) DO UPDATE SET ending = excluded.ending, expiry = excluded.expiry',
@@ -81,20 +81,21 @@ class SqliteStore implements Store {
 
   entries(from: number, count: number): readonly string[] {
     const out: string[] = []
-    const first = this.#groupAt.get(from) as GroupRow | undefined
-    let rows: GroupRow[] = first === undefined ? [] : [first]
-    while (rows.length > 0) {
-      for (const row of rows) {
-        const texts = row.entries.split('\n')
-        for (let i = Math.max(0, from - row.first_seq); i < texts.length; i++) {
-          if (out.length >= count) return out
-          out.push(texts[i] as string)
-        }
-      }
-      const last = rows.at(-1) as GroupRow
-      rows = out.length >= count ? [] : (this.#groupsFrom.all(last.first_seq + last.count, 64) as unknown as GroupRow[])
+    for (const row of this.#groups(from, count)) {
+      const texts = row.entries.split('\n')
+      for (let i = Math.max(0, from - row.first_seq); i < texts.length && out.length < count; i++) out.push(texts[i] as string)
     }
     return out
+  }
+
+  /** The groups that hold any of `count` leaves from `from` on. */
+  *#groups(from: number, count: number): Generator<GroupRow> {
+    if (count <= 0) return
+    let row = this.#groupAt.get(from) as GroupRow | undefined
+    while (row !== undefined && row.first_seq < from + count) {
+      yield row
+      row = this.#groupFrom.get(row.first_seq + row.count) as GroupRow | undefined
+    }
   }
 
   tile(level: number, index: number): Uint8Array | undefined {
@@ -102,9 +103,10 @@ class SqliteStore implements Store {
     return row?.hashes
   }
 
-  bodies(seq: number): readonly StoredBody[] {
-    const row = this.#groupAt.get(seq) as GroupRow | undefined
-    return row === undefined ? [] : decodeBodies(row.bodies).filter((body) => body.seq === seq)
+  bodies(from: number, count = 1): readonly StoredBody[] {
+    const out: StoredBody[] = []
+    for (const row of this.#groups(from, count)) out.push(...decodeBodies(row.bodies).filter(({ seq }) => seq >= from && seq < from + count))
+    return out
   }
 
   getMeta(key: string): string | undefined {
