@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { SCHEMA_FILE, StoreFailure } from '@sealwrit/control-plane'
 import { MemoryFloor } from '@sealwrit/gate/testing'
-import type { DenialCode, JsonObject } from '@sealwrit/protocol'
+import { type DenialCode, type JsonObject, parseEntry } from '@sealwrit/protocol'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type GateUnderTest, pipelineGate, stdioGate } from './support/gates.ts'
 import { policyFiles, World } from './support/world.ts'
@@ -154,10 +154,10 @@ function disconnected(): Promise<void> {
 
 /** The foreign permit with a genuine proof against the checkpoint that the gate is about to meet. */
 function resealed(world: World, answer: JsonObject): JsonObject {
-  const entry = ((foreign as JsonObject)['result'] as { sealed: { entry: string } }).sealed.entry
-  const { seq } = JSON.parse(entry) as { seq: number }
+  const text = ((foreign as JsonObject)['result'] as { sealed: { entry: string } }).sealed.entry
+  const entry = parseEntry(text)
   const log = (world.plane as NonNullable<World['plane']>).log
-  return { ...answer, result: { ...(answer['result'] as JsonObject), sealed: { ...log.seal(log.read(seq)) } } }
+  return { ...answer, result: { ...(answer['result'] as JsonObject), sealed: { ...log.seal({ seq: entry.seq, text, entry }, log.checkpoint) } } }
 }
 
 const GATES: readonly ((world: World) => GateUnderTest)[] = [(world) => pipelineGate(world.gate()), (world) => stdioGate(world.gate())]

@@ -136,15 +136,15 @@ async function recoveredLog(): Promise<{ entries: Entry[]; idOf: (seq: number) =
   const clock = new FakeClock(Date.now() + 600_000)
   const privateKey = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem'), 'utf8'))
   const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
-  const log = new Sequencer({ clock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, privateKey) }, defer: setImmediate }, 'default')
+  const log = await Sequencer.open({ clock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, privateKey) }, defer: setImmediate }, 'default')
   await endOverdue(log, clock.wallMs())
-  const entries = store.entries(0, log.size).map(parseEntry)
+  const entries = (await store.entries(0, log.size)).map(parseEntry)
   const ids = new Map<number, string>()
   for (const { kind, seq } of entries) {
     if (kind !== 'permit') continue
-    const body = store.bodies(seq).find(({ purpose }) => purpose === 'action')
+    const body = (await store.bodies(seq)).find(({ purpose }) => purpose === 'action')
     ids.set(seq, (JSON.parse(body?.text ?? '{}') as { arguments: { id: string } }).arguments.id)
   }
-  store.close()
+  await store.close()
   return { entries, idOf: (seq) => ids.get(seq) ?? '' }
 }

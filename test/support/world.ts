@@ -46,9 +46,9 @@ export function faultyStore(file: string): Store & { fail: StoreFailure | undefi
   const store = openSqliteStore(file) as Store & { fail: StoreFailure | undefined }
   const append = store.append.bind(store)
   store.fail = undefined
-  store.append = (group) => {
+  store.append = async (group) => {
     if (store.fail !== undefined) throw store.fail
-    append(group)
+    return append(group)
   }
   return store
 }
@@ -83,7 +83,7 @@ export class World {
     try {
       this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true })
     } catch (error) {
-      this.store.close()
+      await this.store.close()
       throw error
     }
     this.#socket = await serveSocket(this.plane, this.socketPath)
@@ -92,7 +92,7 @@ export class World {
 
   async stop(): Promise<void> {
     await this.#socket?.close()
-    this.plane?.close()
+    await this.plane?.close()
     this.#socket = undefined
     this.plane = undefined
   }

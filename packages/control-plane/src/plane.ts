@@ -4,11 +4,14 @@ import {
 } from '@sealwrit/protocol'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
 import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
-import type { PolicySet } from './decide/policy-set.ts'
+import { PolicyEngine } from './decide/engine.ts'
+import type { DecisionInput } from './decide/mapping.ts'
+import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
 import { enrolGate } from './govern/gates.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
-import { LogDamaged, Sequencer, type Written } from './log/sequencer.ts'
+import { LogDamaged } from './log/history.ts'
+import { Sequencer, type Written } from './log/sequencer.ts'
 import type { PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
@@ -24,6 +27,13 @@ export interface PlaneOptions {
   readonly isNew: boolean
 }
 
+/** What a decision is asked about. */
+interface Asking {
+  readonly action: Action
+  readonly agent: Agent
+  readonly facts: Facts
+}
+
 /**
  * The control plane: composes the stages of the flow. Nothing else knows all of them.
  * decide → authorize → (the gate executes) → prove, and govern beside them.
@@ -32,7 +42,7 @@ export class Plane {
   readonly log: Sequencer
   readonly reader: Reader
   readonly #ports: PlanePorts
-  readonly #active: ActivePolicy
+  #active: ActivePolicy
   readonly #sub: string
   readonly #owner: string
   readonly #stopWatching: () => void
@@ -49,7 +59,7 @@ export class Plane {
 
   /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
   static async open(ports: PlanePorts, policies: PolicySet, options: PlaneOptions): Promise<Plane> {
-    const log = new Sequencer(ports, options.tenant)
+    const log = await Sequencer.open(ports, options.tenant)
     if (log.size === 0) {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.submit((): Written => ({ body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
@@ -66,25 +76,41 @@ export class Plane {
 
   async enrol(request: EnrolRequest, shown: Shown): Promise<{ gate: string; sub: string; epoch: number; sealed: SealedEntry; consistency: string[] }> {
     const { gate, session } = await enrolGate(request, this.log, this.#ports.crypto)
-    const sealed = this.log.seal(session)
-    const consistency = this.log.extends(request.floor ?? 0).map(toBase64)
-    shown.size = this.log.checkpointSize
-    return { gate, sub: this.#sub, epoch: this.epoch, sealed, consistency }
+    return this.log.proved(() => {
+      const head = this.log.checkpoint
+      const sealed = this.log.seal(session, head)
+      const consistency = this.log.extends(request.floor ?? 0, head).map(toBase64)
+      shown.size = head.size
+      return { gate, sub: this.#sub, epoch: this.epoch, sealed, consistency }
+    })
   }
 
   /** decide → authorize: one request travels in one direction. @throws {Denied} */
   async authorize(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
-    const decision = this.decide(request)
+    const decision = decide(this.#input(request), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
   }
 
   /** What would be decided; issues and logs nothing. */
-  decide(request: { readonly action: Action; readonly agent: Agent; readonly facts: Facts }): Decision {
-    const { action, agent, facts } = request
-    return decide({ action, agent, facts, sub: this.#sub, environment: { level: 'software' } }, this.#active)
+  async decide(request: Asking): Promise<Decision> {
+    return decide(this.#input(request), await this.#policy())
+  }
+
+  #input({ action, agent, facts }: Asking): DecisionInput {
+    return { action, agent, facts, sub: this.#sub, environment: { level: 'software' } }
+  }
+
+  /** The policy set that the log says is active: another writer of this log may have activated a newer one. */
+  async #policy(): Promise<ActivePolicy> {
+    const { epoch, policyDigest } = this.log.state
+    if (this.#active.epoch === epoch || policyDigest === undefined) return this.#active
+    const files = await policyFiles(policyDigest, this.#ports.store)
+    if (files === undefined) throw new Denied('policy_missing', 'the active policy set is not in the store')
+    this.#active = { engine: new PolicyEngine(loadPolicySet(files, this.#ports.crypto.sha256)), epoch }
+    return this.#active
   }
 
   async receipt(request: ReceiptRequest, gate: string): Promise<number> {
@@ -111,9 +137,9 @@ export class Plane {
     return this.log.stopped
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#stopWatching()
-    this.#ports.store.close()
+    await this.#ports.store.close()
   }
 }
 

@@ -10,16 +10,18 @@ const open = async (seed?: string): Promise<Rig> => {
   rigs.push(rig)
   return rig
 }
-afterEach(() => rigs.splice(0).forEach((rig) => rig.remove()))
-const entries = (rig: Rig): Entry[] => rig.store.entries(0, 10_000).map(parseEntry)
-const count = (rig: Rig, kind: Entry['kind']): number => entries(rig).filter((e) => e.kind === kind).length
+afterEach(async () => {
+  for (const rig of rigs.splice(0)) await rig.remove()
+})
+const entries = async (rig: Rig): Promise<Entry[]> => (await rig.store.entries(0, 10_000)).map(parseEntry)
+const count = async (rig: Rig, kind: Entry['kind']): Promise<number> => (await entries(rig)).filter((e) => e.kind === kind).length
 
 describe('authorize', () => {
   it('I3: answers with a permit that is in the store already', async () => {
     const rig = await open()
     const gate = await rig.gate()
     const { permit } = await gate.permit()
-    expect(rig.store.entries(permit.seq, 1).map(parseEntry)).toEqual([permit])
+    expect((await rig.store.entries(permit.seq, 1)).map(parseEntry)).toEqual([permit])
     expect(permit).toMatchObject({ aud: gate.id, use: 'challenge', iss: 'rig.test/default', owner: 'team:rig', depth: 0, txn: permit.jti, exp: permit.iat + 60 })
   })
 
@@ -30,11 +32,11 @@ describe('authorize', () => {
     const replies = await Promise.all(Array.from({ length: 100 }, () => gate.authorize(request)))
     const texts = replies.map((reply) => (reply.decision === 'permit' ? `${reply.sealed.entry} ${parseProof(reply.sealed.proof).extra?.join()}` : 'no'))
     expect(new Set(texts).size).toBe(1)
-    expect(count(rig, 'permit')).toBe(1)
+    expect(await count(rig, 'permit')).toBe(1)
     await rig.restart()
     const again = await gate.authorize(request)
     expect(again.decision === 'permit' ? `${again.sealed.entry} ${parseProof(again.sealed.proof).extra?.join()}` : again).toBe(texts[0])
-    expect(count(rig, 'permit')).toBe(1)
+    expect(await count(rig, 'permit')).toBe(1)
   })
   it('ATK-045: the same challenge with another request is challenge_mismatch, also after a restart, and issues nothing', async () => {
     const rig = await open()
@@ -45,14 +47,14 @@ describe('authorize', () => {
     expect(await outcome(gate.authorize(other))).toBe('challenge_mismatch')
     await rig.restart()
     expect(await outcome(gate.authorize(other))).toBe('challenge_mismatch')
-    expect(count(rig, 'permit')).toBe(1)
+    expect(await count(rig, 'permit')).toBe(1)
   })
   it('a denial is repeated too, and logged once', async () => {
     const rig = await open()
     const gate = await rig.gate()
     const request = gate.request(toolCall('unlisted'))
     expect([told(await gate.authorize(request)), told(await gate.authorize(request))]).toEqual(['tool_not_pinned', 'tool_not_pinned'])
-    expect(count(rig, 'deny')).toBe(1)
+    expect(await count(rig, 'deny')).toBe(1)
   })
   it('two gates may draw the same challenge: each has its own answer', async () => {
     const rig = await open()
@@ -102,7 +104,7 @@ describe('the state at the very place in the log decides', () => {
     const environment = { ...gate.environment, commit: `sha256:${'0'.repeat(64)}` }
     expect(await outcome(rig.plane.enrol(gate.enrolment({ environment }), { size: 0 }))).toBe('environment_mismatch')
     expect(await outcome(rig.plane.enrol(gate.enrolment({ key: 'AAAA' }), { size: 0 }))).toBe('encoding_invalid')
-    expect(count(rig, 'gate')).toBe(0)
+    expect(await count(rig, 'gate')).toBe(0)
   })
   it('a tool that nobody listed is tool_not_pinned, one whose definition changed is tool_changed', async () => {
     const rig = await open()
@@ -122,7 +124,7 @@ describe('the state at the very place in the log decides', () => {
     const gate = await rig.gate()
     const reply = await gate.authorize(gate.request(toolCall('write_file')))
     expect(reply).toMatchObject({ decision: 'deny', code: 'policy_denied' })
-    expect(entries(rig).at(-1)).toMatchObject({ kind: 'deny', code: 'policy_denied', aud: gate.id, act: { sub: 'agent:tester' }, scope: { name: 'write_file' }, policy: { determining: ['test/1'] } })
+    expect((await entries(rig)).at(-1)).toMatchObject({ kind: 'deny', code: 'policy_denied', aud: gate.id, act: { sub: 'agent:tester' }, scope: { name: 'write_file' }, policy: { determining: ['test/1'] } })
   })
   it('a policy with @approval is a hold: logged, and never a permit', async () => {
     const rig = await open()
@@ -130,7 +132,7 @@ describe('the state at the very place in the log decides', () => {
     await rig.restart()
     const gate = await rig.gate()
     expect(told(await gate.authorize())).toBe('hold')
-    expect(entries(rig).at(-1)).toMatchObject({ kind: 'hold', scope: { name: 'read_file' } })
+    expect((await entries(rig)).at(-1)).toMatchObject({ kind: 'hold', scope: { name: 'read_file' } })
   })
 })
 
@@ -139,13 +141,15 @@ describe('receipts', () => {
     const rig = await open()
     const gate = await rig.gate()
     const { permit, leaf } = await gate.permit()
-    expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf)))).toBe('ok')
+    const receipt = gate.receiptFor(permit.jti, leaf)
+    const seq = await gate.report(receipt)
+    expect(await gate.report(receipt)).toBe(seq) // its answer was lost: the same one again
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf)))).toBe('artifact_spent')
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf, { outcome: 'failed', cause: 'tool_error' })))).toBe('artifact_spent')
     expect(await outcome(gate.report(gate.receiptFor(rig.token(), leaf)))).toBe('artifact_spent')
     await rig.restart()
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf)))).toBe('artifact_spent')
-    expect(count(rig, 'receipt')).toBe(1)
+    expect(await count(rig, 'receipt')).toBe(1)
   })
   it('sent twice at once still end it once', async () => {
     const rig = await open()
@@ -166,7 +170,7 @@ describe('receipts', () => {
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf, { tenant: 'other' })))).toBe('subject_mismatch')
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf, { gate: other.id })))).toBe('subject_mismatch')
     expect(await outcome(rig.plane.receipt({ session: other.session, receipt: gate.receiptFor(permit.jti, leaf) }, other.id))).toBe('key_unknown')
-    expect(count(rig, 'receipt')).toBe(0)
+    expect(await count(rig, 'receipt')).toBe(0)
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf)))).toBe('ok')
   })
   it('ATK-074: a permit without one becomes indeterminate after start window, lease and margin, once; a late receipt resolves it, once', async () => {
@@ -176,12 +180,12 @@ describe('receipts', () => {
     const deadlineMs = (permit.exp + permit.constraints.lease_seconds) * 1_000 + ENDING_MARGIN_MS
     expect(await endOverdue(rig.plane.log, deadlineMs - 1)).toBe(0)
     expect(await Promise.all([endOverdue(rig.plane.log, deadlineMs), endOverdue(rig.plane.log, deadlineMs)])).toContain(1)
-    expect(count(rig, 'expiry')).toBe(1)
-    const ending = entries(rig).find((e) => e.kind === 'expiry') as Entry
+    expect(await count(rig, 'expiry')).toBe(1)
+    const ending = (await entries(rig)).find((e) => e.kind === 'expiry') as Entry
     expect(ending).toMatchObject({ jti: permit.jti, leaf_hash: leaf, outcome: 'indeterminate' })
     await rig.restart()
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf)))).toBe('ok')
-    expect(entries(rig).at(-1)).toMatchObject({ kind: 'receipt', resolves: ending.seq })
+    expect((await entries(rig)).at(-1)).toMatchObject({ kind: 'receipt', resolves: ending.seq })
     expect(await outcome(gate.report(gate.receiptFor(permit.jti, leaf)))).toBe('artifact_spent')
     expect(await endOverdue(rig.plane.log, deadlineMs * 2)).toBe(0)
   })
@@ -193,6 +197,6 @@ describe('receipts', () => {
       rig.clock.advance(step)
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
-    expect(count(rig, 'expiry')).toBe(1)
+    expect(await count(rig, 'expiry')).toBe(1)
   })
 })

@@ -18,7 +18,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await server.close()
-  rig.remove()
+  await rig.remove()
 })
 
 function freePort(): Promise<number> {
@@ -70,7 +70,7 @@ describe('the HTTP API', () => {
     const post = async (url: string, body: unknown): Promise<JsonObject> => JSON.parse((await ask('POST', url, { headers: AUTHORIZED, body: JSON.stringify(body) })).text) as JsonObject
     expect(await post('/v1/gates', gate.enrolment())).toMatchObject({ epoch: 1 })
     await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: `sha256:${'a'.repeat(64)}` }] })
-    const newest = rig.plane.log.checkpointSize
+    const newest = rig.plane.log.checkpoint.size
     const answer = await post(`/v1/authorize?newest=${newest}`, gate.request())
     expect(answer).toMatchObject({ decision: 'permit' })
     expect((answer['consistency'] as string[]).length).toBeGreaterThan(0)
@@ -138,6 +138,6 @@ describe('the HTTP API', () => {
     const answer = await new Promise<number>((resolve) => http.get({ host: '127.0.0.1', port: otherPort, path: '/readyz', agent: false }, (r) => resolve(r.resume().statusCode as number)))
     expect(answer).toBe(503)
     await second.close()
-    other.remove()
+    await other.remove()
   })
 })

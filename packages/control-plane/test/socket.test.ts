@@ -19,7 +19,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy()
   await server.close()
-  rig.remove()
+  await rig.remove()
 })
 
 /** One connection that sends raw bytes and collects answer lines. */

@@ -59,7 +59,7 @@ async function settle(decision: Decision, request: AuthorizeRequest, caller: Cal
     return write(decision, request, caller, asked, state, timeMs, log.origin)
   })
   const isNew = committed.entry.kind === 'permit' && committed.entry.jti === asked.jti
-  const salt = isNew ? asked.action.body.salt : ports.store.bodies(committed.seq).find((body) => body.purpose === 'action')?.salt
+  const salt = isNew ? asked.action.body.salt : (await ports.store.bodies(committed.seq)).find((body) => body.purpose === 'action')?.salt
   return reply(committed, salt, log, shown)
 }
 
@@ -134,13 +134,17 @@ function refusedNow(decision: Decision, request: AuthorizeRequest, caller: Calle
   return recorded === request.action.tool_digest ? undefined : 'tool_changed'
 }
 
-function reply(committed: Committed, salt: string | undefined, log: Sequencer, shown: Shown): AuthorizeReply {
+async function reply(committed: Committed, salt: string | undefined, log: Sequencer, shown: Shown): Promise<AuthorizeReply> {
   const { entry, seq } = committed
   if (entry.kind === 'deny') return { decision: 'deny', code: entry.code, seq }
   if (entry.kind === 'hold') return { decision: 'hold', hold: entry.hold, seq }
   if (entry.kind !== 'permit') throw new TypeError('a challenge was answered by another kind of entry')
-  const sealed = log.seal(committed, salt)
-  const consistency = log.extends(shown.size).map(toBase64)
-  shown.size = log.checkpointSize
-  return { decision: 'permit', sealed, consistency }
+  return log.proved((): AuthorizeReply => {
+    // In one turn: what is shown on a connection leaves in the order in which each extends the one before.
+    const head = log.checkpoint
+    const sealed = log.seal(committed, head, salt)
+    const consistency = log.extends(shown.size, head).map(toBase64)
+    shown.size = head.size
+    return { decision: 'permit', sealed, consistency }
+  })
 }

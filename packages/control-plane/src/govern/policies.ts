@@ -11,7 +11,7 @@ import type { Store } from '../store/store.ts'
 export async function activatePolicies(set: PolicySet, log: Sequencer, store: Store): Promise<ActivePolicy> {
   const engine = new PolicyEngine(set)
   if (log.state.policyDigest !== set.digest) {
-    store.putMeta(`policy ${set.digest}`, JSON.stringify(set.files))
+    await store.putMeta(`policy ${set.digest}`, JSON.stringify(set.files))
     const policies = set.policies.slice(0, MAX_LISTED).map(({ id }) => id)
     await log.submit((state): Written => ({ body: { kind: 'policy', digest: set.digest, epoch: state.epoch + 1, policies }, bodies: [] }))
   }
@@ -22,7 +22,7 @@ export async function activatePolicies(set: PolicySet, log: Sequencer, store: St
 const MAX_LISTED = 200
 
 /** The policy files behind `digest`, where this plane activated them. */
-export function policyFiles(digest: string, store: Store): Readonly<Record<string, string>> | undefined {
-  const text = store.getMeta(`policy ${digest}`)
+export async function policyFiles(digest: string, store: Store): Promise<Readonly<Record<string, string>> | undefined> {
+  const text = await store.getMeta(`policy ${digest}`)
   return text === undefined ? undefined : (JSON.parse(text) as Record<string, string>) // oxlint-disable-line no-restricted-properties -- written by activatePolicies
 }

@@ -67,8 +67,7 @@ function routes(app: FastifyInstance, plane: Plane): void {
   })
   app.get('/t/:tenant/checkpoint', async (request, reply) => {
     if ((request.params as { tenant: string }).tenant !== plane.log.tenant) throw new Denied('method_unknown')
-    plane.log.cover()
-    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(plane.log.checkpointNote)
+    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.refresh()).note)
   })
   const serve = (url: string, method: string): void => {
     app.post(url, async (request, reply) => {

@@ -9,21 +9,23 @@ const BATCH = 4_096
  * Brings the lagging index of executions up to the log. It is derived: what a crash loses of it is made again from the
  * entries.
  */
-export function catchUp(store: Store): void {
-  for (let from = store.indexedSize(); from < store.size(); from = store.indexedSize()) {
-    const texts = store.entries(from, BATCH)
+export async function catchUp(store: Store): Promise<void> {
+  for (let from = await store.indexedSize(); ; ) {
+    const texts = await store.entries(from, BATCH)
+    if (texts.length === 0) return
     const rows = new Map<string, ExecutionRow>()
-    for (const text of texts) index(parseEntry(text), rows, store)
-    store.putIndex(from + texts.length, [...rows.values()])
+    for (const text of texts) await index(parseEntry(text), rows, store)
+    from += texts.length
+    await store.putIndex(from, [...rows.values()])
   }
 }
 
-function index(entry: Entry, rows: Map<string, ExecutionRow>, store: Store): void {
+async function index(entry: Entry, rows: Map<string, ExecutionRow>, store: Store): Promise<void> {
   if (entry.kind === 'permit') {
     const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
     rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: undefined, deadlineMs, expiry: undefined })
   } else if (entry.kind === 'receipt' || entry.kind === 'expiry') {
-    const row = rows.get(entry.jti) ?? store.execution(entry.jti)
+    const row = rows.get(entry.jti) ?? (await store.execution(entry.jti))
     if (row === undefined) return
     rows.set(entry.jti, { ...row, ending: entry.seq, expiry: entry.kind === 'expiry' ? entry.seq : row.expiry })
   }

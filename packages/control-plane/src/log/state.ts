@@ -10,6 +10,8 @@ export const MAX_CHALLENGES = 1_000_000
 export const MAX_RECORDED_TOOLS = 100_000
 /** Permits that may be without an ending at once. */
 export const MAX_OPEN = 1_000_000
+/** Receipts whose place is remembered, so that one that is sent again is answered as before. */
+const MAX_RECEIPTS = 65_536
 
 export interface OpenPermit {
   readonly seq: number
@@ -50,6 +52,39 @@ export class LogState {
   /** Gate of each open session. */
   readonly sessions: Map<string, string> = new Map()
   readonly #answered = new Map<string, Answered>()
+  readonly #receipts = new Map<string, number>()
+  /** How to take back what was applied since {@link LogState.begin}; undefined while nothing can be taken back. */
+  #undo: (() => void)[] | undefined
+
+  /** From here on what is applied can be taken back. */
+  begin(): void {
+    const { timeMs, epoch, policyDigest } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest })]
+  }
+
+  /** What was applied so far stays. */
+  settle(): void {
+    this.#undo = undefined
+  }
+
+  /** Takes back everything since {@link LogState.begin}, the last change first. */
+  rollback(): void {
+    for (const undo of (this.#undo ?? []).reverse()) undo()
+    this.#undo = undefined
+  }
+
+  #set<K, V>(map: Map<K, V>, key: K, value: V): void {
+    const [had, old] = [map.has(key), map.get(key)]
+    this.#undo?.push(() => (had ? map.set(key, old as V) : map.delete(key)))
+    map.set(key, value)
+  }
+
+  #delete<K, V>(map: Map<K, V>, key: K): void {
+    const [had, old] = [map.has(key), map.get(key)]
+    if (!had) return
+    this.#undo?.push(() => map.set(key, old as V))
+    map.delete(key)
+  }
 
   /** @param request what a permit answered, for {@link LogState.answered} */
   apply(entry: Entry, leafHash: Digest, request?: string): void {
@@ -58,7 +93,7 @@ export class LogState {
       case 'permit': {
         const { jti, seq, aud } = entry
         const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
-        this.open.set(jti, { seq, leafHash, aud, deadlineMs })
+        this.#set(this.open, jti, { seq, leafHash, aud, deadlineMs })
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         break
       }
@@ -69,13 +104,14 @@ export class LogState {
         }
         break
       case 'receipt':
-        this.open.delete(entry.jti)
-        if (entry.resolves !== undefined) this.indeterminate.delete(entry.jti)
+        this.#recall(entry.jti, entry.seq)
+        this.#delete(this.open, entry.jti)
+        if (entry.resolves !== undefined) this.#delete(this.indeterminate, entry.jti)
         break
       case 'expiry': {
         const permit = this.open.get(entry.jti)
-        this.open.delete(entry.jti)
-        if (permit !== undefined && entry.outcome === 'indeterminate') this.indeterminate.set(entry.jti, { permit, seq: entry.seq })
+        this.#delete(this.open, entry.jti)
+        if (permit !== undefined && entry.outcome === 'indeterminate') this.#set(this.indeterminate, entry.jti, { permit, seq: entry.seq })
         break
       }
       case 'gate':
@@ -86,11 +122,21 @@ export class LogState {
         this.policyDigest = entry.digest
         break
       case 'tool':
-        this.tools.set(toolKey(entry.target, entry.name), entry.digest)
+        this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
         break
       case 'key':
         break
     }
+  }
+
+  /** Where the newest receipt about `jti` stands, while that is remembered. */
+  receiptOf(jti: string): number | undefined {
+    return this.#receipts.get(jti)
+  }
+
+  #recall(jti: string, seq: number): void {
+    if (this.#receipts.size >= MAX_RECEIPTS) this.#delete(this.#receipts, this.#receipts.keys().next().value as string)
+    this.#set(this.#receipts, jti, seq)
   }
 
   /** What a challenge of `gate` was answered with, if it was. */
@@ -105,20 +151,20 @@ export class LogState {
   #applyGate(entry: GateEntry, seq: number): void {
     const known = this.gates.get(entry.gate)
     if (entry.event === 'enrolled' && entry.key !== undefined && known === undefined) {
-      this.gates.set(entry.gate, { key: entry.key, session: undefined, env: undefined, sessionSeq: undefined })
+      this.#set(this.gates, entry.gate, { key: entry.key, session: undefined, env: undefined, sessionSeq: undefined })
     } else if (entry.event === 'session' && known !== undefined) {
-      if (known.session !== undefined) this.sessions.delete(known.session) // the newer session fences the older
-      if (entry.session !== undefined) this.sessions.set(entry.session, entry.gate)
-      this.gates.set(entry.gate, { key: known.key, session: entry.session, env: entry.env, sessionSeq: seq })
+      if (known.session !== undefined) this.#delete(this.sessions, known.session) // the newer session fences the older
+      if (entry.session !== undefined) this.#set(this.sessions, entry.session, entry.gate)
+      this.#set(this.gates, entry.gate, { key: known.key, session: entry.session, env: entry.env, sessionSeq: seq })
     }
   }
 
   #remember(gate: string, challenge: string, answered: Answered): void {
     for (const [key, old] of this.#answered) {
       if (answered.timeMs - old.timeMs < CHALLENGE_LIFE_MS) break // oldest first
-      this.#answered.delete(key)
+      this.#delete(this.#answered, key)
     }
-    this.#answered.set(`${gate} ${challenge}`, answered)
+    this.#set(this.#answered, `${gate} ${challenge}`, answered)
   }
 }
 

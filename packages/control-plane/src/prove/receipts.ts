@@ -9,7 +9,9 @@ import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
 export async function recordReceipt(request: ReceiptRequest, gate: string, log: Sequencer, crypto: Crypto): Promise<Committed> {
   const receipt = verifyReceipt(request.receipt, gateKey(gate, log.state, crypto), crypto)
   if (receipt.gate !== gate || receipt.session !== request.session || receipt.tenant !== log.tenant) throw new Denied('subject_mismatch')
-  return log.submit((state) => {
+  const committed = await log.submit((state) => {
+    const known = state.receiptOf(receipt.jti)
+    if (known !== undefined && !state.indeterminate.has(receipt.jti)) return { repeat: known }
     const open = state.open.get(receipt.jti)
     const late = state.indeterminate.get(receipt.jti)
     const permit = open ?? late?.permit
@@ -21,6 +23,9 @@ export async function recordReceipt(request: ReceiptRequest, gate: string, log: 
     if (result === undefined || receipt.result_commit === undefined) return { body, bodies: [] }
     return { body, bodies: [{ purpose: 'result', commit: receipt.result_commit, salt: result.salt, digest: result.digest, text: undefined }] }
   })
+  // One that is sent again, because its answer was lost, is answered as before; any other comes too late.
+  if (committed.entry.kind !== 'receipt' || committed.entry.receipt !== request.receipt) throw new Denied('artifact_spent', 'the permit has its ending')
+  return committed
 }
 
 /** Logs what a gate refused by itself, with its own signed account. @throws {Denied} what the report fails */

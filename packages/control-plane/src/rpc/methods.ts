@@ -41,13 +41,13 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     speaker(plane, request.session, peer)
     return { tools: await plane.tools(request) }
   },
-  decide: (plane, params) => {
+  decide: async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'decide')
     const action = parseAction(fields.value('action'))
     const agent = fields.optional('agent', (name) => parseAgent(fields.object(name))) ?? { name: 'anyone', verified: false }
     const facts = fields.optional('facts', (name) => parseFacts(fields.object(name))) ?? { paths: 'none' as const }
     fields.end()
-    const decision = plane.decide({ action, agent, facts })
+    const decision = await plane.decide({ action, agent, facts })
     const { kind, policy, inputs, errors } = decision
     return {
       decision: kind,

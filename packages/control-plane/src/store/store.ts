@@ -8,6 +8,8 @@ export interface Group {
   readonly checkpoint: string | undefined
   /** Hash tiles that became full with this group. @see c2sp.org/tlog-tiles */
   readonly tiles: readonly Tile[]
+  /** Keys that may be spent once for ever, by whomever: a group with one that is spent is refused whole. */
+  readonly spent: readonly string[]
 }
 
 export interface Tile {
@@ -41,9 +43,20 @@ export interface ExecutionRow {
   readonly expiry: number | undefined
 }
 
-/** The store can no longer be written to; nothing after the last answered append was acknowledged. */
+/** Where the log stands in the store. */
+export interface Head {
+  /** Number of leaves. */
+  readonly size: number
+  /** The newest signed checkpoint; undefined while nothing was signed. */
+  readonly checkpoint: string | undefined
+}
+
+/** What became of an append: `lost` when another writer was first, `spent` when one of its keys is spent. */
+export type Appended = 'appended' | 'lost' | 'spent'
+
+/** The store could not be used; nothing after the last answered append was acknowledged. */
 export class StoreFailure extends Error {
-  /** True when a later attempt may succeed (a full disk); false when the writer must stop for good (an fsync error). */
+  /** True when a later attempt may succeed (a full disk, a connection); false when the writer must stop for good (an fsync error). */
   readonly recoverable: boolean
   constructor(message: string, recoverable: boolean) {
     super(message)
@@ -52,30 +65,32 @@ export class StoreFailure extends Error {
 }
 
 /**
- * Where the log lives. `append` is a compare-and-swap on the size of the log and durable when it returns; the index of
- * executions may lag behind the log and is brought up to date from it.
+ * Where the log lives: one head that moves by compare-and-swap, and everything that was ever under it. Every method rejects
+ * with {@link StoreFailure} and nothing else. `testing/store-contract.ts` holds every store to this.
  */
 export interface Store {
-  /** Number of leaves. */
-  size(): number
-  /** The newest signed checkpoint; undefined while nothing was signed. */
-  checkpoint(): string | undefined
-  /** INVARIANT: I3, the group is durable when this returns. @throws {StoreFailure} nothing of the group is acknowledged */
-  append(group: Group): void
-  /** Stores a checkpoint that was signed over the present size without new entries; durable when it returns. */
-  putCheckpoint(note: string): void
+  head(): Promise<Head>
+  /**
+   * Appends a group where the log has exactly `firstSeq` leaves.
+   * INVARIANT: I3, the group is durable when this resolves with `appended`; I2, no key is spent twice. A rejection leaves
+   * open whether it was written: read the head.
+   */
+  append(group: Group): Promise<Appended>
+  /** Stores a checkpoint that was signed over exactly `size` leaves without new entries; false when the log has moved on. */
+  putCheckpoint(size: number, note: string): Promise<boolean>
   /** Leaf texts from `from` on, at most `count`. */
-  entries(from: number, count: number): readonly string[]
-  tile(level: number, index: number): Uint8Array | undefined
+  entries(from: number, count: number): Promise<readonly string[]>
+  tile(level: number, index: number): Promise<Uint8Array | undefined>
   /** The bodies of `count` entries from `from` on (default: of one), in the order of their entries. */
-  bodies(from: number, count?: number): readonly StoredBody[]
-  getMeta(key: string): string | undefined
-  putMeta(key: string, value: string): void
-  /** How many leaves the index of executions covers. */
-  indexedSize(): number
-  /** Brings the index up to `size`; rows replace older ones of the same `jti`. */
-  putIndex(size: number, rows: readonly ExecutionRow[]): void
-  execution(jti: string): ExecutionRow | undefined
-  openExecutions(): readonly ExecutionRow[]
-  close(): void
+  bodies(from: number, count?: number): Promise<readonly StoredBody[]>
+  getMeta(key: string): Promise<string | undefined>
+  putMeta(key: string, value: string): Promise<void>
+  /** How many leaves the index of executions covers; it may lag behind the log and is brought up to date from it. */
+  indexedSize(): Promise<number>
+  /** Brings the index up to `size`; rows replace older ones of the same `jti`. It never goes back. */
+  putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void>
+  execution(jti: string): Promise<ExecutionRow | undefined>
+  /** The store's own clock in milliseconds, where it runs on another machine; undefined where it is the plane's. */
+  clockMs(): Promise<number | undefined>
+  close(): Promise<void>
 }

@@ -63,7 +63,7 @@ export class Rig {
       this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true })
       this.#isOpen = true
     } catch (error) {
-      this.store.close()
+      await this.store.close()
       throw error
     }
   }
@@ -81,31 +81,31 @@ export class Rig {
 
   #faulty(store: Store): Store {
     const append = store.append.bind(store)
-    store.append = (group) => {
+    store.append = async (group) => {
       const { fault } = this
       if (fault === undefined) return append(group)
-      if (fault.persisted) append(group)
+      if (fault.persisted) await append(group)
       throw new StoreFailure('injected', fault.recoverable)
     }
     const putCheckpoint = store.putCheckpoint.bind(store)
-    store.putCheckpoint = (note) => {
-      if (this.fault === undefined) return putCheckpoint(note)
-      if (this.fault.persisted) putCheckpoint(note)
+    store.putCheckpoint = async (size, note) => {
+      if (this.fault === undefined) return putCheckpoint(size, note)
+      if (this.fault.persisted) await putCheckpoint(size, note)
       throw new StoreFailure('injected', this.fault.recoverable)
     }
     return store
   }
 
-  stop(): void {
-    if (this.#isOpen) this.plane.close()
+  async stop(): Promise<void> {
+    if (this.#isOpen) await this.plane.close()
     this.#isOpen = false
   }
   async restart(): Promise<void> {
-    this.stop()
+    await this.stop()
     await this.start()
   }
-  remove(): void {
-    this.stop()
+  async remove(): Promise<void> {
+    await this.stop()
     fs.rmSync(this.folder, { recursive: true, force: true })
   }
 

@@ -1,5 +1,4 @@
-import type { ExecutionRow, Group, Store, StoredBody } from '../store.ts'
-import { StoreFailure } from '../store.ts'
+import type { Appended, ExecutionRow, Group, Head, Store, StoredBody } from '../store.ts'
 import { type Database, openDatabase, type Statement, write } from './database.ts'
 import { migrate } from './migrations.ts'
 
@@ -27,59 +26,66 @@ class SqliteStore implements Store {
   readonly #database: Database
   readonly #insertGroup: Statement
   readonly #insertTile: Statement
+  readonly #insertSpent: Statement
   readonly #groupAt: Statement
   readonly #groupFrom: Statement
   readonly #selectTile: Statement
   readonly #putExecution: Statement
-  #size: number
-  #lastFirstSeq: number
+  #size = 0
+  #lastFirstSeq = -1
 
   constructor(database: Database) {
     this.#database = database
     this.#insertGroup = database.prepare('INSERT INTO commit_group (first_seq, count, entries, bodies, checkpoint) VALUES (?, ?, ?, ?, ?)')
     this.#insertTile = database.prepare('INSERT INTO tile (level, idx, hashes) VALUES (?, ?, ?)')
+    this.#insertSpent = database.prepare('INSERT INTO spent (key, seq) VALUES (?, ?) ON CONFLICT (key) DO NOTHING')
     this.#groupAt = database.prepare('SELECT * FROM commit_group WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1')
     this.#groupFrom = database.prepare('SELECT * FROM commit_group WHERE first_seq = ?')
     this.#selectTile = database.prepare('SELECT hashes FROM tile WHERE level = ? AND idx = ?')
     this.#putExecution = database.prepare(
       'INSERT INTO execution (jti, seq, ending, deadline_ms, expiry) VALUES (?, ?, ?, ?, ?) ON CONFLICT (jti) DO UPDATE SET ending = excluded.ending, expiry = excluded.expiry',
     )
+  }
+
+  async head(): Promise<Head> {
+    const row = this.#database.prepare('SELECT checkpoint FROM commit_group WHERE checkpoint IS NOT NULL ORDER BY first_seq DESC LIMIT 1').get() as { checkpoint: string } | undefined
     const last = this.#groupAt.get(Number.MAX_SAFE_INTEGER) as GroupRow | undefined
     this.#lastFirstSeq = last?.first_seq ?? -1
     this.#size = last === undefined ? 0 : last.first_seq + last.count
+    return { size: this.#size, checkpoint: row?.checkpoint }
   }
 
-  size(): number {
-    return this.#size
-  }
-
-  checkpoint(): string | undefined {
-    const row = this.#database.prepare('SELECT checkpoint FROM commit_group WHERE checkpoint IS NOT NULL ORDER BY first_seq DESC LIMIT 1').get() as { checkpoint: string } | undefined
-    return row?.checkpoint
-  }
-
-  append(group: Group): void {
-    // The primary key is the compare-and-swap: a second group at this place is refused by the store itself.
-    if (group.firstSeq !== this.#size) throw new StoreFailure('the log is longer than this writer knows', false)
+  async append(group: Group): Promise<Appended> {
+    // One writer holds the file, so its own count is the head; the primary key would refuse a second group at this place.
+    if (group.firstSeq !== this.#size) return 'lost'
     const insert = (): void => {
       this.#insertGroup.run(group.firstSeq, group.entries.length, group.entries.join('\n'), encodeBodies(group.bodies), group.checkpoint ?? null)
     }
-    write(() => {
-      if (group.tiles.length === 0) return insert()
-      this.#transaction(() => {
+    const appended = write((): boolean => {
+      if (group.tiles.length === 0 && group.spent.length === 0) {
+        insert()
+        return true
+      }
+      return this.#transaction(() => {
+        for (const key of group.spent) if (this.#insertSpent.run(key, group.firstSeq).changes === 0) return false
         insert()
         for (const tile of group.tiles) this.#insertTile.run(tile.level, tile.index, tile.hashes)
+        return true
       })
     })
+    if (!appended) return 'spent'
     this.#lastFirstSeq = group.firstSeq
     this.#size += group.entries.length
+    return 'appended'
   }
 
-  putCheckpoint(note: string): void {
+  async putCheckpoint(size: number, note: string): Promise<boolean> {
+    if (size !== this.#size) return false
     write(() => this.#database.prepare('UPDATE commit_group SET checkpoint = ? WHERE first_seq = ?').run(note, this.#lastFirstSeq))
+    return true
   }
 
-  entries(from: number, count: number): readonly string[] {
+  async entries(from: number, count: number): Promise<readonly string[]> {
     const out: string[] = []
     for (const row of this.#groups(from, count)) {
       const texts = row.entries.split('\n')
@@ -98,57 +104,69 @@ class SqliteStore implements Store {
     }
   }
 
-  tile(level: number, index: number): Uint8Array | undefined {
+  async tile(level: number, index: number): Promise<Uint8Array | undefined> {
     const row = this.#selectTile.get(level, index) as { hashes: Uint8Array } | undefined
     return row?.hashes
   }
 
-  bodies(from: number, count = 1): readonly StoredBody[] {
+  async bodies(from: number, count = 1): Promise<readonly StoredBody[]> {
     const out: StoredBody[] = []
     for (const row of this.#groups(from, count)) out.push(...decodeBodies(row.bodies).filter(({ seq }) => seq >= from && seq < from + count))
     return out
   }
 
-  getMeta(key: string): string | undefined {
+  async getMeta(key: string): Promise<string | undefined> {
+    return this.#getMeta(key)
+  }
+
+  async putMeta(key: string, value: string): Promise<void> {
+    write(() => this.#putMeta(key, value))
+  }
+
+  #getMeta(key: string): string | undefined {
     const row = this.#database.prepare('SELECT value FROM meta WHERE key = ?').get(key) as { value: string } | undefined
     return row?.value
   }
 
-  putMeta(key: string, value: string): void {
-    write(() => this.#database.prepare('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value').run(key, value))
+  #putMeta(key: string, value: string): void {
+    this.#database.prepare('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value').run(key, value)
   }
 
-  indexedSize(): number {
-    return Number(this.getMeta('indexed_size') ?? '0')
+  async indexedSize(): Promise<number> {
+    return Number((await this.getMeta('indexed_size')) ?? '0')
   }
 
-  putIndex(size: number, rows: readonly ExecutionRow[]): void {
+  async putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void> {
     write(() =>
       this.#transaction(() => {
         for (const row of rows) this.#putExecution.run(row.jti, row.seq, row.ending ?? null, row.deadlineMs, row.expiry ?? null)
-        this.putMeta('indexed_size', String(size))
+        this.#putMeta('indexed_size', String(Math.max(size, Number(this.#getMeta('indexed_size') ?? '0'))))
+        return true
       }),
     )
   }
 
-  execution(jti: string): ExecutionRow | undefined {
+  async execution(jti: string): Promise<ExecutionRow | undefined> {
     const row = this.#database.prepare('SELECT * FROM execution WHERE jti = ?').get(jti)
     return row === undefined ? undefined : readExecution(row)
   }
 
-  openExecutions(): readonly ExecutionRow[] {
-    return this.#database.prepare('SELECT * FROM execution WHERE ending IS NULL').all().map(readExecution)
+  /** It runs in the plane's own process: there is no other clock. */
+  async clockMs(): Promise<undefined> {
+    return undefined
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#database.close()
   }
 
-  #transaction(run: () => void): void {
+  /** Runs in one transaction; false takes it back. */
+  #transaction(run: () => boolean): boolean {
     this.#database.exec('BEGIN IMMEDIATE')
     try {
-      run()
-      this.#database.exec('COMMIT')
+      const done = run()
+      this.#database.exec(done ? 'COMMIT' : 'ROLLBACK')
+      return done
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       throw error

@@ -1,0 +1,174 @@
+import {
+  type Checkpoint, checkpointText, consistencyProof, Denied, type Digest, type Entry, equalBytes, formatProof, formatSignature, fromBase64Url,
+  fromUtf8, inclusionProof, leafDigest, leafHash, parseEntry, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
+} from '@sealwrit/protocol'
+import type { PlanePorts } from '../ports.ts'
+import type { Tile } from '../store/store.ts'
+import { CHALLENGE_LIFE_MS, LogState } from './state.ts'
+import { EdgeTree, TileNeeded } from './tree.ts'
+
+/** The store does not hold what the log key signed, or is damaged: the plane must not start or go on. */
+export class LogDamaged extends Error {}
+
+/** A checkpoint as the log key signed it. */
+export interface SignedHead {
+  readonly size: number
+  readonly note: string
+}
+
+/** Leaves read at a time. */
+const PAGE = 1_024
+
+/**
+ * What this process knows of the log: its tree, the state it amounts to, and the newest checkpoint that is durable. It
+ * follows the store, checks everything that it reads, and can carry a group that is not durable yet, and take it back.
+ */
+export class History {
+  readonly state: LogState = new LogState()
+  readonly #ports: PlanePorts
+  readonly #tree: EdgeTree
+  #checkpoint: Checkpoint | undefined
+  #note = ''
+  /** The checkpoint over the group that is under way: it leaves this process when the group is durable, or never. */
+  #pending: { readonly checkpoint: Checkpoint; readonly note: string } | undefined
+
+  constructor(ports: PlanePorts) {
+    this.#ports = ports
+    this.#tree = new EdgeTree(ports.crypto.sha256)
+  }
+
+  /** Leaves, those of a group under way included. */
+  get size(): number {
+    return this.#tree.size
+  }
+  /** The newest signed checkpoint that is durable. */
+  get checkpoint(): SignedHead {
+    return { size: this.#checkpoint?.size ?? 0, note: this.#note }
+  }
+
+  /**
+   * Reads what the store holds beyond this, and checks all of it against its tiles and its newest signed checkpoint (ATK-076).
+   * At a start that is the whole log.
+   * @throws {LogDamaged} and what the store rejects with
+   */
+  async follow(): Promise<void> {
+    const { store, crypto, logKey } = this.#ports
+    const { size, checkpoint: note } = await store.head()
+    if (size < this.size) throw new LogDamaged('the store is shorter than it was')
+    if (note === undefined && size > 0) throw new LogDamaged('the store holds entries, but no signed checkpoint')
+    const checkpoint = note === undefined ? undefined : verifyCheckpoint(note, logKey.key, crypto)
+    if (checkpoint !== undefined && checkpoint.size > size) throw new LogDamaged('the store is shorter than its own signed checkpoint')
+    while (this.size < size) {
+      const before = this.size
+      await this.#replay(await store.entries(before, Math.min(PAGE, size - before)))
+      if (this.size === before) throw new LogDamaged('entries are missing from the store')
+    }
+    if (checkpoint === undefined || note === undefined) return
+    const root = await this.proved(() => treeRoot(checkpoint.size, this.#tree.subtree, crypto.sha256))
+    if (!equalBytes(root, checkpoint.root)) throw new LogDamaged('the stored entries are not those that the log key signed')
+    this.#checkpoint = checkpoint
+    this.#note = note
+  }
+
+  async #replay(texts: readonly string[]): Promise<void> {
+    const { store, crypto } = this.#ports
+    const requests = await this.#recentRequests(texts)
+    for (const text of texts) {
+      const bytes = utf8(text)
+      const entry = parseEntry(fromUtf8(bytes)) // a text of its own: what the state keeps must not hold on to the whole group
+      if (entry.seq !== this.size) throw new LogDamaged(`entry ${this.size} has another index`)
+      const leaf = leafHash(bytes, crypto.sha256)
+      this.#tree.append(leaf)
+      this.state.apply(entry, leafDigest(leaf), requests.get(entry.seq))
+    }
+    for (const { level, index, hashes } of this.#tree.takeFilled()) {
+      const stored = await store.tile(level, index)
+      if (stored === undefined || !equalBytes(stored, hashes)) throw new LogDamaged(`tile ${level}/${index} is not that of the stored entries`)
+    }
+    this.#tree.settle()
+  }
+
+  /** Which request each answer was for, while a lost reply to it could still be asked for again. */
+  async #recentRequests(texts: readonly string[]): Promise<ReadonlyMap<number, Digest>> {
+    const last = texts.at(-1)
+    if (last === undefined || this.#ports.clock.wallMs() - parseEntry(last).time > CHALLENGE_LIFE_MS) return new Map()
+    const bodies = await this.#ports.store.bodies(this.size, texts.length)
+    return new Map(bodies.filter(({ purpose }) => purpose === 'action').map(({ seq, digest }) => [seq, fromUtf8(utf8(digest))])) // as there
+  }
+
+  /** Begins a group: what is added from here on can be taken back. */
+  begin(): void {
+    this.state.begin()
+    this.#tree.begin()
+  }
+
+  /** Adds an entry of the group under way. */
+  add(entry: Entry, text: string, request: string | undefined): void {
+    const leaf = leafHash(utf8(text), this.#ports.crypto.sha256)
+    this.#tree.append(leaf)
+    this.state.apply(entry, leafDigest(leaf), request)
+  }
+
+  /** Signs the tree as it is with the group under way. */
+  sign(): string {
+    const { key, sign } = this.#ports.logKey
+    const checkpoint: Checkpoint = { origin: key.name, size: this.size, root: treeRoot(this.size, this.#tree.subtree, this.#ports.crypto.sha256) }
+    const text = checkpointText(checkpoint)
+    const note = `${text}\n${formatSignature(key, sign(utf8(text)))}`
+    this.#pending = { checkpoint, note }
+    return note
+  }
+
+  takeFilled(): readonly Tile[] {
+    return this.#tree.takeFilled()
+  }
+
+  /** The group under way is durable. */
+  settle(): void {
+    this.state.settle()
+    this.#tree.settle()
+    if (this.#pending === undefined) return
+    this.#checkpoint = this.#pending.checkpoint
+    this.#note = this.#pending.note
+    this.#pending = undefined
+  }
+
+  /** The group under way is not: a signature over it never leaves this process. */
+  rollback(): void {
+    this.#pending = undefined
+    this.state.rollback()
+    this.#tree.rollback()
+  }
+
+  /**
+   * The entry with the proof that it is under `head`; the salt goes along where there is one.
+   * @throws {TileNeeded} inside {@link History.proved}
+   */
+  seal(at: { readonly seq: number; readonly text: string }, head: SignedHead, salt?: string): SealedEntry {
+    const hashes = inclusionProof(at.seq, head.size, this.#tree.subtree, this.#ports.crypto.sha256)
+    const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
+    return { entry: at.text, proof: formatProof({ ...extra, index: at.seq, hashes, checkpoint: head.note }) }
+  }
+
+  /**
+   * Hashes that show that `head` extends the tree of `older` leaves.
+   * @throws {Denied} `state_diverged` · {@link TileNeeded} inside {@link History.proved}
+   */
+  extends(older: number, head: SignedHead): readonly Uint8Array[] {
+    if (older === 0 || older === head.size) return []
+    if (older > head.size) throw new Denied('state_diverged', 'the asker knows a longer log than this one')
+    return consistencyProof(older, head.size, this.#tree.subtree, this.#ports.crypto.sha256)
+  }
+
+  /** Runs `prove` in one turn, after the tiles that it needs were read. @throws {TreeDamaged} */
+  async proved<T>(prove: () => T): Promise<T> {
+    for (;;) {
+      try {
+        return prove()
+      } catch (error) {
+        if (!(error instanceof TileNeeded)) throw error
+        this.#tree.load(error.level, error.index, await this.#ports.store.tile(error.level, error.index))
+      }
+    }
+  }
+}
