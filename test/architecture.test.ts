@@ -9,7 +9,7 @@ const root = path.resolve(import.meta.dirname, '..')
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   gate: ['node:', '@sealwrit/protocol'],
-  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', 'fastify'],
+  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', 'fastify', 'pg'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol'],
   cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', 'commander', 'yaml', 'zod'],
 }

@@ -26,6 +26,7 @@ export function buildProgram(): Command {
   add('init', 'write sealwrit.yaml, starter policies, their schema and tests', 'sealwrit init').action(async (o: object) => (await import('./commands/init.ts')).init(all(program, o)))
   add('up', 'start the plane', 'sealwrit up --listen 127.0.0.1:4180')
     .option('--listen <host:port>', 'address of the HTTP API', '127.0.0.1:4180')
+    .option('--store <store>', 'sqlite:FILE or postgres://… (or SEALWRIT_STORE; default: store.db in the folder)')
     .action(async (o: { listen: string }) => (await import('./commands/up.ts')).up(all(program, o)))
   add('mcp', 'govern a stdio MCP server: give this to an MCP client in its place', 'sealwrit mcp --name fs -- npx @modelcontextprotocol/server-filesystem ./files')
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')

@@ -11,7 +11,7 @@ import { enrolGate } from './govern/gates.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import { LogDamaged } from './log/history.ts'
-import { Sequencer, type Written } from './log/sequencer.ts'
+import { Sequencer } from './log/sequencer.ts'
 import type { PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
@@ -62,7 +62,7 @@ export class Plane {
     const log = await Sequencer.open(ports, options.tenant)
     if (log.size === 0) {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
-      await log.submit((): Written => ({ body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
+      await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
     return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
   }

@@ -5,9 +5,11 @@ import { Plane } from './plane.ts'
 import type { LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
 import { openSqliteStore } from './store/sqlite/store.ts'
+import type { Store } from './store/store.ts'
 
 export interface ServerOptions {
-  readonly storeFile: string
+  /** A file of the embedded store, or `postgres://…`. */
+  readonly store: string
   readonly socketPath: string
   readonly listen: { readonly host: string; readonly port: number }
   readonly token: string
@@ -26,13 +28,24 @@ export interface RunningPlane {
   close(): Promise<void>
 }
 
+/** The database driver is loaded only where it is used. @throws {StoreOpenError} */
+async function openStore(store: string, tenant: string): Promise<Store> {
+  if (!isDatabase(store)) return openSqliteStore(store)
+  const { openPostgresStore } = await import('./store/postgres/store.ts')
+  return openPostgresStore(store, tenant)
+}
+
+export function isDatabase(store: string): boolean {
+  return store.startsWith('postgres://') || store.startsWith('postgresql://')
+}
+
 /**
  * Starts the plane on real files and sockets. HTTP and store come first, so that nothing answers gates before all of it
  * stands.
  * @throws {StoreOpenError | LogDamaged | SocketError | ListenError} each says what to do
  */
 export async function startPlane(options: ServerOptions): Promise<RunningPlane> {
-  const store = openSqliteStore(options.storeFile)
+  const store = await openStore(options.store, options.tenant)
   const closing: (() => Promise<void> | void)[] = [() => store.close()]
   const close = async (): Promise<void> => {
     for (const one of closing.splice(0).reverse()) await one()

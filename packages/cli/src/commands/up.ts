@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
+import { isDatabase, ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
 import { readConfig } from '../local/config.ts'
@@ -13,13 +13,13 @@ import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
 /** Starts the plane on `folder`. @throws {CliError} with the way out */
-export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }): Promise<RunningPlane> {
+export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }, store: string = folder.store): Promise<RunningPlane> {
   const config = readConfig(folder.dir)
   try {
-    const { isNew } = openFolder(folder)
+    const { isNew } = openFolder(folder, isDatabase(store) ? undefined : store)
     const policies = readPolicies(config === undefined ? folder.policies : path.resolve(path.dirname(config.file), config.config.policies))
     const running = await startPlane({
-      storeFile: folder.store,
+      store,
       socketPath: folder.socket,
       listen,
       token: readSecret(folder.token),
@@ -33,15 +33,35 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
     fs.rmSync(folder.firstRun, { force: true })
     return running
   } catch (error) {
-    throw explained(error, folder)
+    throw explained(error, folder, storeName(store))
   }
 }
 
-function explained(error: unknown, folder: PlaneFolder): unknown {
+function explained(error: unknown, folder: PlaneFolder, store: string): unknown {
   if (error instanceof StoreOpenError && error.isLocked) return new CliError(`a plane runs on ${folder.dir} already`, { hint: 'use that one, or give this one a folder of its own with --dir' })
-  if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${folder.store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
+  if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
   if (error instanceof StoreOpenError || error instanceof SocketError || error instanceof ListenError || error instanceof KeyFileError) return new CliError(error.message)
   return error
+}
+
+/** `--store`, or `SEALWRIT_STORE` where it holds a password, which a command line shows to everybody. */
+function chosenStore(given: string | undefined, folder: PlaneFolder): string {
+  const store = given ?? process.env['SEALWRIT_STORE']
+  if (store === undefined) return folder.store
+  if (isDatabase(store)) return store
+  if (store.startsWith('sqlite:') && store.length > 'sqlite:'.length) return path.resolve(store.slice('sqlite:'.length))
+  throw new CliError(`--store takes sqlite:FILE or postgres://…, not \`${store.slice(0, 32)}\``, { exit: 2 })
+}
+
+/** A store as it may be printed: without the password. */
+function storeName(store: string): string {
+  if (!isDatabase(store)) return store
+  try {
+    const { host, pathname } = new URL(store)
+    return `postgres://${host}${pathname}`
+  } catch {
+    return 'postgres://…'
+  }
 }
 
 export function parseListen(text: string): { host: string; port: number } {
@@ -53,9 +73,10 @@ export function parseListen(text: string): { host: string; port: number } {
   return { host: host === '[::1]' ? '::1' : host, port }
 }
 
-export async function up(options: GlobalOptions & { listen: string }): Promise<void> {
+export async function up(options: GlobalOptions & { listen: string; store?: string }): Promise<void> {
   const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve('.sealwrit')) : findFolder(options.dir)
-  const running = await openPlane(folder, parseListen(options.listen))
+  const store = chosenStore(options.store, folder)
+  const running = await openPlane(folder, parseListen(options.listen), store)
   const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
   const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
@@ -64,6 +85,7 @@ export async function up(options: GlobalOptions & { listen: string }): Promise<v
     line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
     line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, checkpoint; no console in this version)')}`)
     line(`  socket   ${folder.socket}`)
+    if (isDatabase(store)) line(`  store    ${storeName(store)}`)
     line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
     line()
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')

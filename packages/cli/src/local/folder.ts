@@ -56,10 +56,11 @@ export const starterFolder: string = path.join(path.dirname(path.dirname(path.di
 /**
  * Makes the files of a first run, or checks that those of an earlier one are all there. Nothing is ever made again over
  * existing data.
+ * @param store file of the embedded store; undefined where the log lives in a database
  * @throws {CliError} naming the file that is missing or wrong
  */
-export function openFolder(folder: PlaneFolder): { isNew: boolean } {
-  const essential = [folder.logKey, folder.verifierKey, folder.store]
+export function openFolder(folder: PlaneFolder, store: string | undefined): { isNew: boolean } {
+  const essential = [folder.logKey, folder.verifierKey, ...(store === undefined ? [] : [store])]
   const found = essential.filter((file) => fs.existsSync(file))
   const isNew = found.length === 0 || fs.existsSync(folder.firstRun)
   if (!isNew && found.length < essential.length) {
@@ -68,8 +69,8 @@ export function openFolder(folder: PlaneFolder): { isNew: boolean } {
       hint: `restore it from a backup; to begin a new log, move ${folder.dir} away`,
     })
   }
-  if (!isNew && fs.statSync(folder.store).size === 0 && !fs.existsSync(`${folder.store}-wal`)) {
-    throw new CliError(`store ${folder.store} is empty, while its log key has signed a log before`, { hint: `restore it from a backup; to begin a new log, move ${folder.dir} away` })
+  if (!isNew && store !== undefined && fs.statSync(store).size === 0 && !fs.existsSync(`${store}-wal`)) {
+    throw new CliError(`store ${store} is empty, while its log key has signed a log before`, { hint: `restore it from a backup; to begin a new log, move ${folder.dir} away` })
   }
   fs.mkdirSync(folder.dir, { recursive: true, mode: 0o700 })
   if ((fs.statSync(folder.dir).mode & 0o022) !== 0) throw new CliError(`${folder.dir} can be written by others`, { hint: `run \`chmod 700 ${folder.dir}\`` })

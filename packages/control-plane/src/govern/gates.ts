@@ -1,5 +1,5 @@
 import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, signingKey, canonicalText } from '@sealwrit/protocol'
-import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+import type { Committed, Sequencer } from '../log/sequencer.ts'
 
 /** Gates that may be enrolled. */
 export const MAX_GATES = 10_000
@@ -20,15 +20,11 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
   const body = { purpose: 'environment', commit, salt, digest, text: canonicalText(document) } as const
 
   // Two entries at the most, in one group: the key when it is new, and the session.
-  const enrolled = log
-    .submit((state): Written => {
-      if (state.gates.has(gate)) throw new AlreadyEnrolled()
-      if (state.gates.size >= MAX_GATES) throw new Denied('overloaded', 'too many gates')
-      return { body: { kind: 'gate', gate, event: 'enrolled', key: request.key }, bodies: [] }
-    })
-    .catch((error: unknown) => {
-      if (!(error instanceof AlreadyEnrolled)) throw error
-    })
+  const enrolled = log.ensure((state) => {
+    if (state.gates.has(gate)) return undefined
+    if (state.gates.size >= MAX_GATES) throw new Denied('overloaded', 'too many gates')
+    return { body: { kind: 'gate', gate, event: 'enrolled', key: request.key }, bodies: [] }
+  })
   const session = log.submit((state) => {
     const known = state.gates.get(gate)
     if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined) return { repeat: known.sessionSeq }
@@ -37,5 +33,3 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
   await enrolled
   return { gate, session: await session }
 }
-
-class AlreadyEnrolled extends Error {}

@@ -1,7 +1,7 @@
 import type { ActivePolicy } from '../decide/decide.ts'
 import { PolicyEngine } from '../decide/engine.ts'
 import type { PolicySet } from '../decide/policy-set.ts'
-import type { Sequencer, Written } from '../log/sequencer.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import type { Store } from '../store/store.ts'
 
 /**
@@ -13,7 +13,8 @@ export async function activatePolicies(set: PolicySet, log: Sequencer, store: St
   if (log.state.policyDigest !== set.digest) {
     await store.putMeta(`policy ${set.digest}`, JSON.stringify(set.files))
     const policies = set.policies.slice(0, MAX_LISTED).map(({ id }) => id)
-    await log.submit((state): Written => ({ body: { kind: 'policy', digest: set.digest, epoch: state.epoch + 1, policies }, bodies: [] }))
+    // Another plane of this log may be first.
+    await log.ensure((state) => (state.policyDigest === set.digest ? undefined : { body: { kind: 'policy', digest: set.digest, epoch: state.epoch + 1, policies }, bodies: [] }))
   }
   return { engine, epoch: log.state.epoch }
 }

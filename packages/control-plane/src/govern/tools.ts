@@ -1,6 +1,6 @@
 import { Denied, type Digest, type ToolsRequest } from '@sealwrit/protocol'
 import { MAX_RECORDED_TOOLS, toolKey } from '../log/state.ts'
-import type { Sequencer, Written } from '../log/sequencer.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 
 /**
  * Records the definitions of tools that are seen for the first time, each as an entry, and answers with what is recorded:
@@ -12,18 +12,12 @@ export async function recordTools(request: ToolsRequest, log: Sequencer): Promis
   const unknown = request.tools.filter(({ name }) => !log.state.tools.has(toolKey(target, name)))
   await Promise.all(
     unknown.map(({ name, digest }) =>
-      log
-        .submit((state): Written => {
-          if (state.tools.has(toolKey(target, name))) throw new AlreadyRecorded()
-          if (state.tools.size >= MAX_RECORDED_TOOLS) throw new Denied('overloaded', 'too many tools')
-          return { body: { kind: 'tool', target, name, digest }, bodies: [] }
-        })
-        .catch((error: unknown) => {
-          if (!(error instanceof AlreadyRecorded)) throw error
-        }),
+      log.ensure((state) => {
+        if (state.tools.has(toolKey(target, name))) return undefined
+        if (state.tools.size >= MAX_RECORDED_TOOLS) throw new Denied('overloaded', 'too many tools')
+        return { body: { kind: 'tool', target, name, digest }, bodies: [] }
+      }),
     ),
   )
   return request.tools.map(({ name }) => ({ name, digest: log.state.tools.get(toolKey(target, name)) as Digest }))
 }
-
-class AlreadyRecorded extends Error {}

@@ -52,11 +52,11 @@ export class History {
    * @throws {LogDamaged} and what the store rejects with
    */
   async follow(): Promise<void> {
-    const { store, crypto, logKey } = this.#ports
+    const { store, crypto } = this.#ports
     const { size, checkpoint: note } = await store.head()
     if (size < this.size) throw new LogDamaged('the store is shorter than it was')
     if (note === undefined && size > 0) throw new LogDamaged('the store holds entries, but no signed checkpoint')
-    const checkpoint = note === undefined ? undefined : verifyCheckpoint(note, logKey.key, crypto)
+    const checkpoint = note === undefined ? undefined : this.#verified(note)
     if (checkpoint !== undefined && checkpoint.size > size) throw new LogDamaged('the store is shorter than its own signed checkpoint')
     while (this.size < size) {
       const before = this.size
@@ -68,6 +68,14 @@ export class History {
     if (!equalBytes(root, checkpoint.root)) throw new LogDamaged('the stored entries are not those that the log key signed')
     this.#checkpoint = checkpoint
     this.#note = note
+  }
+
+  #verified(note: string): Checkpoint {
+    try {
+      return verifyCheckpoint(note, this.#ports.logKey.key, this.#ports.crypto)
+    } catch (error) {
+      throw new LogDamaged(`its newest checkpoint is not one of this log key: ${error instanceof Error ? error.message : 'another key'}`)
+    }
   }
 
   async #replay(texts: readonly string[]): Promise<void> {

@@ -35,6 +35,9 @@ export interface Committed {
   readonly entry: Entry
 }
 
+/** Ends a draft of {@link Sequencer.ensure} that has nothing to write. */
+class AlreadyThere extends Error {}
+
 interface Queued {
   readonly draft: Draft
   readonly resolve: (committed: Committed) => void
@@ -74,14 +77,15 @@ export class Sequencer {
   readonly #queue: (Queued | Cover)[] = []
   #isDraining = false
   #stopped: string | undefined
-  readonly #wallAtStart: number
+  /** What the store's clock said at the start, or this machine's own where the store has none; and the machine's uptime then. */
+  readonly #clockAtStart: number
   readonly #bootAtStart: number
 
-  private constructor(ports: PlanePorts, tenant: string, history: History) {
+  private constructor(ports: PlanePorts, tenant: string, history: History, clockAtStart: number) {
     this.#ports = ports
     this.#tenant = tenant
     this.#history = history
-    this.#wallAtStart = ports.clock.wallMs()
+    this.#clockAtStart = clockAtStart
     this.#bootAtStart = ports.clock.bootMs()
   }
 
@@ -89,7 +93,7 @@ export class Sequencer {
   static async open(ports: PlanePorts, tenant: string): Promise<Sequencer> {
     const history = new History(ports)
     await history.follow()
-    return new Sequencer(ports, tenant, history)
+    return new Sequencer(ports, tenant, history, (await ports.store.clockMs()) ?? ports.clock.wallMs())
   }
 
   get state(): LogState {
@@ -116,6 +120,18 @@ export class Sequencer {
   /** @throws {Denied} what the draft refused with, `overloaded`, or `evidence_unavailable` when it is not durable */
   submit(draft: Draft): Promise<Committed> {
     return new Promise((resolve, reject) => this.#enqueue({ draft, resolve, reject }))
+  }
+
+  /** As {@link Sequencer.submit}, for what may be there already: a draft that gives undefined writes nothing. @throws {Denied} */
+  async ensure(draft: (state: LogState) => Written | undefined): Promise<void> {
+    const submitted = this.submit((state) => {
+      const written = draft(state)
+      if (written === undefined) throw new AlreadyThere()
+      return written
+    })
+    await submitted.catch((error: unknown) => {
+      if (!(error instanceof AlreadyThere)) throw error
+    })
   }
 
   /** The newest checkpoint, signed anew where it does not cover every entry there is. @throws {Denied} `evidence_unavailable` */
@@ -259,8 +275,8 @@ export class Sequencer {
       const found = item.draft?.(this.state, this.size, this.state.timeMs)
       if (item.draft !== undefined && found !== undefined && 'repeat' in found) item.resolve(await this.read(found.repeat))
       else item.reject(failure)
-    } catch {
-      item.reject(failure)
+    } catch (error) {
+      item.reject(error instanceof AlreadyThere ? error : failure)
     }
   }
 
@@ -271,8 +287,8 @@ export class Sequencer {
     const skewMs = MAX_SKEW_SECONDS * 1_000
     if (wall < this.state.timeMs - skewMs) throw new Denied('clock_rollback', 'this clock stands before the last entry')
     if (wall - this.state.timeMs > skewMs) {
-      const expected = this.#wallAtStart + (clock.bootMs() - this.#bootAtStart)
-      if (wall - expected > skewMs) throw new Denied('clock_rollback', 'this clock jumped ahead of the machine; correct it, or restart the plane to accept it')
+      const expected = this.#clockAtStart + (clock.bootMs() - this.#bootAtStart)
+      if (wall - expected > skewMs) throw new Denied('clock_rollback', 'this clock stands ahead of the store, or jumped ahead of the machine; correct it, or restart the plane to accept a jump')
     }
     return Math.max(this.state.timeMs, wall)
   }

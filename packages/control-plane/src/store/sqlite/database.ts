@@ -1,4 +1,5 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { StoreOpenError } from '../open-error.ts'
 import { StoreFailure } from '../store.ts'
 
 /** The one file that knows `node:sqlite`'s class, which is to be renamed. */
@@ -9,15 +10,6 @@ export type Statement = StatementSync
 const MIN_SQLITE = [3, 51, 3] as const
 const SQLITE_BUSY = 5
 const SQLITE_FULL = 13
-
-/** The database cannot be opened; the message names the file and the way out. */
-export class StoreOpenError extends Error {
-  readonly isLocked: boolean
-  constructor(message: string, isLocked = false) {
-    super(message)
-    this.isLocked = isLocked
-  }
-}
 
 /**
  * Opens the one writing connection: WAL, every commit flushed, no memory-mapped I/O, and an exclusive lock, so that a

@@ -1,4 +1,5 @@
-import { type Database, StoreOpenError } from './database.ts'
+import { StoreOpenError } from '../open-error.ts'
+import type { Database } from './database.ts'
 
 /** Forward only; the index in this list plus one is the version a store has after it. */
 const MIGRATIONS: readonly string[] = [

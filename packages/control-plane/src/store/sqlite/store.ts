@@ -1,3 +1,4 @@
+import { decodeBodies, encodeBodies } from '../bodies.ts'
 import type { Appended, ExecutionRow, Group, Head, Store, StoredBody } from '../store.ts'
 import { type Database, openDatabase, type Statement, write } from './database.ts'
 import { migrate } from './migrations.ts'
@@ -183,18 +184,4 @@ function readExecution(row: Record<string, unknown>): ExecutionRow {
     deadlineMs: Number(row['deadline_ms']),
     expiry: optional(row['expiry']),
   }
-}
-
-/** One line a body: five fields without spaces, then the canonical text, which holds no newline. */
-function encodeBodies(bodies: readonly StoredBody[]): string {
-  return bodies.map((b) => `${b.seq} ${b.purpose} ${b.commit} ${b.salt} ${b.digest} ${b.text ?? ''}`).join('\n')
-}
-
-function decodeBodies(column: string): StoredBody[] {
-  if (column === '') return []
-  return column.split('\n').map((line) => {
-    const [seq, purpose, commit, salt, digest] = line.split(' ', 5) as [string, StoredBody['purpose'], string, string, string]
-    const text = line.slice(seq.length + purpose.length + commit.length + salt.length + digest.length + 5)
-    return { seq: Number(seq), purpose, commit, salt, digest, text: text === '' ? undefined : text }
-  })
 }

@@ -1,0 +1,1 @@
+export { type ContractCheck, storeContract, type StorePlace } from './store-contract.ts'
