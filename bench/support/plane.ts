@@ -51,7 +51,7 @@ export class BenchGate {
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), sha256), sha256)
     this.gate = new Gate(
-      { socketPath: path.join(dir, 'plane.sock'), logKey: parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), sha256), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { socketPaths: [path.join(dir, 'plane.sock')], logKey: parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), sha256), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(dir, 'bench-floor.json')), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
   }

@@ -101,7 +101,7 @@ export class World {
     const keys = options.keys ?? generateKeyPairSync('ed25519')
     const { x } = keys.publicKey.export({ format: 'jwk' })
     const gate = new Gate(
-      { socketPath: this.socketPath, logKey: this.logKey, tenant: 'default', environment: 'environment' in options ? undefined : this.#environment(), capabilities: () => false },
+      { socketPaths: [this.socketPath], logKey: this.logKey, tenant: 'default', environment: 'environment' in options ? undefined : this.#environment(), capabilities: () => false },
       {
         clock: options.clock ?? this.gateClock, rng: nodeRng, crypto: nodeCryptography, net: this.#net(), floor: options.floor ?? this.floor,
         sign: (message) => sign(null, message, keys.privateKey), publicKey: fromBase64Url(x as string),

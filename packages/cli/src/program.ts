@@ -32,6 +32,7 @@ export function buildProgram(): Command {
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--env <name...>', 'further environment variables that the server gets')
+    .option('--plane <socket...>', 'sockets of further planes of the same log, tried when the first does not answer')
     .argument('<command...>', 'the server’s command, after --')
     .passThroughOptions()
     .action(async (command: string[], o: { name: string }) => (await import('./commands/mcp.ts')).mcp(command, all(program, o)))

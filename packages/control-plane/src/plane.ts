@@ -126,8 +126,10 @@ export class Plane {
   }
 
   /** The gate whose open session this is. @throws {Denied} `identity_unknown` */
-  gateOf(session: string): string {
-    const gate = this.log.state.sessions.get(session)
+  async gateOf(session: string): Promise<string> {
+    const { sessions } = this.log.state
+    if (!sessions.has(session) && this.#ports.store.isShared) await this.log.refresh() // opened at another plane of this log
+    const gate = sessions.get(session)
     if (gate === undefined) throw new Denied('identity_unknown', 'no such gate session')
     return gate
   }

@@ -105,7 +105,7 @@ describe('the log', () => {
     await rig.restart()
     expect({ size: rig.plane.log.size, note: rig.plane.log.checkpoint.note, epoch: rig.plane.epoch, open: [...rig.plane.log.state.open.keys()] }).toEqual(before)
     expect(before.open).toEqual([permit.jti])
-    expect(rig.plane.gateOf(gate.session)).toBe(gate.id)
+    expect(await rig.plane.gateOf(gate.session)).toBe(gate.id)
   })
   it('begins a new epoch when the policies changed, and only then', async () => {
     const rig = await open()

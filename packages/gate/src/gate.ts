@@ -26,8 +26,8 @@ export interface MeasuredEnvironment {
 }
 
 export interface GateOptions {
-  /** The plane's Unix socket. */
-  readonly socketPath: string
+  /** Unix sockets of planes of one log; the next one is tried where one does not answer. */
+  readonly socketPaths: readonly string[]
   /** The log key that this gate trusts; it never comes from the plane's answers. */
   readonly logKey: NoteKey
   readonly tenant: string
@@ -66,6 +66,8 @@ export class Gate {
   #sub: string | undefined
   #floorWrittenMs = Number.NEGATIVE_INFINITY
   #closed = false
+  /** Which of the planes answered last. */
+  #planeAt = 0
 
   /** @throws {Denied} `state_diverged` when the floor is of another log or cannot be read */
   constructor(options: GateOptions, ports: GatePorts) {
@@ -105,11 +107,31 @@ export class Gate {
     return this.#connecting
   }
 
+  /** Connects to the first plane that answers, beginning with the one that did last. */
+  async #reach(onEnd: (link: PlaneLink) => void): Promise<PlaneLink> {
+    const { socketPaths } = this.#options
+    for (let tried = 0; ; tried++) {
+      try {
+        const link: PlaneLink = await PlaneLink.connect(socketPaths[this.#planeAt] ?? '', this.#ports.net, this.#ports.clock, () => onEnd(link))
+        return link
+      } catch (error) {
+        this.#tryNext()
+        if (tried + 1 >= socketPaths.length) throw error
+      }
+    }
+  }
+
+  #tryNext(): void {
+    this.#planeAt = (this.#planeAt + 1) % Math.max(1, this.#options.socketPaths.length)
+  }
+
   async #enrol(): Promise<PlaneLink> {
     const { environment, logKey } = this.#options
     if (environment === undefined) throw new Denied('environment_unattested', 'the environment was not measured')
-    const link = await PlaneLink.connect(this.#options.socketPath, this.#ports.net, this.#ports.clock, () => {
-      if (this.#link === link) this.#link = undefined
+    const link = await this.#reach((ended) => {
+      if (this.#link !== ended) return
+      this.#link = undefined
+      this.#tryNext()
     })
     try {
       const { commit, level, salt, document } = environment
@@ -132,6 +154,7 @@ export class Gate {
         this.#sub = sub
       })
     } catch (error) {
+      this.#tryNext()
       link.close()
       throw error
     }

@@ -15,6 +15,7 @@ export interface McpOptions extends GlobalOptions {
   readonly name: string
   readonly agent?: string
   readonly env?: readonly string[]
+  readonly plane?: readonly string[]
 }
 
 /** Governs one stdio MCP server: this process is the gate, the server its child. */
@@ -26,7 +27,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const environment = measureServer({ command: resolved, cwd, gateVersion: version }, nodeCryptography, nodeRng)
-  const gate = openGate(folder, options.name, environment)
+  const gate = openGate(folder, options.name, environment, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const receiptOrder = readConfig(folder.dir)?.config.receipt ?? 'before_reply'
   try {
@@ -51,12 +52,12 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (ended.serverFailed) throw new CliError(ended.reason)
 }
 
-/** The gate of this name: its key and floor live in a slot of their own, so that two clients can wrap the same server. */
-export function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>): Gate {
+/** The gate of this name: its key and floor live in a slot of their own, so that two clients can wrap the same server. `further` are sockets of other planes of the same log. */
+export function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>, further: readonly string[] = []): Gate {
   const slot = takeSlot(path.join(folder.gates, name))
   const key = loadKeyFile(path.join(slot, 'key.pem'), true)
   return new Gate(
-    { socketPath: folder.socket, logKey: readVerifierKey(folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
+    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
     { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(slot, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
   )
 }

@@ -92,7 +92,7 @@ export class Stage {
     const key = loadKeyFile(path.join(this.root, 'gate.pem'), true)
     const clock: Clock = { ...nodeClock, wallMs: () => nodeClock.wallMs() + this.clockOffsetMs }
     const gate = new Gate(
-      { socketPath: this.folder.socket, logKey: readVerifierKey(this.folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
+      { socketPaths: [this.folder.socket], logKey: readVerifierKey(this.folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
       { clock, rng: nodeRng, crypto: nodeCryptography, net: this.wire.net, floor: floorFile(path.join(this.root, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
     )
     this.#gate = gate

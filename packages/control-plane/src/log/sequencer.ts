@@ -60,6 +60,7 @@ interface Placed {
 
 /** A group under way. */
 interface Attempt {
+  readonly refused: readonly { readonly queued: Queued; readonly error: unknown }[]
   readonly placed: readonly Placed[]
   readonly repeats: readonly { readonly queued: Queued; readonly seq: number }[]
   readonly covers: readonly Cover[]
@@ -171,12 +172,15 @@ export class Sequencer {
       let group: Attempt | undefined
       try {
         if (this.#stopped !== undefined) throw new Denied('evidence_unavailable', this.#stopped)
-        if (attempt > 0 || items.some((item) => item.draft === undefined && item.follows)) await this.#history.follow()
+        const isFresh = attempt > 0 || items.some((item) => item.draft === undefined && item.follows)
+        if (isFresh) await this.#history.follow()
         group = this.#place(items, this.#now())
-        const result = await this.#write(group)
+        // What another writer added may be what a refused one lacks: nobody is refused for what this process has not read.
+        const mayBeStale = group.refused.length > 0 && this.#ports.store.isShared && !isFresh
+        const result = mayBeStale ? 'lost' : await this.#write(group)
         if (result === 'appended') return await this.#answer(group)
         this.#history.rollback()
-        items = [...group.placed.map(({ queued }) => queued), ...group.repeats.map(({ queued }) => queued), ...group.covers]
+        if (!mayBeStale) items = kept(group)
         group = undefined
         // Another writer was first, or a key is spent: everything is validated anew against the log as it is now.
         if (result === 'spent' && attempt > 0) return await this.#settleOneByOne(items)
@@ -198,6 +202,7 @@ export class Sequencer {
     const placed: Placed[] = []
     const repeats: { queued: Queued; seq: number }[] = []
     const covers: Cover[] = []
+    const refused: { queued: Queued; error: unknown }[] = []
     this.#history.begin()
     for (const item of items) {
       if (item.draft === undefined) {
@@ -216,10 +221,10 @@ export class Sequencer {
         this.#history.add(entry, text, written.request)
         placed.push({ queued: item, written, entry, text })
       } catch (error) {
-        item.reject(error)
+        refused.push({ queued: item, error })
       }
     }
-    return { placed, repeats, covers }
+    return { placed, repeats, covers, refused }
   }
 
   async #write({ placed, covers }: Attempt): Promise<Appended> {
@@ -240,8 +245,9 @@ export class Sequencer {
   }
 
   /** From here on the group is durable; a crash before the answers leaves permits that their gates never saw. */
-  async #answer({ placed, repeats, covers }: Attempt): Promise<void> {
+  async #answer({ placed, repeats, covers, refused }: Attempt): Promise<void> {
     this.#history.settle()
+    for (const { queued, error } of refused) queued.reject(error)
     for (const { queued, entry, text } of placed) queued.resolve({ seq: entry.seq, text, entry })
     for (const cover of covers) cover.resolve()
     for (const { queued, seq } of repeats) await this.read(seq).then(queued.resolve, queued.reject)
@@ -317,4 +323,9 @@ export class Sequencer {
   extends(older: number, head: SignedHead): readonly Uint8Array[] {
     return this.#history.extends(older, head)
   }
+}
+
+/** Everything of a group that did not make it; what was refused against a fresh log is refused again there. */
+function kept({ placed, repeats, covers, refused }: Attempt): (Queued | Cover)[] {
+  return [...placed, ...repeats, ...refused].map<Queued | Cover>(({ queued }) => queued).concat(covers)
 }

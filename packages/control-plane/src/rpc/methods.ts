@@ -24,21 +24,21 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     peer.session = request.session
     return { sealed: answer.sealed, consistency: answer.consistency, sub: answer.sub, epoch: answer.epoch }
   },
-  authorize: (plane, params, peer) => {
+  authorize: async (plane, params, peer) => {
     const request = parseAuthorizeRequest(params)
-    return plane.authorize(request, speaker(plane, request.session, peer), peer.shown)
+    return plane.authorize(request, await speaker(plane, request.session, peer), peer.shown)
   },
   receipts: async (plane, params, peer) => {
     const request = parseReceiptRequest(params)
-    return { seq: await plane.receipt(request, speaker(plane, request.session, peer)) }
+    return { seq: await plane.receipt(request, await speaker(plane, request.session, peer)) }
   },
   denials: async (plane, params, peer) => {
     const request = parseDenialRequest(params)
-    return { seq: await plane.denial(request, speaker(plane, request.session, peer)) }
+    return { seq: await plane.denial(request, await speaker(plane, request.session, peer)) }
   },
   'tools.record': async (plane, params, peer) => {
     const request = parseToolsRequest(params)
-    speaker(plane, request.session, peer)
+    await speaker(plane, request.session, peer)
     return { tools: await plane.tools(request) }
   },
   decide: async (plane, params) => {
@@ -83,7 +83,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
 })
 
 /** The gate that a request may speak for. Over a socket only for the session that it opened itself (ATK-049). */
-function speaker(plane: Plane, session: string, peer: Peer): string {
+async function speaker(plane: Plane, session: string, peer: Peer): Promise<string> {
   if (peer.session !== session) throw new Denied('identity_invalid', 'this connection did not open that session')
   return plane.gateOf(session)
 }

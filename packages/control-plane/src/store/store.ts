@@ -69,6 +69,8 @@ export class StoreFailure extends Error {
  * with {@link StoreFailure} and nothing else. `testing/store-contract.ts` holds every store to this.
  */
 export interface Store {
+  /** Whether other processes may write to the same log at the same time. */
+  readonly isShared: boolean
   head(): Promise<Head>
   /**
    * Appends a group where the log has exactly `firstSeq` leaves.

@@ -4,7 +4,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { loadPolicySet, nodeCryptography, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure } from '@sealwrit/control-plane'
 import { FakeClock, seededRng } from '@sealwrit/gate/testing'
-import { type Action, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
+import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 
 export const { sha256 } = nodeCryptography
 export const SCHEMA = `
@@ -125,16 +125,24 @@ function publicBytes(key: KeyObject): Uint8Array {
   return fromBase64Url((key.export({ format: 'jwk' }) as { x: string }).x)
 }
 
+/** What a test gate needs around it. */
+export interface Rigged {
+  readonly plane: Plane
+  readonly rng: Rng
+  readonly clock: Clock
+  token(): string
+}
+
 /** What a gate sends, without its checks: tests of the plane must be able to send anything. */
 export class TestGate {
   readonly keys = generateKeyPairSync('ed25519')
   readonly id: string
   session: string
   #sequence = 0
-  readonly #rig: Rig
+  readonly #rig: Rigged
   readonly environment = { level: 'software' as const, salt: 'AAAAAAAAAAAAAAAAAAAAAA', document: { host: 'test' } }
 
-  constructor(rig: Rig) {
+  constructor(rig: Rigged) {
     this.#rig = rig
     this.id = signingKey(this.publicKey, sha256).kid
     this.session = rig.token()

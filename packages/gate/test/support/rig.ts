@@ -36,7 +36,7 @@ export class Rig {
     const { x } = keys.publicKey.export({ format: 'jwk' })
     return new Gate(
       {
-        socketPath: '/simulated',
+        socketPaths: ['/simulated'],
         logKey: overrides.logKey ?? this.plane.key,
         tenant: this.plane.tenant,
         environment: 'environment' in overrides ? overrides.environment : this.environment(),

@@ -44,7 +44,7 @@ export class Bench {
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
     this.gate = new Gate(
-      { socketPath: '/simulated', logKey: this.plane.key, tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { socketPaths: ['/simulated'], logKey: this.plane.key, tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     this.gateway = new McpGateway({

@@ -47,6 +47,7 @@ WITH cas AS (
 SELECT count(*) AS moved FROM cas`
 
 class PostgresStore implements Store {
+  readonly isShared = true
   readonly #connection: Connection
   readonly #tenant: string
 

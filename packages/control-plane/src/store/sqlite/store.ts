@@ -24,6 +24,7 @@ interface GroupRow {
 }
 
 class SqliteStore implements Store {
+  readonly isShared = false
   readonly #database: Database
   readonly #insertGroup: Statement
   readonly #insertTile: Statement

@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { generateKeyPairSync, sign } from 'node:crypto'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { enforce, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng } from '@sealwrit/gate'
+import { MemoryFloor } from '@sealwrit/gate/testing'
+import { openPostgresStore } from '@sealwrit/control-plane/postgres'
+import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fromBase64Url, parseEntry, parseVerifierKey } from '@sealwrit/protocol'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Postgres, startPostgres } from './support/postgres.ts'
+import { end, PROGRAM } from './support/processes.ts'
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-failover-'))
+const KILLS = process.env['SEALWRIT_SOAK'] === '1' ? 200 : 12
+let postgres: Postgres
+let url: string
+beforeAll(async () => {
+  postgres = await startPostgres()
+  url = await postgres.database()
+})
+afterAll(async () => {
+  await postgres.stop()
+  fs.rmSync(root, { recursive: true, force: true })
+})
+
+/** A plane as a process of its own; the database's address comes by the environment, as a password would. */
+function startReplica(dir: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [...PROGRAM, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { env: { ...process.env, SEALWRIT_STORE: url }, stdio: ['ignore', 'pipe', 'pipe'] })
+  return new Promise((resolve, reject) => {
+    let errors = ''
+    child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+    child.stdout.once('data', () => resolve(child))
+    child.once('exit', (code) => reject(new Error(`plane ended (${code}): ${errors}`)))
+  })
+}
+
+const ACTION: Action = { type: 'mcp.tool_call', target: 'mcp://doctor', name: 'touch', arguments: {}, tool_digest: `sha256:${'a'.repeat(64)}` }
+
+describe('planes of one log, killed one after the other', () => {
+  it(`S1, I2, I3: ${KILLS} times kill -9 under load: the gate goes on with the other, no effect without its permit, none twice, nothing lost`, async () => {
+    const dirs = [path.join(root, 'a'), path.join(root, 'b')] as const
+    const planes = [await startReplica(dirs[0])]
+    for (const name of ['keys', 'log.vkey', 'policies']) fs.cpSync(path.join(dirs[0], name), path.join(dirs[1], name), { recursive: true })
+    fs.chmodSync(dirs[1], 0o700)
+    planes.push(await startReplica(dirs[1]))
+
+    const keys = generateKeyPairSync('ed25519')
+    const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
+    const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
+    const gate = new Gate(
+      { socketPaths: dirs.map((dir) => path.join(dir, 'plane.sock')), logKey: parseVerifierKey(fs.readFileSync(path.join(dirs[0], 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
+    )
+    await gate.connect()
+    await gate.recordTools('mcp://doctor', [{ name: 'touch', digest: ACTION.tool_digest }])
+
+    const canary: string[] = []
+    const codes = new Map<string, number>()
+    let [running, ran] = [true, 0]
+    const worker = async (): Promise<void> => {
+      while (running) {
+        try {
+          await enforce(gate, { action: ACTION, agent: { name: 'sealwrit-doctor', verified: true }, facts: () => ({ paths: 'none' }) }, async (artifact) => {
+            canary.push(artifact.permit.jti)
+            return { outcome: 'completed', resultBytes: new Uint8Array(0), value: undefined }
+          })
+          ran++
+        } catch (error) {
+          const code = error instanceof Denied ? error.code : String(error)
+          codes.set(code, (codes.get(code) ?? 0) + 1)
+          await new Promise((resolve) => setTimeout(resolve, 5))
+        }
+      }
+    }
+    const load = Promise.all(Array.from({ length: 8 }, worker))
+    let stalls = 0
+    for (let kill = 0; kill < KILLS; kill++) {
+      const victim = kill % 2
+      await new Promise((resolve) => setTimeout(resolve, 150 + ((kill * 37) % 200)))
+      const before = ran
+      await end(planes[victim] as ChildProcess, 'SIGKILL')
+      await new Promise((resolve) => setTimeout(resolve, 400)) // the other one serves meanwhile
+      if (ran === before) stalls++
+      planes[victim] = await startReplica(dirs[victim] as string)
+    }
+    running = false
+    await load
+    await new Promise((resolve) => setTimeout(resolve, 500)) // receipts that wait are delivered
+    gate.close()
+    for (const plane of planes) await end(plane)
+
+    const store = await openPostgresStore(url, 'default')
+    const entries: Entry[] = (await store.entries(0, 1_000_000)).map(parseEntry)
+    await store.close()
+    const permits = new Set(entries.flatMap((e) => (e.kind === 'permit' ? [e.jti] : [])))
+    const receipts = entries.flatMap((e) => (e.kind === 'receipt' ? [e.jti] : []))
+    expect(new Set(canary).size, 'no permit ran twice').toBe(canary.length)
+    expect(canary.filter((jti) => !permits.has(jti)), 'no effect without a durable permit').toEqual([])
+    expect(new Set(receipts).size, 'one ending each').toBe(receipts.length)
+    expect(canary.filter((jti) => !receipts.includes(jti)), 'no receipt is lost').toEqual([])
+    expect(entries.map((e) => e.seq)).toEqual(entries.map((_, i) => i))
+    expect(stalls, 'the gate went on with the other plane').toBe(0)
+    console.log(`failover: ${KILLS} kills of two planes on PostgreSQL, ${canary.length} effects, ${permits.size} permits, ${receipts.length} receipts; refused meanwhile: ${JSON.stringify(Object.fromEntries(codes))}`)
+  }, 120_000)
+})
