@@ -42,9 +42,13 @@ describe('PostgreSQL', () => {
     await b.close()
   })
   it('migrates once, whoever comes first, and is opened by eight at the same moment', async () => {
+    // How the second creator fails depends on the moment: by a key of the catalogue, its type or its table.
+    for (let round = 0; round < 12; round++) {
+      const fresh = await postgres.database()
+      for (const store of await Promise.all(Array.from({ length: 8 }, () => openPostgresStore(fresh, 'default')))) await store.close()
+    }
     const url = await postgres.database()
-    const stores = await Promise.all(Array.from({ length: 8 }, () => openPostgresStore(url, 'default')))
-    for (const store of stores) await store.close()
+    await (await openPostgresStore(url, 'default')).close()
     const client = new pg.Client({ connectionString: url })
     await client.connect()
     expect((await client.query('SELECT version, holder FROM sealwrit_version')).rows).toEqual([{ version: 1, holder: null }])

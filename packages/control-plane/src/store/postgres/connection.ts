@@ -12,6 +12,8 @@ const MAX_RETRIES = 10
 const SERIALIZATION_FAILURE = '40001'
 const DEADLOCK = '40P01'
 export const UNIQUE_VIOLATION = '23505'
+/** What the second of two creators of one object may be told, whatever it said about existence: by a key of the catalogue, its type, or its table. */
+export const ALREADY_THERE: readonly string[] = [UNIQUE_VIOLATION, '42710', '42P07']
 /** Classes after which a later attempt may succeed: connection, resources, operator intervention, read-only server, system. */
 const RECOVERABLE = ['08', '53', '57', '25', '58']
 
@@ -35,7 +37,7 @@ export class Connection {
 
   /**
    * Runs one statement, again where the database asks for that.
-   * @throws {StoreFailure} · {@link pg.DatabaseError} with {@link UNIQUE_VIOLATION} only
+   * @throws {StoreFailure} · {@link pg.DatabaseError} with a code of {@link ALREADY_THERE} only
    */
   async query<R extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<{ rows: R[]; count: number }> {
     for (let attempt = 0; ; attempt++) {
@@ -44,7 +46,7 @@ export class Connection {
         return { rows, count: rowCount ?? 0 }
       } catch (error) {
         const code = codeOf(error)
-        if (code === UNIQUE_VIOLATION) throw error
+        if (code !== undefined && ALREADY_THERE.includes(code)) throw error
         if ((code !== SERIALIZATION_FAILURE && code !== DEADLOCK) || attempt >= MAX_RETRIES) throw failure(error)
         await new Promise((resolve) => setTimeout(resolve, 2 ** Math.min(attempt, 6)))
       }

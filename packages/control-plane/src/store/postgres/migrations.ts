@@ -1,5 +1,5 @@
 import { StoreOpenError } from '../open-error.ts'
-import { codeOf, type Connection, UNIQUE_VIOLATION } from './connection.ts'
+import { ALREADY_THERE, codeOf, type Connection } from './connection.ts'
 
 /**
  * Forward only; the index in this list plus one is the version a store has after it. Each statement can be run again, since
@@ -38,13 +38,13 @@ export async function migrate(connection: Connection, holder: string): Promise<v
   }
 }
 
-/** `IF NOT EXISTS` does not keep two creators at the same moment apart: the second fails on a key of the catalogue, once. */
+/** `IF NOT EXISTS` does not keep creators at the same moment apart: each but the first may fail, and then it is there. */
 async function createVersionTable(connection: Connection): Promise<void> {
   const statement = 'CREATE TABLE IF NOT EXISTS sealwrit_version (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, holder TEXT, expires_ms BIGINT NOT NULL)'
   try {
     await connection.query(statement)
   } catch (error) {
-    if (codeOf(error) !== UNIQUE_VIOLATION) throw error
+    if (!ALREADY_THERE.includes(codeOf(error) ?? '')) throw error
     await connection.query(statement)
   }
 }
