@@ -1,5 +1,6 @@
 export { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 export { decide, type ActivePolicy, type Decision } from './decide/decide.ts'
+export { DecisionReplay } from './decide/replay.ts'
 export { type Answer, PolicyEngine } from './decide/engine.ts'
 export { type CedarRequest, type DecisionInput, toCedar } from './decide/mapping.ts'
 export { loadPolicySet, MAX_POLICY_BYTES, type Policy, PolicyError, type PolicySet, SCHEMA_FILE } from './decide/policy-set.ts'

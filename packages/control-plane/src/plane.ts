@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Facts, formatVerifierKey, type Action, type Agent,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type EnvironmentLevel, type Facts, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
@@ -53,7 +53,7 @@ export class Plane {
     this.#active = active
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
-    this.reader = new Reader(log, ports.store, (digest) => policyFiles(digest, ports.store))
+    this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.#stopWatching = watchEndings(log, ports.clock)
   }
 
@@ -88,7 +88,8 @@ export class Plane {
   /** decide → authorize: one request travels in one direction. @throws {Denied} */
   async authorize(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
-    const decision = decide(this.#input(request), await this.#policy())
+    const level = this.log.state.gates.get(gate)?.env?.level ?? 'none'
+    const decision = decide(this.#input(request, level), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
@@ -96,11 +97,11 @@ export class Plane {
 
   /** What would be decided; issues and logs nothing. */
   async decide(request: Asking): Promise<Decision> {
-    return decide(this.#input(request), await this.#policy())
+    return decide(this.#input(request, 'software'), await this.#policy())
   }
 
-  #input({ action, agent, facts }: Asking): DecisionInput {
-    return { action, agent, facts, sub: this.#sub, environment: { level: 'software' } }
+  #input({ action, agent, facts }: Asking, level: EnvironmentLevel): DecisionInput {
+    return { action, agent, facts, sub: this.#sub, environment: { level } }
   }
 
   /** The policy set that the log says is active: another writer of this log may have activated a newer one. */

@@ -13,6 +13,8 @@ export interface ServerOptions {
   readonly socketPath: string
   readonly listen: { readonly host: string; readonly port: number }
   readonly token: string
+  /** As in `HttpOptions`. */
+  readonly isLogPublic: boolean
   readonly logKey: LogKey
   readonly policies: PolicySet
   readonly tenant: string
@@ -54,7 +56,7 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
     const plane = await Plane.open(ports, options.policies, options)
     closing.splice(0, 1, () => plane.close())
-    const http = await serveHttp(plane, { ...options.listen, token: options.token })
+    const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic })
     closing.push(() => http.close())
     const socket = await serveSocket(plane, options.socketPath)
     closing.push(() => socket.close())

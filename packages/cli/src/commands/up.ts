@@ -23,6 +23,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       socketPath: folder.socket,
       listen,
       token: readSecret(folder.token),
+      isLogPublic: config?.config.log_entries === 'public',
       logKey: loadLogKey(folder),
       policies,
       tenant: TENANT,
