@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type EnvironmentLevel, type Facts, formatVerifierKey, type Action, type Agent,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type Facts, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
@@ -7,6 +7,7 @@ import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
 import { PolicyEngine } from './decide/engine.ts'
 import type { DecisionInput } from './decide/mapping.ts'
 import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
+import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
 import { enrolGate } from './govern/gates.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
@@ -25,6 +26,8 @@ export interface PlaneOptions {
   readonly localUser: string
   /** Whether a new log may begin here; false where the log key is in use already. */
   readonly isNew: boolean
+  /** Bodies older than this are erased, milliseconds; undefined keeps them. */
+  readonly retentionMs?: number | undefined
 }
 
 /** What a decision is asked about. */
@@ -45,7 +48,7 @@ export class Plane {
   #active: ActivePolicy
   readonly #sub: string
   readonly #owner: string
-  readonly #stopWatching: () => void
+  readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
     this.log = log
@@ -54,7 +57,8 @@ export class Plane {
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
-    this.#stopWatching = watchEndings(log, ports.clock)
+    this.#stopWatching = [watchEndings(log, ports.clock)]
+    if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
   }
 
   /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
@@ -64,6 +68,7 @@ export class Plane {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
+    await completeErasures(log, ports.store)
     return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
   }
 
@@ -126,6 +131,30 @@ export class Plane {
     return recordTools(request, this.log)
   }
 
+  /**
+   * Erases the bodies that `selector` names: a `jti`, a leaf index, `agent:NAME`, `sub:ID`, or `before:TIME`.
+   * @param isDry only counts the entries
+   * @throws {Denied} `request_malformed`
+   */
+  async erase(selector: string, isDry: boolean): Promise<Erasure & { readonly entries: number }> {
+    const ranges = await this.#selected(selector)
+    const entries = ranges.reduce((sum, { from, to }) => sum + to - from, 0)
+    const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, this.#sub, this.log, this.#ports.store, this.#ports.clock)
+    return { ...done, entries }
+  }
+
+  async #selected(selector: string): Promise<{ from: number; to: number }[]> {
+    await this.log.refresh()
+    const [, kind, value] = /^(agent|sub|before):(.+)$/.exec(selector) ?? []
+    if (value === undefined) return rangesOf((await this.reader.show(selector)).entries)
+    if (kind === 'before') {
+      const to = await firstSince(parseInstant(value), this.log)
+      return to === 0 ? [] : [{ from: 0, to }]
+    }
+    const isMeant = (entry: Entry): boolean => (kind === 'agent' ? 'act' in entry && entry.act?.sub === selector : 'sub' in entry && entry.sub === value)
+    return select(isMeant, this.log)
+  }
+
   /** The gate whose open session this is. @throws {Denied} `identity_unknown` */
   async gateOf(session: string): Promise<string> {
     const { sessions } = this.log.state
@@ -141,7 +170,7 @@ export class Plane {
   }
 
   async close(): Promise<void> {
-    this.#stopWatching()
+    for (const stop of this.#stopWatching) stop()
     await this.#ports.store.close()
   }
 }

@@ -22,6 +22,7 @@ export interface ServerOptions {
   readonly localUser: string
   /** As in `PlaneOptions`. */
   readonly isNew: boolean
+  readonly retentionMs?: number | undefined
 }
 
 export interface RunningPlane {

@@ -10,6 +10,7 @@ import { readPolicies } from '../local/policies.ts'
 import { exampleFolder, selfLine } from '../self.ts'
 import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
 
+const DAY_MS = 86_400_000
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
 /** Starts the plane on `folder`. @throws {CliError} with the way out */
@@ -29,6 +30,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       tenant: TENANT,
       owner: config?.config.owner,
       isNew,
+      retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })

@@ -14,6 +14,8 @@ export interface Config {
   readonly receipt: 'before_reply' | 'after_reply'
   /** Whether the entries of the log can be read without the token: they name tools, agents and times, never arguments. */
   readonly log_entries: 'private' | 'public'
+  /** How long what stands behind commitments is kept: arguments, inputs of decisions, environments. Entries and proofs stay for ever. */
+  readonly retention?: { readonly bodies_days: number } | undefined
 }
 
 const shape = {
@@ -21,6 +23,7 @@ const shape = {
   policies: z.string().min(1).default('policies'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
   log_entries: z.enum(['private', 'public']).default('private'),
+  retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
 }
 const MEMBERS = Object.keys(shape)
 const configSchema: z.ZodType<Config> = z.strictObject(shape)

@@ -51,6 +51,8 @@ export class LogState {
   timeMs = 0
   epoch = 0
   policyDigest: Digest | undefined
+  /** Bodies below this leaf index were erased by the rule of retention. */
+  retainedFrom = 0
   readonly gates: Map<string, EnrolledGate> = new Map()
   readonly tools: Map<string, Digest> = new Map()
   /** Epoch in which each policy set was last activated. */
@@ -69,8 +71,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest })]
+    const { timeMs, epoch, policyDigest, retainedFrom } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, retainedFrom })]
   }
 
   /** What was applied so far stays. */
@@ -135,6 +137,7 @@ export class LogState {
         break
       case 'erasure':
         this.#set(this.erasures, entry.seq, { seq: entry.seq, ranges: entry.ranges })
+        if (entry.cause === 'retention') this.retainedFrom = Math.max(this.retainedFrom, entry.ranges.at(-1)?.to ?? 0)
         break
       case 'tool':
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)

@@ -85,6 +85,12 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   },
   'log.checkpoint': async (plane) => ({ checkpoint: (await plane.log.refresh()).note }),
   'log.tile': async (plane, params) => ({ bytes: toBase64(await plane.reader.tile(one(params, 'path'))) }),
+  erase: (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'erase')
+    const [selector, isDry] = [fields.text('selector', 256), fields.boolean('dry')]
+    fields.end()
+    return plane.erase(selector, isDry)
+  },
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   status: (plane) => ({
     origin: plane.log.origin,
