@@ -14,7 +14,7 @@ export async function p6(): Promise<Figure[]> {
   const keys = generateKeyPairSync('ed25519')
   const key = noteKey('bench.test/default', fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string), nodeCryptography.sha256)
   const store = openSqliteStore(path.join(folder, 'store.db'))
-  const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, keys.privateKey) }, defer: setImmediate }, 'default')
+  const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, keys.privateKey) }, highWater: { read: () => undefined, write: () => undefined }, defer: setImmediate }, 'default')
   let n = 0
   const append = (): Promise<unknown> => log.submit(() => ({ body: { kind: 'tool', target: 'mcp://bench', name: `tool${n++}`, digest: `sha256:${'a'.repeat(64)}` }, bodies: [] }))
   const disk = new BareDisk(folder)

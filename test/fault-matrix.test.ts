@@ -74,7 +74,7 @@ const FAULTS: readonly Fault[] = [
     end: (w) => void (w.onTheWire = (a) => a),
   },
   {
-    dependency: 'store', fault: 'rolled back to a backup', code: 'state_diverged',
+    dependency: 'store', fault: 'rolled back to a backup', code: 'store_rollback',
     begin: async (w, gate) => {
       await w.stop()
       const backup = fs.readFileSync(w.storeFile) // closed, so everything is in this one file
@@ -82,6 +82,20 @@ const FAULTS: readonly Fault[] = [
       await w.stop()
       fs.rmSync(`${w.storeFile}-wal`, { force: true })
       fs.writeFileSync(w.storeFile, backup)
+      await w.start()
+      await disconnected()
+    },
+  },
+  {
+    dependency: 'store', fault: 'rolled back together with its high-water mark', code: 'store_rollback',
+    begin: async (w, gate) => {
+      await w.stop()
+      const backup = fs.readFileSync(w.storeFile) // closed, so everything is in this one file
+      await restarted(w, gate)
+      await w.stop()
+      fs.rmSync(`${w.storeFile}-wal`, { force: true })
+      fs.writeFileSync(w.storeFile, backup)
+      w.highWater = new MemoryFloor() // only the gate remembers
       await w.start()
       await disconnected()
     },

@@ -4,7 +4,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import type { ChildProcess } from 'node:child_process'
 import { endOverdue, nodeCryptography, nodeRng, openSqliteStore, Sequencer } from '@sealwrit/control-plane'
-import { FakeClock } from '@sealwrit/gate/testing'
+import { MemoryFloor, FakeClock } from '@sealwrit/gate/testing'
 import { type Entry, parseEntry, parseVerifierKey } from '@sealwrit/protocol'
 import { createPrivateKey } from 'node:crypto'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -136,7 +136,7 @@ async function recoveredLog(): Promise<{ entries: Entry[]; idOf: (seq: number) =
   const clock = new FakeClock(Date.now() + 600_000)
   const privateKey = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem'), 'utf8'))
   const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
-  const log = await Sequencer.open({ clock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, privateKey) }, defer: setImmediate }, 'default')
+  const log = await Sequencer.open({ clock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, privateKey) }, highWater: new MemoryFloor(), defer: setImmediate }, 'default')
   await endOverdue(log, clock.wallMs())
   const entries = (await store.entries(0, log.size)).map(parseEntry)
   const ids = new Map<number, string>()

@@ -63,6 +63,7 @@ export class World {
   readonly keys = generateKeyPairSync('ed25519')
   readonly logKey
   readonly floor = new MemoryFloor()
+  highWater = new MemoryFloor()
   /** Done to every answer line on its way to the gate; undefined loses it. */
   onTheWire: (answer: JsonObject, method: 'permit' | 'other') => JsonObject | string | undefined | Promise<never> = (answer) => answer
   environmentVersion = 1
@@ -79,7 +80,7 @@ export class World {
     const policies = loadPolicySet(files, nodeCryptography.sha256)
     this.store = faultyStore(this.storeFile)
     const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
-    const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, defer: setImmediate }
+    const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate }
     try {
       this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true })
     } catch (error) {

@@ -68,6 +68,8 @@ export class Plane {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
+    // A closed log can be read and asked, and takes nothing.
+    if (log.stopped !== undefined) return new Plane(log, ports, { engine: new PolicyEngine(policies), epoch: log.state.epoch }, options)
     await completeErasures(log, ports.store)
     return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
   }
@@ -78,8 +80,13 @@ export class Plane {
   get epoch(): number {
     return this.#active.epoch
   }
+  /** This plane's clock, milliseconds since 1970. */
+  get nowMs(): number {
+    return this.#ports.clock.wallMs()
+  }
 
   async enrol(request: EnrolRequest, shown: Shown): Promise<{ gate: string; sub: string; epoch: number; sealed: SealedEntry; consistency: string[] }> {
+    if (request.checkpoint !== undefined) await this.#recall(request.checkpoint)
     const { gate, session } = await enrolGate(request, this.log, this.#ports.crypto)
     return this.log.proved(() => {
       const head = this.log.checkpoint
@@ -88,6 +95,15 @@ export class Plane {
       shown.size = head.size
       return { gate, sub: this.#sub, epoch: this.epoch, sealed, consistency }
     })
+  }
+
+  /** What a gate remembers of the log counts where this log key signed it, and is nothing else. */
+  async #recall(note: string): Promise<void> {
+    try {
+      await this.log.recall(note)
+    } catch (error) {
+      if (!(error instanceof Denied)) throw error
+    }
   }
 
   /** decide → authorize: one request travels in one direction. @throws {Denied} */
@@ -165,11 +181,12 @@ export class Plane {
   }
 
   /** Why the plane cannot do its work; undefined when it can. */
-  get notReady(): string | undefined {
+  get notReady(): Denied | undefined {
     return this.log.stopped
   }
 
   async close(): Promise<void> {
+    this.log.mark(0)
     for (const stop of this.#stopWatching) stop()
     await this.#ports.store.close()
   }

@@ -14,6 +14,16 @@ export interface LogKey {
   readonly sign: (message: Uint8Array) => Uint8Array
 }
 
+/**
+ * Where the newest signed checkpoint is remembered outside the store, so that an older copy of the store is noticed. It is
+ * the signed note itself: nobody but the log key can raise it.
+ */
+export interface HighWater {
+  read(): string | undefined
+  /** Replaces it in one step. */
+  write(note: string): void
+}
+
 /** Everything from outside that the plane uses. */
 export interface PlanePorts {
   readonly clock: PlaneClock
@@ -21,6 +31,9 @@ export interface PlanePorts {
   readonly crypto: Crypto
   readonly store: Store
   readonly logKey: LogKey
+  /** The key before the log was re-anchored; only while that is done. */
+  readonly formerLogKey?: NoteKey
+  readonly highWater: HighWater
   /** Runs after the events that are already there were handled: lets a commit group fill. */
   readonly defer: (run: () => void) => void
 }

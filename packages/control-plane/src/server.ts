@@ -2,7 +2,7 @@ import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
-import type { LogKey } from './ports.ts'
+import type { HighWater, LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
 import { openSqliteStore } from './store/sqlite/store.ts'
 import type { Store } from './store/store.ts'
@@ -16,6 +16,7 @@ export interface ServerOptions {
   /** As in `HttpOptions`. */
   readonly isLogPublic: boolean
   readonly logKey: LogKey
+  readonly highWater: HighWater
   readonly policies: PolicySet
   readonly tenant: string
   readonly owner: string | undefined
@@ -32,7 +33,7 @@ export interface RunningPlane {
 }
 
 /** The database driver is loaded only where it is used. @throws {StoreOpenError} */
-async function openStore(store: string, tenant: string): Promise<Store> {
+export async function openStore(store: string, tenant: string): Promise<Store> {
   if (!isDatabase(store)) return openSqliteStore(store)
   const { openPostgresStore } = await import('./store/postgres/store.ts')
   return openPostgresStore(store, tenant)
@@ -54,7 +55,7 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     for (const one of closing.splice(0).reverse()) await one()
   }
   try {
-    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
+    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
     const plane = await Plane.open(ports, options.policies, options)
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic })

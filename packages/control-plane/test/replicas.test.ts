@@ -1,6 +1,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { nodeClock, nodeCryptography, nodeRng, Plane } from '@sealwrit/control-plane'
 import { openPostgresStore } from '@sealwrit/control-plane/postgres'
+import { MemoryFloor } from '@sealwrit/gate/testing'
 import { type AuthorizeReply, type AuthorizeRequest, type Entry, fromBase64Url, noteKey, parseEntry, verifyBundle, verifyCheckpoint, verifyConsistency } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
@@ -30,7 +31,7 @@ class Replicas {
   async add(policies = policySet(PERMIT_ALL)): Promise<Plane> {
     const store = await openPostgresStore(this.url, 'default')
     const logKey = { key: this.key, sign: (message: Uint8Array): Uint8Array => sign(null, message, this.#keys.privateKey) }
-    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, defer: setImmediate }
+    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, highWater: new MemoryFloor(), defer: setImmediate }
     const plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:r', localUser: 'somebody', isNew: true })
     this.planes.push(plane)
     return plane

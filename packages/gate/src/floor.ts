@@ -1,10 +1,12 @@
-import { Denied, Fields, fromBase64, parseStrictText, toBase64, type TreeHead } from '@sealwrit/protocol'
+import { Denied, Fields, fromBase64, MAX_PROOF_LENGTH, parseStrictText, toBase64, type TreeHead } from '@sealwrit/protocol'
 import type { FloorFile } from './ports.ts'
 
 /** What a gate must not be shown less than, across restarts. */
 export interface Floor {
   readonly origin: string
   readonly head: TreeHead | undefined
+  /** The checkpoint of `head` as it was signed, for a plane that has lost it. */
+  readonly note: string | undefined
   readonly epoch: number
   /** Latest wall-clock time seen, milliseconds. */
   readonly timeMs: number
@@ -17,7 +19,8 @@ export function readFloor(file: FloorFile): Floor | undefined {
     if (text === undefined) return undefined
     const fields = new Fields(parseStrictText(text), 'request_malformed', 'floor')
     const head = { size: fields.integer('size'), root: fromBase64(fields.text('root', 44)) }
-    const floor = { origin: fields.text('origin'), head, epoch: fields.integer('epoch'), timeMs: fields.integer('time') }
+    const note = fields.optional('note', (name) => fields.text(name, MAX_PROOF_LENGTH))
+    const floor = { origin: fields.text('origin'), head, note, epoch: fields.integer('epoch'), timeMs: fields.integer('time') }
     fields.end()
     return floor
   } catch {
@@ -28,5 +31,6 @@ export function readFloor(file: FloorFile): Floor | undefined {
 export function writeFloor(file: FloorFile, floor: Floor): void {
   if (floor.head === undefined) return
   const { size, root } = floor.head
-  file.write(`${JSON.stringify({ origin: floor.origin, size, root: toBase64(root), epoch: floor.epoch, time: floor.timeMs })}\n`)
+  const { origin, note, epoch, timeMs: time } = floor
+  file.write(`${JSON.stringify({ origin, size, root: toBase64(root), ...(note === undefined ? {} : { note }), epoch, time })}\n`)
 }

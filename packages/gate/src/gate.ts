@@ -62,6 +62,8 @@ export class Gate {
   #connecting: Promise<PlaneLink> | undefined
   #newest: Checkpoint | undefined
   #newestNote: string | undefined
+  /** The note of `#newest`, for a plane that may have lost it; not verified anew after a restart, so never taken for known. */
+  #shown: string | undefined
   #epoch: number
   #sub: string | undefined
   #floorWrittenMs = Number.NEGATIVE_INFINITY
@@ -79,6 +81,7 @@ export class Gate {
     const floor: Floor | undefined = readFloor(ports.floor)
     if (floor !== undefined && floor.origin !== options.logKey.name) throw new Denied('state_diverged', 'this gate belongs to another log')
     this.#newest = floor?.head === undefined ? undefined : { origin: floor.origin, ...floor.head }
+    this.#shown = floor?.note
     this.#epoch = floor?.epoch ?? 0
     this.time = new GateTime(ports.clock, floor?.timeMs ?? 0)
     this.reporter = new Reporter(this, ports.clock)
@@ -140,6 +143,7 @@ export class Gate {
         session: this.session,
         environment: { commit, level, salt, document },
         floor: this.#newest?.size,
+        checkpoint: this.#shown,
       })
       await link.request('gates.enrol', params, (value) => {
         const fields = new Fields(value, 'request_malformed', 'enrolment')
@@ -182,6 +186,7 @@ export class Gate {
   #accept(checkpoint: Checkpoint, note: string): void {
     this.#newest = checkpoint
     this.#newestNote = note
+    this.#shown = note
   }
 
   /**
@@ -298,7 +303,7 @@ export class Gate {
     if (this.#newest === undefined || now - this.#floorWrittenMs < FLOOR_INTERVAL_MS) return
     this.#floorWrittenMs = now
     try {
-      writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#newest, epoch: this.#epoch, timeMs: this.time.highMs })
+      writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#newest, note: this.#shown, epoch: this.#epoch, timeMs: this.time.highMs })
     } catch {
       this.#floorWrittenMs = Number.NEGATIVE_INFINITY
       throw new Denied('evidence_unavailable', 'the floor of this gate cannot be written')

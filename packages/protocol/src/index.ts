@@ -38,7 +38,7 @@ export { formatSignature, formatVerifierKey, type Note, type NoteKey, noteKey, p
 export { formatProof, type LogProof, MAX_PROOF_LENGTH, parseProof } from './log/proof.ts'
 export { consistencyProof, inclusionProof, type SubtreeHash, treeRoot } from './log/tree.ts'
 export { type DenialReport, verifyDenialReport } from './receipt/denial-report.ts'
-export { attachSignature, openJws, type SignedType, type SigningKey, signingInput, signingKey } from './receipt/jws.ts'
+export { attachSignature, openJws, peekClaims, type SignedType, type SigningKey, signingInput, signingKey } from './receipt/jws.ts'
 export { OUTCOMES, type Outcome, type Receipt, verifyReceipt } from './receipt/receipt.ts'
 export { cryptoFrom, type NodeCryptoModule } from './node-crypto.ts'
 export type { Clock, Rng } from './ports.ts'

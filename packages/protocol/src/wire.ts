@@ -8,6 +8,7 @@ import { parseStrict } from './json/parse.ts'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from './json/value.ts'
 import { ENVIRONMENT_LEVELS, type EnvironmentLevel, MAX_JWS, present } from './log/entries.ts'
 import { HASH_BYTES, MAX_PROOF_HASHES } from './log/merkle.ts'
+import { MAX_PROOF_LENGTH } from './log/proof.ts'
 
 /** One line between gate and plane, in bytes: an action of 1 MiB and what surrounds it. */
 export const MAX_WIRE_LINE = 2_097_152
@@ -43,6 +44,8 @@ export interface EnrolRequest {
   readonly environment: { readonly commit: Digest; readonly level: EnvironmentLevel; readonly salt: string; readonly document: JsonObject }
   /** Size of the newest tree that the gate has verified. */
   readonly floor?: number
+  /** The newest checkpoint that it has verified, as it was signed: what shows a plane that its store is an older one. */
+  readonly checkpoint?: string
 }
 
 export interface ReceiptRequest {
@@ -109,6 +112,7 @@ export function parseEnrolRequest(value: JsonValue): EnrolRequest {
     session: fields.token('session'),
     environment: { commit: env.digest('commit'), level: env.oneOf('level', ENVIRONMENT_LEVELS), salt: env.token('salt'), document },
     floor: fields.optional('floor', (name) => fields.integer(name)),
+    checkpoint: fields.optional('checkpoint', (name) => fields.text(name, MAX_PROOF_LENGTH)),
   })
   env.end()
   fields.end()

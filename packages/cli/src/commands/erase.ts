@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises'
+import { confirm } from '../confirm.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
@@ -33,12 +33,4 @@ async function ask(folder: PlaneFolder, selector: string, dry: boolean): Promise
     if (!(error instanceof CliError) || error.code !== 'request_malformed') throw error
     throw new CliError(`the log holds nothing that \`${selector.slice(0, 64)}\` names`, { exit: EXIT.usage, hint: 'a selector is a jti, an index, agent:NAME, sub:ID, or before:YYYY-MM-DD' })
   }
-}
-
-async function confirm(question: string): Promise<void> {
-  if (process.stdin.isTTY !== true) throw new CliError('erasing cannot be undone, and there is no terminal to ask at', { exit: EXIT.usage, hint: 'add --yes' })
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(question)
-  terminal.close()
-  if (!/^y(es)?$/i.test(answer.trim())) throw new CliError('nothing was erased')
 }

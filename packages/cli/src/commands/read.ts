@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import { nodeCryptography } from '@sealwrit/gate'
-import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseStrict, fromBase64Url } from '@sealwrit/protocol'
+import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseStrict, peekClaims } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
 import { askPlane, found } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
@@ -60,18 +60,8 @@ function detail(entry: JsonObject): string {
   }
 }
 
-/** The claims of a receipt for display; whether they are genuine is for `verify` to say. */
-function claimsOf(token: string): JsonObject {
-  try {
-    const claims = parseStrict(fromBase64Url(token.split('.')[1] ?? ''))
-    return isObject(claims) ? claims : {}
-  } catch {
-    return {}
-  }
-}
-
 function receiptOutcome(token: string): string {
-  const { outcome, cause } = claimsOf(token) as { outcome?: string; cause?: string }
+  const { outcome, cause } = peekClaims(token) as { outcome?: string; cause?: string }
   return `${outcome ?? 'unreadable'}${cause === undefined ? '' : ` (${cause})`}`
 }
 
@@ -86,9 +76,29 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
       line(`        ${dim(name.padEnd(14))} ${plain(memberText(value))}`)
     }
     const token = entry['receipt'] ?? entry['denial']
-    if (typeof token === 'string') for (const [name, value] of Object.entries(claimsOf(token))) line(`          ${dim(name.padEnd(12))} ${plain(memberText(value))}`)
+    if (typeof token === 'string') for (const [name, value] of Object.entries(peekClaims(token))) line(`          ${dim(name.padEnd(12))} ${plain(memberText(value))}`)
   }
   for (const { purpose, body } of answer.bodies) line(`        ${bold(purpose)} ${body === undefined ? dim('(only its digest is kept)') : plain(JSON.stringify(body))}`)
+}
+
+interface Gaps {
+  readonly sessions: readonly { gate: string; session: string; missing: number; first?: number }[]
+  readonly open: readonly { jti: string; seq: number; overdue: boolean }[]
+  readonly openCount: number
+  readonly denialsLost: readonly { gate: string; count: number }[]
+}
+
+/** Lists what the log does not hold though it should. Exit 13 where a receipt is missing or a permit is overdue. */
+export async function gaps(options: GlobalOptions): Promise<void> {
+  const found = (await askPlane(findFolder(options.dir), 'log.gaps', {})) as unknown as Gaps
+  const isWhole = found.sessions.length === 0 && !found.open.some(({ overdue }) => overdue) && found.denialsLost.length === 0
+  if (!isWhole) process.exitCode = EXIT.unverified
+  if (options.json === true) return json(found)
+  for (const { gate, session, missing, first } of found.sessions) line(`${red('missing')}  ${missing} receipts of gate ${plain(gate)} session ${plain(session)}${first === undefined ? '' : `, the first of them number ${first}`}`)
+  for (const { gate, count } of found.denialsLost) line(`${yellow('lost')}     ${count} denials of gate ${plain(gate)} overflowed its queue`)
+  for (const { jti, seq, overdue } of found.open) line(`${overdue ? red('overdue') : yellow('open')}     permit ${plain(jti)} at index ${seq} has no ending yet`)
+  if (found.openCount > found.open.length) line(dim(`… and ${found.openCount - found.open.length} further open permits`))
+  if (isWhole) line(`${green('complete')}  every receipt that a gate numbered is there, and every permit that is due has its ending`)
 }
 
 /** Canonical bytes and digest of a JSON file, or the denial code. */

@@ -2,13 +2,14 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { isDatabase, ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
+import { floorFile } from '@sealwrit/gate'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
-import { readConfig } from '../local/config.ts'
+import { highWaterFile, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { exampleFolder, selfLine } from '../self.ts'
-import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
+import { bold, dim, type GlobalOptions, json, line, red } from '../output.ts'
 
 const DAY_MS = 86_400_000
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
@@ -26,6 +27,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       token: readSecret(folder.token),
       isLogPublic: config?.config.log_entries === 'public',
       logKey: loadLogKey(folder),
+      highWater: floorFile(highWaterFile(folder, config)),
       policies,
       tenant: TENANT,
       owner: config?.config.owner,
@@ -40,7 +42,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
   }
 }
 
-function explained(error: unknown, folder: PlaneFolder, store: string): unknown {
+export function explained(error: unknown, folder: PlaneFolder, store: string): unknown {
   if (error instanceof StoreOpenError && error.isLocked) return new CliError(`a plane runs on ${folder.dir} already`, { hint: 'use that one, or give this one a folder of its own with --dir' })
   if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
   if (error instanceof StoreOpenError || error instanceof SocketError || error instanceof ListenError || error instanceof KeyFileError) return new CliError(error.message)
@@ -48,7 +50,7 @@ function explained(error: unknown, folder: PlaneFolder, store: string): unknown 
 }
 
 /** `--store`, or `SEALWRIT_STORE` where it holds a password, which a command line shows to everybody. */
-function chosenStore(given: string | undefined, folder: PlaneFolder): string {
+export function chosenStore(given: string | undefined, folder: PlaneFolder): string {
   const store = given ?? process.env['SEALWRIT_STORE']
   if (store === undefined) return folder.store
   if (isDatabase(store)) return store
@@ -57,7 +59,7 @@ function chosenStore(given: string | undefined, folder: PlaneFolder): string {
 }
 
 /** A store as it may be printed: without the password. */
-function storeName(store: string): string {
+export function storeName(store: string): string {
   if (!isDatabase(store)) return store
   try {
     const { host, pathname } = new URL(store)
@@ -90,6 +92,12 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
     line(`  socket   ${folder.socket}`)
     if (isDatabase(store)) line(`  store    ${storeName(store)}`)
     line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
+    const { notReady } = running.plane
+    if (notReady !== undefined) {
+      line(`${red(bold('closed'))}   ${notReady.code}: ${notReady.message}`)
+      line('         it can be read, and permits nothing; restore the newest copy of the store, or go on from this one:')
+      line(`         ${selfLine('log', 're-anchor', '--dir', folder.dir)}`)
+    }
     line()
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
     line(`  ${wrap}`)

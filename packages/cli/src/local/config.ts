@@ -14,6 +14,8 @@ export interface Config {
   readonly receipt: 'before_reply' | 'after_reply'
   /** Whether the entries of the log can be read without the token: they name tools, agents and times, never arguments. */
   readonly log_entries: 'private' | 'public'
+  /** File for the newest signed checkpoint, relative to this file: best on another disk than the store. */
+  readonly high_water?: string | undefined
   /** How long what stands behind commitments is kept: arguments, inputs of decisions, environments. Entries and proofs stay for ever. */
   readonly retention?: { readonly bodies_days: number } | undefined
 }
@@ -23,6 +25,7 @@ const shape = {
   policies: z.string().min(1).default('policies'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
   log_entries: z.enum(['private', 'public']).default('private'),
+  high_water: z.string().min(1).optional(),
   retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
 }
 const MEMBERS = Object.keys(shape)
@@ -45,4 +48,9 @@ export function readConfig(planeDir: string): { config: Config; file: string } |
     throw new CliError(`${file}: ${issue?.path.join('.') || 'top level'}: ${issue?.message ?? 'not valid'}`, { hint: `members are ${MEMBERS.join(', ')}` })
   }
   return { config: parsed.data, file }
+}
+
+/** Where the plane of `folder` keeps its high-water mark. */
+export function highWaterFile(folder: { readonly highWater: string }, config: ReturnType<typeof readConfig>): string {
+  return config?.config.high_water === undefined ? folder.highWater : path.resolve(path.dirname(config.file), config.config.high_water)
 }

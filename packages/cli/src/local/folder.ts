@@ -21,6 +21,8 @@ export interface PlaneFolder {
   readonly token: string
   readonly policies: string
   readonly gates: string
+  /** The newest signed checkpoint, outside the store: what shows that an older copy was put in its place. */
+  readonly highWater: string
   /** There while a first run has not got as far as its first entry. */
   readonly firstRun: string
 }
@@ -36,6 +38,7 @@ export function planeFolder(dir: string): PlaneFolder {
     token: at('token'),
     policies: at('policies'),
     gates: at('gates'),
+    highWater: at('high-water'),
     firstRun: at('first-run'),
   }
 }

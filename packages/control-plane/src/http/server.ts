@@ -69,7 +69,7 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
     const { notReady } = plane
-    return notReady === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason: notReady })
+    return notReady === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', code: notReady.code, reason: notReady.message })
   })
   readPath(app, plane, options)
   const serve = (url: string, method: string): void => {

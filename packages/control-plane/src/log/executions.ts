@@ -14,19 +14,26 @@ export async function catchUp(store: Store): Promise<void> {
     const texts = await store.entries(from, BATCH)
     if (texts.length === 0) return
     const rows = new Map<string, ExecutionRow>()
-    for (const text of texts) await index(parseEntry(text), rows, store)
+    for (const text of texts) {
+      const entry = parseEntry(text)
+      if ((entry.kind === 'receipt' || entry.kind === 'expiry') && !rows.has(entry.jti)) {
+        const row = await store.execution(entry.jti)
+        if (row !== undefined) rows.set(entry.jti, row)
+      }
+      indexEntry(entry, rows)
+    }
     from += texts.length
     await store.putIndex(from, [...rows.values()])
   }
 }
 
-async function index(entry: Entry, rows: Map<string, ExecutionRow>, store: Store): Promise<void> {
+/** Brings the rows of the executions that `entry` is about up to it. */
+export function indexEntry(entry: Entry, rows: Map<string, ExecutionRow>): void {
   if (entry.kind === 'permit') {
     const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
     rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: undefined, deadlineMs, expiry: undefined })
   } else if (entry.kind === 'receipt' || entry.kind === 'expiry') {
-    const row = rows.get(entry.jti) ?? (await store.execution(entry.jti))
-    if (row === undefined) return
-    rows.set(entry.jti, { ...row, ending: entry.seq, expiry: entry.kind === 'expiry' ? entry.seq : row.expiry })
+    const row = rows.get(entry.jti)
+    if (row !== undefined) rows.set(entry.jti, { ...row, ending: entry.seq, expiry: entry.kind === 'expiry' ? entry.seq : row.expiry })
   }
 }

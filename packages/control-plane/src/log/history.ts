@@ -70,10 +70,20 @@ export class History {
     this.#note = note
   }
 
+  /** Whether a checkpoint that this log key signed belongs to this history; false when the store was longer, or another one. @throws {Denied} when it did not sign it */
+  async holds(note: string): Promise<boolean> {
+    const { logKey, crypto } = this.#ports
+    const { size, root } = verifyCheckpoint(note, logKey.key, crypto)
+    if (size === 0) return true
+    return size <= this.size && equalBytes(await this.proved(() => treeRoot(size, this.#tree.subtree, crypto.sha256)), root)
+  }
+
   #verified(note: string): Checkpoint {
+    const { logKey, formerLogKey, crypto } = this.#ports
     try {
-      return verifyCheckpoint(note, this.#ports.logKey.key, this.#ports.crypto)
+      return verifyCheckpoint(note, logKey.key, crypto)
     } catch (error) {
+      if (formerLogKey !== undefined) return verifyCheckpoint(note, formerLogKey, crypto)
       throw new LogDamaged(`its newest checkpoint is not one of this log key: ${error instanceof Error ? error.message : 'another key'}`)
     }
   }

@@ -8,6 +8,8 @@ import type { LogState } from './state.ts'
 export const MAX_QUEUED = 16_384
 /** Entries in one group. */
 const MAX_GROUP = 4_096
+/** Time between two writings of the high-water mark, milliseconds; a crash loses this much of it. */
+const MARK_INTERVAL_MS = 1_000
 /** Times that a group may lose against other writers before it is refused. */
 const MAX_ATTEMPTS = 64
 
@@ -77,7 +79,9 @@ export class Sequencer {
   readonly #history: History
   readonly #queue: (Queued | Cover)[] = []
   #isDraining = false
-  #stopped: string | undefined
+  #stopped: Denied | undefined
+  #markedMs = Number.NEGATIVE_INFINITY
+  #marked = ''
   /** What the store's clock said at the start, or this machine's own where the store has none; and the machine's uptime then. */
   readonly #clockAtStart: number
   readonly #bootAtStart: number
@@ -90,11 +94,33 @@ export class Sequencer {
     this.#bootAtStart = ports.clock.bootMs()
   }
 
-  /** Reads the log back and checks it against its last signed checkpoint. @throws {LogDamaged} */
+  /**
+   * Reads the log back and checks it against its last signed checkpoint, and against the newest one that is remembered outside
+   * the store: a log that is older than that can be read, and is closed for every writing.
+   * @throws {LogDamaged}
+   */
   static async open(ports: PlanePorts, tenant: string): Promise<Sequencer> {
     const history = new History(ports)
     await history.follow()
-    return new Sequencer(ports, tenant, history, (await ports.store.clockMs()) ?? ports.clock.wallMs())
+    const log = new Sequencer(ports, tenant, history, (await ports.store.clockMs()) ?? ports.clock.wallMs())
+    const mark = ports.highWater.read()
+    if (mark !== undefined && ports.formerLogKey === undefined) await log.recall(mark)
+    return log
+  }
+
+  /**
+   * Compares the log with a checkpoint of it that somebody kept. One that this log key signed, and that the log does not hold,
+   * shows that an older copy of the store was put in its place: the log is closed, and the mark outside the store keeps it closed.
+   * @throws {Denied} what the note fails, when this log key did not sign it
+   */
+  async recall(note: string): Promise<void> {
+    if (note === this.#marked || note === this.checkpoint.note) return
+    if (await this.#history.holds(note)) return
+    if (this.#ports.store.isShared) await this.refresh().catch(() => undefined) // another plane may have written it
+    if (await this.#history.holds(note)) return
+    this.#ports.highWater.write(note)
+    this.#marked = note
+    this.#stopped = new Denied('store_rollback', 'the store is older than a checkpoint that this log key signed; `sealwrit log re-anchor` is the way on')
   }
 
   get state(): LogState {
@@ -110,7 +136,7 @@ export class Sequencer {
     return this.#tenant
   }
   /** Why nothing can be written any more; undefined while it can. */
-  get stopped(): string | undefined {
+  get stopped(): Denied | undefined {
     return this.#stopped
   }
   /** The newest signed checkpoint that is durable. */
@@ -152,7 +178,7 @@ export class Sequencer {
   }
 
   #enqueue(item: Queued | Cover): void {
-    if (this.#stopped !== undefined) return item.reject(new Denied('evidence_unavailable', this.#stopped))
+    if (this.#stopped !== undefined) return item.reject(this.#stopped)
     if (this.#queue.length >= MAX_QUEUED) return item.reject(new Denied('overloaded', 'too many entries wait for the log'))
     this.#queue.push(item)
     if (this.#isDraining) return
@@ -171,7 +197,7 @@ export class Sequencer {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       let group: Attempt | undefined
       try {
-        if (this.#stopped !== undefined) throw new Denied('evidence_unavailable', this.#stopped)
+        if (this.#stopped !== undefined) throw this.#stopped
         const isFresh = attempt > 0 || items.some((item) => item.draft === undefined && item.follows)
         if (isFresh) await this.#history.follow()
         group = this.#place(items, this.#now())
@@ -247,6 +273,7 @@ export class Sequencer {
   /** From here on the group is durable; a crash before the answers leaves permits that their gates never saw. */
   async #answer({ placed, repeats, covers, refused }: Attempt): Promise<void> {
     this.#history.settle()
+    this.mark(MARK_INTERVAL_MS)
     for (const { queued, error } of refused) queued.reject(error)
     for (const { queued, entry, text } of placed) queued.resolve({ seq: entry.seq, text, entry })
     for (const cover of covers) cover.resolve()
@@ -263,13 +290,13 @@ export class Sequencer {
     const refuse = (): void => items.forEach((item) => item.reject(failure))
     if (error instanceof Denied) return refuse() // the clock, or stopped: nothing was begun
     if (!(error instanceof StoreFailure) || !error.recoverable) {
-      this.#stopped = `the store failed: ${failure.message}`
+      this.#stopped = new Denied('evidence_unavailable', `the store failed: ${failure.message}`)
       return refuse()
     }
     try {
       await this.#history.follow()
     } catch (again) {
-      if (!(again instanceof StoreFailure) || !again.recoverable) this.#stopped = again instanceof Error ? again.message : 'the store cannot be read back'
+      if (!(again instanceof StoreFailure) || !again.recoverable) this.#stopped = new Denied('evidence_unavailable', again instanceof Error ? again.message : 'the store cannot be read back')
       return refuse()
     }
     for (const item of items) await this.#resolveIfThere(item, failure)
@@ -288,8 +315,9 @@ export class Sequencer {
 
   /** max(previous, local clock), refusing a clock that stands back too far or has jumped ahead (ATK-046). */
   #now(): number {
-    const { clock } = this.#ports
+    const { clock, formerLogKey } = this.#ports
     const wall = Math.floor(clock.wallMs())
+    if (formerLogKey !== undefined) return wall // an operator re-anchors: this clock is the one that counts from here on
     const skewMs = MAX_SKEW_SECONDS * 1_000
     if (wall < this.state.timeMs - skewMs) throw new Denied('clock_rollback', 'this clock stands before the last entry')
     if (wall - this.state.timeMs > skewMs) {
@@ -297,6 +325,20 @@ export class Sequencer {
       if (wall - expected > skewMs) throw new Denied('clock_rollback', 'this clock stands ahead of the store, or jumped ahead of the machine; correct it, or restart the plane to accept a jump')
     }
     return Math.max(this.state.timeMs, wall)
+  }
+
+  /** Remembers the newest checkpoint outside the store, where that was not done for `afterMs`. A mark that cannot be written stops the log. */
+  mark(afterMs: number): void {
+    const now = this.#ports.clock.monotonicMs()
+    const { note } = this.checkpoint
+    if (note === '' || note === this.#marked || now - this.#markedMs < afterMs || this.#stopped !== undefined) return
+    try {
+      this.#ports.highWater.write(note)
+      this.#marked = note
+      this.#markedMs = now
+    } catch (error) {
+      this.#stopped = new Denied('evidence_unavailable', `the high-water mark cannot be written: ${error instanceof Error ? error.message : 'unknown error'}`)
+    }
   }
 
   /** An entry that is in the log already. @throws {Denied} `evidence_unavailable` */

@@ -1,9 +1,11 @@
 import { type Bundle, Denied, type Digest, type Entry, fromBase64Url, parseEntry, parseStrictText, type JsonValue } from '@sealwrit/protocol'
 import { catchUp } from '../log/executions.ts'
+import { fsck, type FsckReport } from '../log/fsck.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Store, StoredBody } from '../store/store.ts'
 import { Evidence, type EvidencePage, type EvidenceStart, type PolicyFiles } from './evidence.ts'
+import { findGaps, type Gaps } from './gaps.ts'
 import { readTile } from './tiles.ts'
 
 /** Entries on one page of a listing. */
@@ -14,15 +16,24 @@ export interface Shown {
   readonly bodies: readonly { readonly purpose: string; readonly body: JsonValue | undefined }[]
 }
 
+interface FsckJob {
+  done: number
+  of: number
+  report: FsckReport | undefined
+}
+
 /** The read side of the log: lists, single executions, evidence. */
 export class Reader {
   readonly #log: Sequencer
   readonly #store: Store
+  readonly #ports: PlanePorts
   readonly #evidence: Evidence
+  #fsck: FsckJob | undefined
 
   constructor(log: Sequencer, ports: PlanePorts, files: PolicyFiles) {
     this.#log = log
     this.#store = ports.store
+    this.#ports = ports
     this.#evidence = new Evidence(log, ports, files)
   }
 
@@ -53,6 +64,26 @@ export class Reader {
       bodies.push(...(await this.#store.bodies(seq)))
     }
     return { entries, bodies: bodies.map(({ purpose, text }) => ({ purpose, body: text === undefined ? undefined : parseStrictText(text) })) }
+  }
+
+  /** As {@link findGaps}. */
+  async gaps(nowMs: number): Promise<Gaps> {
+    await this.#log.refresh()
+    return findGaps(this.#log, nowMs)
+  }
+
+  /** Checks the whole store while the plane goes on; asked again, tells how far it is, and at last what was found. @param begin begins anew */
+  fsck(begin: boolean): { readonly done: number; readonly of: number; readonly report?: FsckReport } {
+    if (begin && (this.#fsck === undefined || this.#fsck.report !== undefined)) {
+      const job: FsckJob = { done: 0, of: this.#log.size, report: undefined }
+      this.#fsck = job
+      void fsck(this.#store, { logKey: this.#ports.logKey.key, crypto: this.#ports.crypto, tenant: this.#log.tenant }, (done, of) => Object.assign(job, { done, of })).then(
+        (report) => (job.report = report),
+        (error: unknown) => (job.report = { entries: job.done, groups: 0, bodies: 0, tiles: 0, checkpoints: 0, problems: [`the store cannot be read: ${error instanceof Error ? error.message : 'unknown error'}`], omitted: 0 }),
+      )
+    }
+    const { done = 0, of = 0, report } = this.#fsck ?? {}
+    return { done, of, ...(report === undefined ? {} : { report }) }
   }
 
   /** As {@link readTile}. */

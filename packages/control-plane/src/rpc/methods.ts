@@ -85,6 +85,13 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   },
   'log.checkpoint': async (plane) => ({ checkpoint: (await plane.log.refresh()).note }),
   'log.tile': async (plane, params) => ({ bytes: toBase64(await plane.reader.tile(one(params, 'path'))) }),
+  'log.gaps': (plane) => plane.reader.gaps(plane.nowMs),
+  fsck: (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'fsck')
+    const begin = fields.boolean('begin')
+    fields.end()
+    return plane.reader.fsck(begin)
+  },
   erase: (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'erase')
     const [selector, isDry] = [fields.text('selector', 256), fields.boolean('dry')]

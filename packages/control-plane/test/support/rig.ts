@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { loadPolicySet, nodeCryptography, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure } from '@sealwrit/control-plane'
-import { FakeClock, seededRng } from '@sealwrit/gate/testing'
+import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 
 export const { sha256 } = nodeCryptography
@@ -40,6 +40,7 @@ export class Rig {
   /** Signatures that were made, as texts: what may not leave when a commit fails. */
   readonly signed: string[] = []
   fault: Fault | undefined
+  highWater = new MemoryFloor()
   policies: PolicySet = policySet(PERMIT_ALL)
   store!: Store
   plane!: Plane
@@ -76,7 +77,7 @@ export class Rig {
         return sign(null, message, this.logKeys.privateKey)
       },
     }
-    return { clock: this.clock, rng: this.rng, crypto: nodeCryptography, store: this.store, logKey, defer: setImmediate, ...change }
+    return { clock: this.clock, rng: this.rng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate, ...change }
   }
 
   #faulty(store: Store): Store {

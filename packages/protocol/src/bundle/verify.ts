@@ -118,16 +118,19 @@ export class BundleVerifier implements BundleListener {
       const hash = verifySealInclusion(seal, head, this.#trust.crypto)
       return { hash, entry: this.#read(seal.entry, seal.proof.index) }
     })
-    if (logged !== undefined) this.#take(logged.value.entry, logged.value.hash, given)
+    if (logged !== undefined) this.#take(logged.value.entry, logged.value.hash, given.bodies)
   }
 
-  /** The next entry of a whole log, from the first on; all of them together are compared with the checkpoint at the end. */
-  leaf(text: string): void {
+  /**
+   * The next entry of a whole log, from the first on; all of them together are compared with the checkpoint at the end.
+   * @param bodies where they are at hand
+   */
+  leaf(text: string, bodies?: readonly Body[]): void {
     const seq = this.#unproved++
     const entry = this.#tally.claim('the entry has its form and place', () => this.#read(text, seq))
     const hash = leafHash(utf8(text), this.#trust.crypto.sha256)
     if (entry === undefined) this.#grow(seq, hash)
-    else this.#take(entry.value, hash, undefined)
+    else this.#take(entry.value, hash, bodies)
   }
 
   #read(text: string, index: number): Entry {
@@ -135,12 +138,13 @@ export class BundleVerifier implements BundleListener {
     if (entry.seq !== index) throw new Denied('seal_invalid', 'seq is not the leaf index')
     if (entry.tenant !== this.#bundle?.tenant) throw new Denied('tenant_mismatch')
     if (entry.seq <= this.#lastSeq) throw new Denied('artifact_malformed', 'the entry stands twice in the bundle, or not in the order of the log')
-    if (entry.time < this.#lastTimeMs) throw new Denied('clock_rollback', 'the entry is older than one before it')
+    const isReAnchored = entry.kind === 'key' && entry.lost !== undefined // an operator may put a wrong clock right there
+    if (entry.time < this.#lastTimeMs && !isReAnchored) throw new Denied('clock_rollback', 'the entry is older than one before it')
     return entry
   }
 
-  /** @param given the entry with its bodies; undefined where only the log is at hand */
-  #take(entry: Entry, hash: Uint8Array, given: BundleEntry | undefined): void {
+  /** @param bodies undefined where only the log is at hand */
+  #take(entry: Entry, hash: Uint8Array, bodies: readonly Body[] | undefined): void {
     const { seq, kind } = entry
     this.#lastSeq = seq
     this.#lastTimeMs = entry.time
@@ -148,9 +152,10 @@ export class BundleVerifier implements BundleListener {
     this.#counts[kind] = (this.#counts[kind] ?? 0) + 1
     this.#grow(seq, hash)
     const receipt = this.#statement(entry, hash)
+    if (bodies === undefined) return
+    this.#replay(entry, bodies)
     // A receipt that is not established establishes no result either.
-    if (given !== undefined) this.#replay(entry, given.bodies)
-    if (given !== undefined && (kind !== 'receipt' || receipt !== undefined)) this.#bodies.of(entry, receipt?.result_commit, given.bodies)
+    if (kind !== 'receipt' || receipt !== undefined) this.#bodies.of(entry, receipt?.result_commit, bodies)
   }
 
   #grow(seq: number, hash: Uint8Array): void {
@@ -186,7 +191,7 @@ export class BundleVerifier implements BundleListener {
         this.#bodies.erased(entry)
         return undefined
       case 'key':
-        if (entry.lost !== undefined) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
+        if (entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
       case 'policy':
       case 'tool':

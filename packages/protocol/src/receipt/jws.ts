@@ -63,6 +63,16 @@ export function openJws(token: string, typ: SignedType, key: SigningKey, crypto:
   })
 }
 
+/** The claims inside a token, unverified: for showing and counting, never for deciding. Empty where there are none to be read. */
+export function peekClaims(token: string): JsonObject {
+  try {
+    const claims = parseStrictText(fromUtf8(fromBase64Url(token.split('.', 4)[1] ?? '')), { ...JSON_LIMITS, maxBytes: MAX_TOKEN })
+    return isObject(claims) ? claims : {}
+  } catch {
+    return {}
+  }
+}
+
 /** Says why a header is refused; never used to accept one. */
 function refuseHeader(head: string, typ: SignedType): never {
   const parsed = asCode('artifact_malformed', () => parseStrictText(fromUtf8(fromBase64Url(head)), { ...JSON_LIMITS, maxBytes: MAX_TOKEN }))
