@@ -2,6 +2,7 @@ import {
   type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Facts, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
+import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
 import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
 import { PolicyEngine } from './decide/engine.ts'
@@ -25,6 +26,8 @@ export interface PlaneOptions {
   readonly localUser: string
   /** Whether a new log may begin here; false where the log key is in use already. */
   readonly isNew: boolean
+  /** Where checkpoints are anchored; nowhere without it. */
+  readonly anchors?: AnchorsOptions
 }
 
 /** What a decision is asked about. */
@@ -41,6 +44,7 @@ interface Asking {
 export class Plane {
   readonly log: Sequencer
   readonly reader: Reader
+  readonly anchors: Anchors
   readonly #ports: PlanePorts
   #active: ActivePolicy
   readonly #sub: string
@@ -55,6 +59,7 @@ export class Plane {
     this.#owner = options.owner ?? this.#sub
     this.reader = new Reader(log, ports.store, (digest) => policyFiles(digest, ports.store))
     this.#stopWatching = watchEndings(log, ports.clock)
+    this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
 
   /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
@@ -141,6 +146,7 @@ export class Plane {
 
   async close(): Promise<void> {
     this.#stopWatching()
+    await this.anchors.close()
     await this.#ports.store.close()
   }
 }

@@ -4,17 +4,19 @@ import * as path from 'node:path'
 import { isDatabase, ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
+import { anchorSinks } from '../local/anchors.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { exampleFolder, selfLine } from '../self.ts'
-import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
+import { bold, dim, type GlobalOptions, json, line, plain } from '../output.ts'
 
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
 /** Starts the plane on `folder`. @throws {CliError} with the way out */
 export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }, store: string = folder.store): Promise<RunningPlane> {
   const config = readConfig(folder.dir)
+  const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
   try {
     const { isNew } = openFolder(folder, isDatabase(store) ? undefined : store)
     const policies = readPolicies(config === undefined ? folder.policies : path.resolve(path.dirname(config.file), config.config.policies))
@@ -28,6 +30,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       tenant: TENANT,
       owner: config?.config.owner,
       isNew,
+      anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })
@@ -87,6 +90,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
     line(`  socket   ${folder.socket}`)
     if (isDatabase(store)) line(`  store    ${storeName(store)}`)
     line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
+    for (const { type, where } of await running.plane.anchors.status()) line(`  anchor   ${type} ${plain(where)}`)
     line()
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
     line(`  ${wrap}`)

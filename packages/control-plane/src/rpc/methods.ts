@@ -69,7 +69,15 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   },
   executions: (plane, params) => plane.reader.show(one(params, 'id')),
   evidence: (plane, params) => plane.reader.evidence(one(params, 'selector')),
-  status: (plane) => ({
+  'anchors.now': async (plane, params) => {
+    new Fields(params, 'request_malformed', 'anchors.now').end()
+    return { outcomes: await plane.anchors.now() }
+  },
+  'anchors.list': async (plane, params) => {
+    new Fields(params, 'request_malformed', 'anchors.list').end()
+    return { sinks: await plane.anchors.list() }
+  },
+  status: async (plane) => ({
     origin: plane.log.origin,
     tenant: plane.log.tenant,
     size: plane.log.size,
@@ -79,6 +87,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     gates: plane.log.state.gates.size,
     ready: plane.notReady === undefined,
     pid: process.pid,
+    anchors: await plane.anchors.status(),
   }),
 })
 

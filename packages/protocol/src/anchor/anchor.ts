@@ -26,7 +26,7 @@ export type Anchor =
   | { readonly type: 'file'; readonly checkpoint: string; readonly where: string; readonly time: number }
   | { readonly type: 'http'; readonly checkpoint: string; readonly where: string; readonly time: number; readonly answer?: string }
 
-export const ANCHOR_TYPES = ['rfc3161', 'file', 'http'] as const satisfies readonly Anchor['type'][]
+export const ANCHOR_TYPES: readonly Anchor['type'][] = ['rfc3161', 'file', 'http']
 
 /** @throws {Denied} `artifact_malformed`, `encoding_invalid` for a token that is not strict base64 */
 export function parseAnchor(value: JsonValue | undefined): Anchor {
