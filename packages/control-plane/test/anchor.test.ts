@@ -245,8 +245,9 @@ describe('the watcher', () => {
   it('is told of a log that cannot be read any more, and says so instead of anchoring', async () => {
     const server = await served((_body, response) => response.end())
     await start({ type: 'http', url: server.url })
+    const gate = await rig.gate()
     rig.fault = { persisted: false, recoverable: false }
-    await outcome(rig.gate())
+    expect(await outcome(gate.permit())).toBe('evidence_unavailable')
     rig.fault = undefined
     await pass(5_000)
     expect(reports).toEqual([expect.stringMatching(/^checkpoints were not anchored: evidence_unavailable/)])
