@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import * as nodeCrypto from 'node:crypto'
 import * as fs from 'node:fs'
-import * as http from 'node:http'
+import type * as http from 'node:http'
+import * as https from 'node:https'
+import type { AddressInfo } from 'node:net'
 import * as path from 'node:path'
 import { type AnchorOutcome, anchorsFor, KeptAnchors, makeSink, MAX_KNOWN_SINKS, nodeCryptography, post, RETRY_MS, type SinkConfig, SinkError, sinkUrl } from '@sealwrit/control-plane'
 import { type Anchor, type AnchorVerdict, parseAnchor, parseStrictText, tsaCryptoFrom, verifyAnchor } from '@sealwrit/protocol'
@@ -89,6 +91,16 @@ describe.skipIf(noOpenssl !== undefined)('a real time stamping authority over HT
     expect(rig.plane.notReady).toBeUndefined()
     await grow()
     expect(server.requests).toHaveLength(1)
+  })
+  it('over TLS is believed only under a certificate that this machine trusts', async () => {
+    tsa.issue('web', 'root', 'server')
+    let isAsked = false
+    const server = https.createServer({ key: fs.readFileSync(tsa.file('web.key')), cert: fs.readFileSync(tsa.file('web.crt')) }, () => (isAsked = true)).listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    closing.push(() => new Promise((resolve) => server.close(() => resolve())))
+    await start({ type: 'rfc3161', url: `https://127.0.0.1:${(server.address() as AddressInfo).port}/` })
+    expect(failureOf(await rig.plane.anchors.now())).toMatch(/^not reachable \([A-Z_]*(?:VERIFY|CERT|ISSUER)[A-Z_]*\)$/)
+    expect(isAsked).toBe(false)
   })
   it('whose answer belongs to an earlier request, or to another checkpoint, is not taken', async () => {
     let kept: Uint8Array | undefined

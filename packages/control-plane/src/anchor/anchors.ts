@@ -2,7 +2,7 @@ import { type Anchor, anchoredBytes, type Crypto, Denied, fromUtf8, type NoteKey
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlaneClock } from '../ports.ts'
 import { type Store, StoreFailure } from '../store/store.ts'
-import { KeptAnchors, type SinkRecord } from './kept.ts'
+import { isSame, KeptAnchors, type SinkRecord } from './kept.ts'
 import { type AnchorSink, SinkFailure } from './sink.ts'
 
 /** Sinks of one plane. */
@@ -77,16 +77,17 @@ export class Anchors {
     const listed: ListedSink[] = []
     for (const [place, record] of (await this.#kept.records()).entries()) {
       const newest = await this.#kept.newest(place)
-      listed.push({ ...record, isConfigured: sinks.some(({ type, where }) => type === record.type && where === record.where), ...(newest === undefined ? {} : { newest }) })
+      listed.push({ ...record, isConfigured: sinks.some((sink) => isSame(record, sink)), ...(newest === undefined ? {} : { newest }) })
     }
-    for (const { type, where } of sinks) if (!listed.some((one) => one.type === type && one.where === where)) listed.push({ type, where, count: 0, isConfigured: true })
+    for (const sink of sinks) if (!listed.some((one) => isSame(one, sink))) listed.push({ type: sink.type, where: sink.where, count: 0, isConfigured: true })
     return listed
   }
 
   /** As {@link Anchors.list} for the sinks of now, without the anchors; it answers also where the store does not. */
   async status(): Promise<readonly SinkRecord[]> {
     try {
-      return (await this.list()).filter(({ isConfigured }) => isConfigured).map(({ newest: _, isConfigured: __, ...record }) => record)
+      const records = await this.#kept.records()
+      return this.#options.sinks.map((sink) => records.find((one) => isSame(one, sink)) ?? { type: sink.type, where: sink.where, count: 0 })
     } catch {
       const failure = { time: Math.floor(this.#ports.clock.wallMs()), reason: 'the kept anchors cannot be read' }
       return this.#options.sinks.map(({ type, where }) => ({ type, where, count: 0, failure }))
@@ -132,7 +133,7 @@ export class Anchors {
     const due = this.#options.sinks.filter((sink) => {
       const failedAt = this.#failedAt.get(sink)
       if (failedAt !== undefined) return clock.monotonicMs() - failedAt >= Math.min(this.#options.intervalMs, RETRY_MS)
-      const { success } = records.find(({ type, where }) => type === sink.type && where === sink.where) ?? {}
+      const { success } = records.find((one) => isSame(one, sink)) ?? {}
       if (success === undefined) return true
       const passedMs = clock.wallMs() - success.time
       // A clock that went back must not keep a sink waiting.

@@ -21,6 +21,11 @@ export interface SinkRecord {
   readonly failure?: { readonly time: number; readonly reason: string }
 }
 
+/** Whether both name one place. */
+export function isSame(a: Pick<AnchorSink, 'type' | 'where'>, b: Pick<AnchorSink, 'type' | 'where'>): boolean {
+  return a.type === b.type && a.where === b.where
+}
+
 /**
  * Anchors in the store's meta values: `anchor sinks` counts the sinks, `anchor sink <i>` is a {@link SinkRecord}, and
  * `anchor <i> <n>` the anchor number `n` of sink `i`, with the size of its checkpoint. Sizes never fall with `n`.
@@ -44,7 +49,7 @@ export class KeptAnchors {
   /** The place of `sink` among the records, made where it has none. @throws {Denied} `limit_exceeded`, `evidence_unavailable` */
   async place(sink: Pick<AnchorSink, 'type' | 'where'>): Promise<number> {
     const records = await this.records()
-    const known = records.findIndex(({ type, where }) => type === sink.type && where === sink.where)
+    const known = records.findIndex((record) => isSame(record, sink))
     if (known >= 0) return known
     if (records.length >= MAX_KNOWN_SINKS) throw new Denied('limit_exceeded', `more than ${MAX_KNOWN_SINKS} places for anchors`)
     // The record first: a crash between the two leaves a record that is written over.

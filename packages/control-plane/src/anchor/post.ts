@@ -36,8 +36,9 @@ export function post(url: URL, body: Uint8Array, options: PostOptions): Promise<
       signal: AbortSignal.any([options.signal, deadline]),
       headers: { 'content-type': options.contentType, accept: options.accept, 'content-length': body.length },
     })
-    request.once('error', (error: NodeJS.ErrnoException) => fail(options.signal.aborted ? 'the plane ended' : deadline.aborted ? 'no answer in time' : `not reachable (${error.code ?? 'connection failed'})`))
+    request.on('error', (error: NodeJS.ErrnoException) => fail(options.signal.aborted ? 'the plane ended' : deadline.aborted ? 'no answer in time' : `not reachable (${error.code ?? 'connection failed'})`))
     request.once('response', (response) => {
+      response.on('error', () => fail(deadline.aborted ? 'no answer in time' : 'the answer broke off'))
       const status = response.statusCode ?? 0
       if (status < 200 || status > 299) return fail(`answered ${status}`)
       const chunks: Buffer[] = []
@@ -47,7 +48,6 @@ export function post(url: URL, body: Uint8Array, options: PostOptions): Promise<
         if (size > options.maxBytes) fail(`answered more than ${options.maxBytes} bytes`)
         else chunks.push(chunk)
       })
-      response.once('error', () => fail(deadline.aborted ? 'no answer in time' : 'the answer broke off'))
       response.once('end', () => (response.complete ? resolve({ contentType: response.headers['content-type'] ?? '', body: new Uint8Array(Buffer.concat(chunks)) }) : fail('the answer broke off')))
     })
     request.end(body)
