@@ -46,7 +46,7 @@ describe('sealwrit canon', () => {
 
 describe('without a plane', () => {
   const dir = path.join(root, 'nowhere')
-  it.each([['log'], ['show', '1'], ['export', 'all'], ['decide', 'ACTION'], ['doctor'], ['mcp', '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', '.']])('`%s` exits with 14 and says how to start one', async (...args) => {
+  it.each([['log'], ['show', '1'], ['export', 'all'], ['decide', 'ACTION'], ['doctor'], ['anchor', 'list'], ['anchor', 'now'], ['mcp', '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', '.']])('`%s` exits with 14 and says how to start one', async (...args) => {
     const action = file('action.json', '{"type":"mcp.tool_call","target":"mcp://fs","name":"x","arguments":{}}')
     const words = args.map((word) => (word === 'ACTION' ? action : word))
     const { exit, stderr } = await run([words[0] as string, '--dir', dir, ...words.slice(1)])
@@ -57,7 +57,7 @@ describe('without a plane', () => {
 })
 
 describe('usage', () => {
-  it.each(['init', 'up', 'mcp', 'log', 'show', 'export', 'verify', 'decide', 'canon', 'policy', 'doctor', 'demo'])('`%s --help` has an example', async (command) => {
+  it.each(['init', 'up', 'mcp', 'log', 'show', 'export', 'verify', 'decide', 'canon', 'anchor', 'policy', 'doctor', 'demo'])('`%s --help` has an example', async (command) => {
     const { exit, stdout } = await run([command, '--help'])
     expect(exit).toBe(0)
     expect(stdout).toContain(`Example:\n  sealwrit ${command}`)

@@ -2,6 +2,7 @@ import {
   type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type Facts, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
+import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
 import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
 import { PolicyEngine } from './decide/engine.ts'
@@ -28,6 +29,8 @@ export interface PlaneOptions {
   readonly isNew: boolean
   /** Bodies older than this are erased, milliseconds; undefined keeps them. */
   readonly retentionMs?: number | undefined
+  /** Where checkpoints are anchored; nowhere without it. */
+  readonly anchors?: AnchorsOptions
 }
 
 /** What a decision is asked about. */
@@ -44,6 +47,7 @@ interface Asking {
 export class Plane {
   readonly log: Sequencer
   readonly reader: Reader
+  readonly anchors: Anchors
   readonly #ports: PlanePorts
   #active: ActivePolicy
   readonly #sub: string
@@ -59,6 +63,7 @@ export class Plane {
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.#stopWatching = [watchEndings(log, ports.clock)]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
+    this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
 
   /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
@@ -188,6 +193,7 @@ export class Plane {
   async close(): Promise<void> {
     this.log.mark(0)
     for (const stop of this.#stopWatching) stop()
+    await this.anchors.close()
     await this.#ports.store.close()
   }
 }

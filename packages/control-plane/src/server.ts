@@ -1,4 +1,6 @@
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
+import { makeSink } from './anchor/make-sink.ts'
+import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
@@ -24,6 +26,8 @@ export interface ServerOptions {
   /** As in `PlaneOptions`. */
   readonly isNew: boolean
   readonly retentionMs?: number | undefined
+  /** Where checkpoints are anchored, and how often. */
+  readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
 }
 
 export interface RunningPlane {
@@ -46,9 +50,11 @@ export function isDatabase(store: string): boolean {
 /**
  * Starts the plane on real files and sockets. HTTP and store come first, so that nothing answers gates before all of it
  * stands.
- * @throws {StoreOpenError | LogDamaged | SocketError | ListenError} each says what to do
+ * @throws {SinkError | StoreOpenError | LogDamaged | SocketError | ListenError} each says what to do
  */
 export async function startPlane(options: ServerOptions): Promise<RunningPlane> {
+  const { sinks, ...anchors } = options.anchors
+  const made = sinks.map((sink) => makeSink(sink, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 }))
   const store = await openStore(options.store, options.tenant)
   const closing: (() => Promise<void> | void)[] = [() => store.close()]
   const close = async (): Promise<void> => {
@@ -56,7 +62,7 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
   }
   try {
     const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
-    const plane = await Plane.open(ports, options.policies, options)
+    const plane = await Plane.open(ports, options.policies, { ...options, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic })
     closing.push(() => http.close())

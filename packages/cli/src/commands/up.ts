@@ -5,11 +5,12 @@ import { isDatabase, ListenError, LogDamaged, type RunningPlane, SocketError, st
 import { floorFile } from '@sealwrit/gate'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
+import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { exampleFolder, selfLine } from '../self.ts'
-import { bold, dim, type GlobalOptions, json, line, red } from '../output.ts'
+import { bold, dim, type GlobalOptions, json, line, plain, red } from '../output.ts'
 
 const DAY_MS = 86_400_000
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
@@ -17,6 +18,7 @@ export const DEFAULT_LISTEN = '127.0.0.1:4180'
 /** Starts the plane on `folder`. @throws {CliError} with the way out */
 export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }, store: string = folder.store): Promise<RunningPlane> {
   const config = readConfig(folder.dir)
+  const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
   try {
     const { isNew } = openFolder(folder, isDatabase(store) ? undefined : store)
     const policies = readPolicies(config === undefined ? folder.policies : path.resolve(path.dirname(config.file), config.config.policies))
@@ -33,6 +35,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       owner: config?.config.owner,
       isNew,
       retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
+      anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })
@@ -98,6 +101,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
       line('         it can be read, and permits nothing; restore the newest copy of the store, or go on from this one:')
       line(`         ${selfLine('log', 're-anchor', '--dir', folder.dir)}`)
     }
+    for (const { type, where } of await running.plane.anchors.status()) line(`  anchor   ${type} ${plain(where)}`)
     line()
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
     line(`  ${wrap}`)

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { parseDocument } from 'yaml'
+import type { SinkConfig } from '@sealwrit/control-plane'
 import { z } from 'zod'
 import { CliError } from '../errors.ts'
 
@@ -18,7 +19,15 @@ export interface Config {
   readonly high_water?: string | undefined
   /** How long what stands behind commitments is kept: arguments, inputs of decisions, environments. Entries and proofs stay for ever. */
   readonly retention?: { readonly bodies_days: number } | undefined
+  /** Where checkpoints are anchored; a path is relative to this file. */
+  readonly anchors: readonly SinkConfig[]
+  readonly anchor_interval_minutes: number
 }
+
+/** As many as the plane takes; not imported from there, since gateways read this file too and load no plane. */
+const MAX_SINKS = 8
+const MAX_INTERVAL_MINUTES = 10_080
+const place = z.string().min(1).max(1_024)
 
 const shape = {
   owner: z.string().min(1).max(128).optional(),
@@ -27,6 +36,11 @@ const shape = {
   log_entries: z.enum(['private', 'public']).default('private'),
   high_water: z.string().min(1).optional(),
   retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
+  anchors: z
+    .array(z.discriminatedUnion('type', [z.strictObject({ type: z.literal('rfc3161'), url: place }), z.strictObject({ type: z.literal('file'), path: place }), z.strictObject({ type: z.literal('http'), url: place })]))
+    .max(MAX_SINKS)
+    .default([]),
+  anchor_interval_minutes: z.int().min(1).max(MAX_INTERVAL_MINUTES).default(60),
 }
 const MEMBERS = Object.keys(shape)
 const configSchema: z.ZodType<Config> = z.strictObject(shape)

@@ -99,7 +99,15 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     return plane.erase(selector, isDry)
   },
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
-  status: (plane) => ({
+  'anchors.now': async (plane, params) => {
+    new Fields(params, 'request_malformed', 'anchors.now').end()
+    return { outcomes: await plane.anchors.now() }
+  },
+  'anchors.list': async (plane, params) => {
+    new Fields(params, 'request_malformed', 'anchors.list').end()
+    return { sinks: await plane.anchors.list() }
+  },
+  status: async (plane) => ({
     origin: plane.log.origin,
     tenant: plane.log.tenant,
     size: plane.log.size,
@@ -109,6 +117,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     gates: plane.log.state.gates.size,
     ready: plane.notReady === undefined,
     pid: process.pid,
+    anchors: await plane.anchors.status(),
   }),
 })
 
