@@ -1,4 +1,6 @@
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
+import { openTelemetryTracing } from './adapters/opentelemetry.ts'
+import { PrometheusMetrics } from './adapters/prometheus.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
@@ -20,6 +22,8 @@ export interface ServerOptions {
   readonly localUser: string
   /** As in `PlaneOptions`. */
   readonly isNew: boolean
+  /** Told by metrics and traces. */
+  readonly version: string
 }
 
 export interface RunningPlane {
@@ -51,10 +55,12 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     for (const one of closing.splice(0).reverse()) await one()
   }
   try {
-    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
+    const metrics = new PrometheusMetrics(options.version, nodeClock)
+    const tracing = openTelemetryTracing(options.version)
+    const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
     const plane = await Plane.open(ports, options.policies, options)
     closing.splice(0, 1, () => plane.close())
-    const http = await serveHttp(plane, { ...options.listen, token: options.token })
+    const http = await serveHttp(plane, { ...options.listen, token: options.token, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())
     const socket = await serveSocket(plane, options.socketPath)
     closing.push(() => socket.close())

@@ -36,5 +36,6 @@ export { attachSignature, openJws, type SignedType, type SigningKey, signingInpu
 export { OUTCOMES, type Outcome, type Receipt, verifyReceipt } from './receipt/receipt.ts'
 export { cryptoFrom, type NodeCryptoModule } from './node-crypto.ts'
 export type { Clock, Rng } from './ports.ts'
+export { formatTraceparent, parseTraceparent, type TraceParent } from './traceparent.ts'
 export * from './wire.ts'
 export { LineReader } from './lines.ts'

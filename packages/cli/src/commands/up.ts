@@ -8,6 +8,7 @@ import { readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { exampleFolder, selfLine } from '../self.ts'
+import { version } from '../version.ts'
 import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
 
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
@@ -28,6 +29,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       tenant: TENANT,
       owner: config?.config.owner,
       isNew,
+      version,
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })
