@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addLog } from './commands/log.ts'
 import type { GlobalOptions } from './output.ts'
 import { version } from './version.ts'
 
@@ -36,11 +37,7 @@ export function buildProgram(): Command {
     .argument('<command...>', 'the server’s command, after --')
     .passThroughOptions()
     .action(async (command: string[], o: { name: string }) => (await import('./commands/mcp.ts')).mcp(command, all(program, o)))
-  add('log', 'list what the log holds', 'sealwrit log --kind deny --limit 20')
-    .option('--limit <n>', 'entries at the most', '50')
-    .option('--before <index>', 'entries before this leaf index')
-    .option('--kind <kind...>', 'only these kinds of entries')
-    .action(async (o: { limit: string }) => (await import('./commands/read.ts')).log(all(program, o)))
+  addLog(add, (own) => all(program, own))
   add('show <id>', 'show one execution by its jti, or one entry by its index', 'sealwrit show 17').action(async (id: string, o: object) => (await import('./commands/read.ts')).show(id, all(program, o)))
   add('export <selector>', 'write an evidence bundle: `all`, a jti, or an entry index', 'sealwrit export all -o evidence.json')
     .option('-o, --output <file>', 'file to write (default: stdout)')
