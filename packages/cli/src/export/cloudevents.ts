@@ -27,6 +27,6 @@ export function toCloudEvent(entry: Entry, origin: string): CloudEvent {
     time: new Date(entry.time).toISOString(),
     subject: jtiOf(entry),
     datacontenttype: 'application/json',
-    data: present({ ...entry, claims: claimsOf(entry) }),
+    data: present<object>({ ...(entry as object), claims: claimsOf(entry) }),
   })
 }
