@@ -84,6 +84,13 @@ describe('vectors of the export (SEALWRIT_UPDATE=1 writes them)', () => {
   })
 })
 
+it('the literal examples of spec/export.md are vectors', () => {
+  const page = fs.readFileSync(path.resolve(VECTORS, '../../export.md'), 'utf8')
+  const examples = [...page.matchAll(/```json\n([\s\S]*?)```/g)].map(([, text]) => parseStrictText(text as string))
+  const { cloudevent, ocsf } = vectors().find(({ name }) => name === 'deny by the plane') as Vector
+  expect(examples).toEqual([cloudevent, ocsf])
+})
+
 describe('CloudEvents', () => {
   it.each(ENTRIES)('%s carries every required attribute and no name that the format forbids', (_name, entry) => {
     const event = back(exportLine(entry, 'cloudevents', ORIGIN))

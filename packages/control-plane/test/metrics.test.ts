@@ -118,6 +118,20 @@ describe('metrics', () => {
   })
 })
 
+it('spec/observability.md lists every metric with its labels, and no other', async () => {
+  const page = fs.readFileSync(path.resolve(import.meta.dirname, '../../../spec/observability.md'), 'utf8').split(/<!-- metrics:(?:begin|end) -->/)[1] as string
+  const listed = [...page.matchAll(/^\| `(sealwrit_\w+)` \| (.*?) ?\| /gm)].map(([, name, labels]) => [name, [...(labels as string).matchAll(/`(\w+)`/g)].map(([, label]) => label)])
+  const gate = await rig.gate()
+  const { permit, leaf } = await gate.permit()
+  await gate.report(gate.receiptFor(permit.jti, leaf))
+  const families = parseExposition(await exposed())
+  expect(listed.map(([name]) => name).sort()).toEqual([...families.keys()].sort())
+  for (const [name, { samples }] of families) {
+    const labels = new Set(samples.flatMap((sample) => Object.keys(sample.labels)).filter((label) => label !== 'le'))
+    if (samples.length > 0) expect([...labels].sort(), name).toEqual([...((listed.find(([other]) => other === name) as [string, string[]])[1])].sort())
+  }
+})
+
 describe('S33: the fail-open counter', () => {
   it('is there from the start, and 0', async () => {
     expect(await value('fail_open_total')).toBe(0)

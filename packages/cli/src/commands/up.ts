@@ -85,7 +85,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
   if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, wrap })
   else {
     line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
-    line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, checkpoint; no console in this version)')}`)
+    line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, metrics, checkpoint; no console in this version)')}`)
     line(`  socket   ${folder.socket}`)
     if (isDatabase(store)) line(`  store    ${storeName(store)}`)
     line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
