@@ -40,7 +40,7 @@ export function parseExposition(text: string): ReadonlyMap<string, Family> {
       const sample = parseSample(line)
       const base = current?.family?.type === 'histogram' ? sample.name.replace(/_(bucket|sum|count)$/, '') : sample.name
       if (current?.family === undefined || base !== current.name) throw new Error(`a sample outside its family: ${line}`)
-      const key = `${sample.name}${JSON.stringify(Object.entries(sample.labels).sort())}`
+      const key = `${sample.name}${Object.keys(sample.labels).sort().map((label) => `,${label}=${JSON.stringify(sample.labels[label])}`).join('')}`
       if (seen.has(key)) throw new Error(`a sample twice: ${line}`)
       seen.add(key)
       current.family.samples.push(sample)
