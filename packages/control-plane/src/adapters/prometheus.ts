@@ -1,4 +1,4 @@
-import { type Clock, type DenialCode, type Entry, fromBase64Url, fromUtf8, OUTCOMES } from '@sealwrit/protocol'
+import { type Clock, type DenialCode, type Entry, OUTCOMES } from '@sealwrit/protocol'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Metrics } from '../ports.ts'
 
@@ -117,6 +117,6 @@ export class PrometheusMetrics implements Metrics {
  * inside a string would be escaped, so these bytes stand in them exactly once. Parsing it all again would cost 10 times more.
  */
 function outcomeOf(token: string): string {
-  const found = /"outcome":"([a-z_]+)"/.exec(fromUtf8(fromBase64Url(token.split('.', 2)[1] ?? '')))?.[1]
+  const found = /"outcome":"([a-z_]+)"/.exec(Buffer.from(token.split('.', 2)[1] ?? '', 'base64url').toString('latin1'))?.[1]
   return OUTCOMES.find((outcome) => outcome === found) ?? 'unreadable'
 }
