@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { addLog } from './commands/log.ts'
 import type { GlobalOptions } from './output.ts'
 import { version } from './version.ts'
 
@@ -14,8 +13,8 @@ export function buildProgram(): Command {
     .showHelpAfterError('(add --help for the options and an example)')
     .exitOverride()
     .enablePositionalOptions()
-  const add = (nameAndArgs: string, description: string, example: string): Command =>
-    program
+  const add: Add = (nameAndArgs, description, example, parent = program) =>
+    parent
       .command(nameAndArgs)
       .description(description)
       .option('--json', 'print JSON')
@@ -37,25 +36,56 @@ export function buildProgram(): Command {
     .argument('<command...>', 'the server’s command, after --')
     .passThroughOptions()
     .action(async (command: string[], o: { name: string }) => (await import('./commands/mcp.ts')).mcp(command, all(program, o)))
-  addLog(add, (own) => all(program, own))
+  addLog(add, program)
   add('show <id>', 'show one execution by its jti, or one entry by its index', 'sealwrit show 17').action(async (id: string, o: object) => (await import('./commands/read.ts')).show(id, all(program, o)))
   add('export <selector>', 'write an evidence bundle: `all`, a jti, or an entry index', 'sealwrit export all -o evidence.json')
     .option('-o, --output <file>', 'file to write (default: stdout)')
-    .action(async (selector: string, o: object) => (await import('./commands/read.ts')).exportEvidence(selector, all(program, o)))
-  add('verify <file>', 'check an evidence bundle offline', 'sealwrit verify evidence.json --key log.vkey')
+    .option('--since <checkpoint>', 'file with an earlier checkpoint; the bundle proves that it extends that one')
+    .action(async (selector: string, o: object) => (await import('./commands/evidence.ts')).exportEvidence(selector, all(program, o)))
+  add('erase <selector>', 'delete the bodies and salts behind entries: a jti, an index, agent:NAME, sub:ID or before:DATE', 'sealwrit erase before:2026-01-01 --yes')
+    .option('--yes', 'do not ask')
+    .option('--dry-run', 'only say how many entries it would concern')
+    .action(async (selector: string, o: object) => (await import('./commands/erase.ts')).erase(selector, all(program, o)))
+  add('verify <file>', 'check an evidence bundle, or the folder of a mirror, offline', 'sealwrit verify evidence.json --key log.vkey')
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
     .option('--gate-key <key...>', 'public keys of gates that you hold independently')
-    .action(async (file: string, o: object) => (await import('./commands/read.ts')).verify(file, all(program, o)))
+    .option('--checkpoint <file...>', 'signed checkpoints that you hold from elsewhere: the history must be theirs')
+    .option('--replay', 'decide every decision again from the stored policies and inputs')
+    .action(async (file: string, o: object) => (await import('./commands/evidence.ts')).verify(file, all(program, o)))
   add('decide <file>', 'dry run: what would be decided about an action, explained', 'sealwrit decide action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).decide(file, all(program, o)))
   add('canon <file>', 'canonical bytes and digest of a JSON file, or its denial code', 'sealwrit canon action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).canon(file, all(program, o)))
   const policy = add('policy', 'policy life cycle', 'sealwrit policy test')
-  policy.command('validate [folder]').description('load a policy set as the plane would').action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, all(program, { ...policy.opts(), ...o })))
-  policy.command('test [folder]').description('run the *.test.yaml of a policy folder').action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, all(program, { ...policy.opts(), ...o })))
+  add('validate [folder]', 'load a policy set as the plane would', 'sealwrit policy validate', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, all(program, { ...policy.opts(), ...o })))
+  add('test [folder]', 'run the *.test.yaml of a policy folder', 'sealwrit policy test ./policies', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, all(program, { ...policy.opts(), ...o })))
   add('doctor', 'perform a real permit and a real deny through the real boundary', 'sealwrit doctor').action(async (o: object) => (await import('./doctor/doctor.ts')).doctor(all(program, o)))
   add('demo', 'the denial conditions live, against a real MCP server and a plane of its own', 'sealwrit demo --output evidence.json')
     .option('--output <file>', 'keep the evidence bundle in this file')
     .action(async (o: object) => (await import('./demo/demo.ts')).demo(all(program, o)))
   return program
+}
+
+/** Adds a command with what every command has. */
+type Add = (nameAndArgs: string, description: string, example: string, parent?: Command) => Command
+
+/** `log` lists by itself; what else can be done with the whole log is below it. */
+function addLog(add: Add, program: Command): void {
+  const log = add('log', 'list what the log holds', 'sealwrit log --kind deny --limit 20')
+    .enablePositionalOptions()
+    .option('--limit <n>', 'entries at the most', '50')
+    .option('--before <index>', 'entries before this leaf index')
+    .option('--kind <kind...>', 'only these kinds of entries')
+    .action(async (o: { limit: string }) => (await import('./commands/read.ts')).log(all(program, o)))
+  add('export', 'write the log as lines of JSON, oldest first, for a SIEM', 'sealwrit log export --format ocsf --since 120 -o events.jsonl', log)
+    .option('--format <format>', 'cloudevents, ocsf, or jsonl (the entries themselves)', 'cloudevents')
+    .option('--since <index>', 'begin with this leaf index', '0')
+    .option('--follow', 'go on with what is added, until Ctrl-C')
+    .option('-o, --output <file>', 'file to write (default: stdout)')
+    .action(async (o: { format: string; since: string }) => (await import('./commands/log-export.ts')).logExport(all(program, { ...log.opts(), ...o })))
+  add('mirror <folder>', 'copy the whole log into a folder that any file server can serve and `verify` accepts; again, to bring it up to date', 'sealwrit log mirror ./public/log', log)
+    .option('--url <prefix>', 'read path of a plane or of another mirror, as in http://127.0.0.1:4180/t/default (default: the local plane’s socket)')
+    .option('--token-file <file>', 'file with the token of that plane')
+    .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
+    .action(async (folder: string, o: object) => (await import('./commands/evidence.ts')).mirror(folder, all(program, { ...log.opts(), ...o })))
 }
 
 function all<T extends object>(program: Command, own: T): T & GlobalOptions {

@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Facts, formatVerifierKey, type Action, type Agent,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type Facts, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
@@ -7,6 +7,7 @@ import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
 import { PolicyEngine } from './decide/engine.ts'
 import type { DecisionInput } from './decide/mapping.ts'
 import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
+import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
 import { enrolGate } from './govern/gates.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
@@ -25,6 +26,8 @@ export interface PlaneOptions {
   readonly localUser: string
   /** Whether a new log may begin here; false where the log key is in use already. */
   readonly isNew: boolean
+  /** Bodies older than this are erased, milliseconds; undefined keeps them. */
+  readonly retentionMs?: number | undefined
 }
 
 /** What a decision is asked about. */
@@ -46,7 +49,7 @@ export class Plane {
   #active: ActivePolicy
   readonly #sub: string
   readonly #owner: string
-  readonly #stopWatching: () => void
+  readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
     this.log = log
@@ -55,8 +58,9 @@ export class Plane {
     this.#active = active
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
-    this.reader = new Reader(log, ports.store, (digest) => policyFiles(digest, ports.store))
-    this.#stopWatching = watchEndings(log, ports.clock)
+    this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
+    this.#stopWatching = [watchEndings(log, ports.clock)]
+    if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
   }
 
   /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
@@ -66,6 +70,7 @@ export class Plane {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
+    await completeErasures(log, ports.store)
     return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
   }
 
@@ -106,7 +111,8 @@ export class Plane {
 
   async #settle(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
-    const decision = decide(this.#input(request), await this.#policy())
+    const level = this.log.state.gates.get(gate)?.env?.level ?? 'none'
+    const decision = decide(this.#input(request, level), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
@@ -114,11 +120,11 @@ export class Plane {
 
   /** What would be decided; issues and logs nothing. */
   async decide(request: Asking): Promise<Decision> {
-    return decide(this.#input(request), await this.#policy())
+    return decide(this.#input(request, 'software'), await this.#policy())
   }
 
-  #input({ action, agent, facts }: Asking): DecisionInput {
-    return { action, agent, facts, sub: this.#sub, environment: { level: 'software' } }
+  #input({ action, agent, facts }: Asking, level: EnvironmentLevel): DecisionInput {
+    return { action, agent, facts, sub: this.#sub, environment: { level } }
   }
 
   /** The policy set that the log says is active: another writer of this log may have activated a newer one. */
@@ -143,6 +149,30 @@ export class Plane {
     return recordTools(request, this.log)
   }
 
+  /**
+   * Erases the bodies that `selector` names: a `jti`, a leaf index, `agent:NAME`, `sub:ID`, or `before:TIME`.
+   * @param isDry only counts the entries
+   * @throws {Denied} `request_malformed`
+   */
+  async erase(selector: string, isDry: boolean): Promise<Erasure & { readonly entries: number }> {
+    const ranges = await this.#selected(selector)
+    const entries = ranges.reduce((sum, { from, to }) => sum + to - from, 0)
+    const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, this.#sub, this.log, this.#ports.store, this.#ports.clock)
+    return { ...done, entries }
+  }
+
+  async #selected(selector: string): Promise<{ from: number; to: number }[]> {
+    await this.log.refresh()
+    const [, kind, value] = /^(agent|sub|before):(.+)$/.exec(selector) ?? []
+    if (value === undefined) return rangesOf((await this.reader.show(selector)).entries)
+    if (kind === 'before') {
+      const to = await firstSince(parseInstant(value), this.log)
+      return to === 0 ? [] : [{ from: 0, to }]
+    }
+    const isMeant = (entry: Entry): boolean => (kind === 'agent' ? 'act' in entry && entry.act?.sub === selector : 'sub' in entry && entry.sub === value)
+    return select(isMeant, this.log)
+  }
+
   /** The gate whose open session this is. @throws {Denied} `identity_unknown` */
   async gateOf(session: string): Promise<string> {
     const { sessions } = this.log.state
@@ -164,7 +194,7 @@ export class Plane {
   }
 
   async close(): Promise<void> {
-    this.#stopWatching()
+    for (const stop of this.#stopWatching) stop()
     await this.#ports.store.close()
   }
 }

@@ -15,6 +15,8 @@ export interface ServerOptions {
   readonly socketPath: string
   readonly listen: { readonly host: string; readonly port: number }
   readonly token: string
+  /** As in `HttpOptions`. */
+  readonly isLogPublic: boolean
   readonly logKey: LogKey
   readonly policies: PolicySet
   readonly tenant: string
@@ -24,6 +26,7 @@ export interface ServerOptions {
   readonly isNew: boolean
   /** Told by metrics and traces. */
   readonly version: string
+  readonly retentionMs?: number | undefined
 }
 
 export interface RunningPlane {
@@ -60,7 +63,7 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
     const plane = await Plane.open(ports, options.policies, options)
     closing.splice(0, 1, () => plane.close())
-    const http = await serveHttp(plane, { ...options.listen, token: options.token, expose: () => metrics.expose(plane.gauges) })
+    const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())
     const socket = await serveSocket(plane, options.socketPath)
     closing.push(() => socket.close())

@@ -1,10 +1,11 @@
 import * as http from 'node:http'
 import * as net from 'node:net'
 import { ListenError, serveHttp } from '@sealwrit/control-plane'
-import { DENIALS, type JsonObject, verifyCheckpoint } from '@sealwrit/protocol'
+import { gunzipSync } from 'node:zlib'
+import { decodeEntries, decodeHashes, DENIALS, Frontier, type JsonObject, parseEntry, tilePath, tilesOf, verifyCheckpoint } from '@sealwrit/protocol'
 import { nodeCryptography } from '@sealwrit/control-plane'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Rig, TestGate } from './support/rig.ts'
+import { Rig, sha256, TestGate } from './support/rig.ts'
 
 const TOKEN = 'the-first-run-token'
 let rig: Rig
@@ -14,7 +15,7 @@ let port: number
 beforeAll(async () => {
   rig = await Rig.open()
   port = await freePort()
-  server = await serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN })
+  server = await serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN, isLogPublic: false })
 })
 afterAll(async () => {
   await server.close()
@@ -64,6 +65,31 @@ describe('the HTTP API', () => {
     expect(verifyCheckpoint(checkpoint.text, rig.key, nodeCryptography).size).toBe(rig.plane.log.size)
     expect((await ask('GET', '/')).text).toContain('no console')
     expect((await ask('HEAD', '/healthz')).status).toBe(200)
+  })
+  it('serves the read path as C2SP tlog-tiles: hashes to everybody, entries with the token, both for ever; the root follows from them', async () => {
+    const { size, root } = verifyCheckpoint((await ask('GET', '/t/default/checkpoint')).text, rig.key, nodeCryptography)
+    const raw = (url: string, headers: Record<string, string> = {}): Promise<{ status: number; headers: http.IncomingHttpHeaders; bytes: Buffer }> => new Promise((resolve, reject) => {
+      http.get({ host: '127.0.0.1', port, path: url, headers, agent: false }, (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => resolve({ status: response.statusCode as number, headers: response.headers, bytes: Buffer.concat(chunks) }))
+      }).on('error', reject)
+    })
+    const [hashes] = [...tilesOf(0, size)].map((tile) => `/t/default/${tilePath(tile)}`)
+    const answer = await raw(hashes as string)
+    expect(answer).toMatchObject({ status: 200, headers: { 'content-type': 'application/octet-stream', 'cache-control': 'public, max-age=31536000, immutable' } })
+    const tree = new Frontier(sha256)
+    for (const hash of decodeHashes(answer.bytes, size)) tree.append(hash)
+    expect(Buffer.from(tree.root())).toEqual(Buffer.from(root))
+    const entries = `/t/default/${tilePath({ level: 'entries', index: 0, width: size })}`
+    expect((await raw(entries)).status).toBe(401)
+    const given = await raw(entries, { authorization: `Bearer ${TOKEN}` })
+    expect(given.headers['cache-control']).toBe('private, max-age=31536000, immutable')
+    expect(decodeEntries(given.bytes, size).map((text) => parseEntry(text).seq)).toEqual(Array.from({ length: size }, (_, i) => i))
+    const zipped = await raw(entries, { authorization: `Bearer ${TOKEN}`, 'accept-encoding': 'br, gzip' })
+    expect(zipped.headers['content-encoding']).toBe('gzip')
+    expect(gunzipSync(zipped.bytes)).toEqual(given.bytes)
+    for (const [path, status] of [['tile/0/000', 404], [`tile/0/000.p/${size + 1}`, 404], ['tile/1/000.p/1', 404], ['tile/0/001.p/1', 404], ['tile/00/000.p/1', 400], ['tile/0/0', 400], ['tile/0/x000/000.p/1', 400], ['tile/0/000.p/0', 400], ['tile/0/000.p/256', 400], ['tile/64/000', 400], ['tile/0/../0/000.p/1', 400], ['tile/0/000.p/1/', 400]] as const) expect((await raw(`/t/default/${path}`)).status, path).toBe(status)
+    expect((await raw('/t/other/tile/0/000.p/1')).status).toBe(404)
   })
   it('governs a whole execution: enrol, authorize, receipt', async () => {
     const gate = new TestGate(rig)
@@ -129,13 +155,13 @@ describe('the HTTP API', () => {
     expect((await ask('GET', '/v1/authorize', { headers: AUTHORIZED })).status).toBe(404)
   })
   it('says what to do when the port is taken', async () => {
-    await expect(serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN })).rejects.toThrow(ListenError)
-    await expect(serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN })).rejects.toThrow(/in use.*--listen/)
+    await expect(serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN, isLogPublic: false })).rejects.toThrow(ListenError)
+    await expect(serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN, isLogPublic: false })).rejects.toThrow(/in use.*--listen/)
   })
   it('is not ready when it cannot write, and says why', async () => {
     const other = await Rig.open('other')
     const otherPort = await freePort()
-    const second = await serveHttp(other.plane, { host: '127.0.0.1', port: otherPort, token: TOKEN })
+    const second = await serveHttp(other.plane, { host: '127.0.0.1', port: otherPort, token: TOKEN, isLogPublic: false })
     const gate = await other.gate()
     other.fault = { persisted: false, recoverable: false }
     await gate.authorize().catch(() => undefined)

@@ -10,9 +10,13 @@ export {
   verifySealedArtifact,
   verifyState,
 } from './artifact/verify.ts'
-export { type Body, type Bundle, MAX_BUNDLE_BYTES, parseBundle } from './bundle/bundle.ts'
+export {
+  type Body, type Bundle, type BundleEntry, type BundleHead, bundleLines, type BundleListener, BundleReader, closeLine, formatBundle, headLine,
+  type LinkedCheckpoint, MAX_BUNDLE_LINE, openLine, parseBundle, type PolicyTexts,
+} from './bundle/bundle.ts'
+export { Numbering } from './bundle/numbering.ts'
 export type { Finding, Report, Verdict } from './bundle/report.ts'
-export { type Trust, verifyBundle } from './bundle/verify.ts'
+export { BundleVerifier, type DecisionEntry, type Replay, type Trust, verifyBundle } from './bundle/verify.ts'
 export type { Crypto, Sha256, VerifyEd25519 } from './crypto.ts'
 export * from './denial.ts'
 export * from './digest.ts'
@@ -25,11 +29,13 @@ export { parseStrict, parseStrictText } from './json/parse.ts'
 export * from './json/value.ts'
 export { type Checkpoint, checkpointText, verifyCheckpoint } from './log/checkpoint.ts'
 export type * from './log/entries.ts'
-export { ENVIRONMENT_LEVELS, MAX_JWS, present } from './log/entries.ts'
+export { ENVIRONMENT_LEVELS, MAX_JWS, MAX_RANGES, present } from './log/entries.ts'
 export { ENTRY_KINDS, ENTRY_VERSION, type Entry, type EntryBody, type EntryHead, type EntryKind, entryText, isTenant, MAX_ENTRY, parseEntry } from './log/entry.ts'
+export { Frontier } from './log/frontier.ts'
+export { decodeEntries, decodeHashes, encodeEntries, type HashTile, parseTilePath, TILE_WIDTH, type TileName, tilePath, tilesOf, TileStack, widthOf } from './log/tiles.ts'
 export { emptyRoot, HASH_BYTES, type InclusionClaim, leafHash, nodeHash, type TreeHead, verifyConsistency, verifyInclusion } from './log/merkle.ts'
 export { formatSignature, formatVerifierKey, type Note, type NoteKey, noteKey, parseNote, parseVerifierKey, verifyNote } from './log/note.ts'
-export { formatProof, type LogProof, parseProof } from './log/proof.ts'
+export { formatProof, type LogProof, MAX_PROOF_LENGTH, parseProof } from './log/proof.ts'
 export { consistencyProof, inclusionProof, type SubtreeHash, treeRoot } from './log/tree.ts'
 export { type DenialReport, verifyDenialReport } from './receipt/denial-report.ts'
 export { attachSignature, openJws, type SignedType, type SigningKey, signingInput, signingKey } from './receipt/jws.ts'

@@ -1,6 +1,7 @@
-import { attachSignature, type Body, type Bundle, commitment, digestOf, type Finding, canonicalize, type JsonObject, leafDigest, leafHash, noteKey, type NoteKey, parseBundle, parseEntry, type Report, signingInput, signingKey, toBase64Url, utf8, verifyBundle } from '@sealwrit/protocol'
+import { attachSignature, type Body, type Bundle, type BundleEntry, commitment, digestOf, type Finding, formatBundle, canonicalize, consistencyProof, type JsonObject, leafDigest, leafHash, noteKey, type NoteKey, Numbering, parseBundle, parseEntry, type Report, signingInput, signingKey, toBase64, toBase64Url, utf8, verifyBundle } from '@sealwrit/protocol'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { crypto, ENV_COMMIT, GATE, GATE_KEY, keyPair, LOG_KEY, NOW, permitBody, receiptClaims, SESSION, sha256, TestLog } from './support/fixture.ts'
+import { crypto, GATE, GATE_KEY, keyPair, LOG_KEY, permitBody, receiptClaims, SESSION, sha256, TestLog } from './support/fixture.ts'
 import { outcome } from './support/outcome.ts'
 
 /** A valid bundle whose every secret, id and body depends on `name`. */
@@ -28,8 +29,8 @@ function bundle(name: string, change: { receipts?: (leaf: string, jti: string) =
   change.extra?.(log, jti, leaf)
   return {
     v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(),
-    entries: log.leaves.map((_, i) => log.seal(i, undefined)),
-    bodies: [action, inputs, environment, ...(claims.some((c) => c['result_commit'] !== undefined) ? [result] : [])],
+    entries: log.leaves.map((text, i) => ({ ...log.seal(i, undefined), bodies: i === 2 ? [environment] : i === permit ? [action, inputs] : text.includes('"kind":"receipt"') && claims[0]?.['result_commit'] !== undefined ? [result] : [] })),
+    checkpoints: [],
     policies: [{ digest: policyDigest, files }],
   }
 }
@@ -39,7 +40,7 @@ function signed(claims: JsonObject, key = GATE, kid = GATE_KEY.kid): string {
   return attachSignature(input, key.sign(utf8(input)))
 }
 
-const verify = (given: Bundle, logKey: NoteKey = LOG_KEY, gateKeys = [GATE_KEY]): Report => verifyBundle(parseBundle(utf8(JSON.stringify(given))), { crypto, logKey, gateKeys })
+const verify = (given: Bundle, logKey: NoteKey = LOG_KEY, gateKeys = [GATE_KEY]): Report => verifyBundle(parseBundle(utf8(formatBundle(given))), { crypto, logKey, gateKeys })
 const contradictions = (report: Report): string[] => report.findings.filter((f: Finding) => f.verdict === 'contradicted').map((f) => f.claim)
 
 describe('an evidence bundle', () => {
@@ -51,6 +52,7 @@ describe('an evidence bundle', () => {
     expect(report).toMatchObject({ verdict: 'established', entries: 5, permits: 1, receipts: 1 })
     expect(contradictions(report)).toEqual([])
     expect(report.notShown).toEqual(['no witness cosigned: that this is the only history is the word of the log key'])
+    expect(report.established.map(({ claim }) => claim)).toContain('these are all entries that the log key signed, and no others')
   })
   it('says that a gate key is only as the plane enrolled it, unless it is given', () => {
     expect(verify(A, LOG_KEY, []).notShown.join()).toContain('only as enrolled by the plane')
@@ -70,14 +72,17 @@ describe('an evidence bundle', () => {
       parts.push([`${member} ${i}`, (b) => ({ ...b, entries: b.entries.map((e, k) => (k === i ? { ...e, [member]: B.entries[i]?.[member] as string } : e)) })])
     }
   })
-  A.bodies.forEach(({ purpose }, i) => {
-    for (const member of ['commit', 'salt', 'digest', 'body'] as const) {
-      parts.push([`${member} of the ${purpose} body`, (b) => ({ ...b, bodies: b.bodies.map((e, k) => (k === i ? { ...e, [member]: B.bodies[i]?.[member] as never } : e)) })])
-    }
-  })
+  A.entries.forEach(({ bodies }, i) => bodies.forEach(({ purpose }, j) => {
+    const other = (B.entries[i] as BundleEntry).bodies[j] as Body
+    const put = (b: Bundle, body: (own: Body) => Body): Bundle => ({ ...b, entries: b.entries.map((e, k) => (k === i ? { ...e, bodies: e.bodies.map((own, n) => (n === j ? body(own) : own)) } : e)) })
+    for (const member of ['commit', 'salt', 'digest', 'body'] as const) parts.push([`${member} of the ${purpose} body`, (b) => put(b, (own) => ({ ...own, [member]: other[member] as never }))])
+    parts.push([`whole ${purpose} body`, (b) => put(b, () => other)])
+  }))
+  parts.push(['bodies of two of its own entries', (b) => ({ ...b, entries: b.entries.map((e, k) => ({ ...e, bodies: b.entries[k === 2 ? 3 : k === 3 ? 2 : k]?.bodies as readonly Body[] })) })])
+  parts.push(['action and inputs body', (b) => ({ ...b, entries: b.entries.map((e) => ({ ...e, bodies: e.bodies.map((own) => ({ ...own, purpose: own.purpose === 'action' ? 'inputs' as const : own.purpose === 'inputs' ? 'action' as const : own.purpose })) })) })])
   it.each(parts)('ATK-073: with the %s of another valid bundle is contradicted', (_name, swap) => {
     const swapped = swap(A)
-    const same = JSON.stringify(swapped) === JSON.stringify(A)
+    const same = formatBundle(swapped) === formatBundle(A)
     if (same) expect(_name).toMatch(/^entry [01]$/) // the two bundles share their first entries; nothing was swapped
     else expect(verify(swapped).verdict).toBe('contradicted')
   })
@@ -86,19 +91,20 @@ describe('an evidence bundle', () => {
     const log = new TestLog()
     for (const { entry } of A.entries.slice(0, 4)) log.addText(entry)
     log.add({ kind: 'receipt', jti: (parseEntry(A.entries[3]?.entry as string) as { jti: string }).jti, receipt: other.receipt })
-    const forged = { ...A, checkpoint: log.note(), entries: log.leaves.map((_, i) => log.seal(i, undefined)) }
+    const forged = { ...A, checkpoint: log.note(), entries: log.leaves.map((_, i) => ({ ...log.seal(i, undefined), bodies: [] })) }
     expect(contradictions(verify(forged))[0]).toContain('the receipt is about another permit')
   })
 
   it('ATK-070: is contradicted when an entry is edited, doubled or moved', () => {
-    const edit = (change: (entries: { entry: string; proof: string }[]) => void): string => {
+    const edit = (change: (entries: BundleEntry[]) => void): string => {
       const entries = A.entries.map((e) => ({ ...e }))
       change(entries)
       return verify({ ...A, entries }).verdict
     }
-    expect(edit((e) => ((e[3] as { entry: string }).entry = (e[3] as { entry: string }).entry.replace('"risk":"low"', '"risk":"high"')))).toBe('contradicted')
-    expect(edit((e) => e.push({ ...(e[3] as { entry: string; proof: string }) }))).toBe('contradicted')
-    expect(edit((e) => ([(e[0] as { proof: string }).proof, (e[1] as { proof: string }).proof] = [(e[1] as { proof: string }).proof, (e[0] as { proof: string }).proof]))).toBe('contradicted')
+    expect(edit((e) => (e[3] = { ...(e[3] as BundleEntry), entry: (e[3] as BundleEntry).entry.replace('"risk":"low"', '"risk":"high"') }))).toBe('contradicted')
+    expect(edit((e) => e.push(e[3] as BundleEntry))).toBe('contradicted')
+    expect(edit((e) => ([e[0], e[1]] = [{ ...(e[0] as BundleEntry), proof: (e[1] as BundleEntry).proof }, { ...(e[1] as BundleEntry), proof: (e[0] as BundleEntry).proof }]))).toBe('contradicted')
+    expect(edit((e) => e.reverse())).toBe('contradicted')
   })
 
   it('ATK-072: names the permit without an ending, and the gaps in a session', () => {
@@ -107,7 +113,7 @@ describe('an evidence bundle', () => {
   })
   it('is contradicted by two endings, and by one sequence number used twice', () => {
     const twice = verify(bundle('twice', { receipts: (leaf_hash, jti) => [{ jti, leaf_hash }, { jti, leaf_hash, outcome: 'failed' }] }))
-    expect(contradictions(twice)).toEqual(['the permit has more than one effective ending', expect.stringContaining('used a sequence number twice')])
+    expect(contradictions(twice)).toEqual([expect.stringContaining('used a sequence number twice'), 'the permit has more than one effective ending'])
   })
   it('ATK-074: a late receipt replaces `indeterminate`, and only that', () => {
     const late = (outcome: 'indeterminate' | 'expired', resolves: number): Report =>
@@ -131,14 +137,90 @@ describe('an evidence bundle', () => {
   })
 
   it('is refused when it has another form, and never accepted in part', () => {
-    const text = JSON.stringify(A)
+    const text = formatBundle(A)
     const parse = (changed: string): string => outcome(() => parseBundle(utf8(changed)))
     expect(parse(text)).toBe('ok')
+    expect(JSON.parse(text)).toMatchObject({ v: 1, tenant: 'default' }) // to everybody else it is one JSON document
+    const lines = text.split('\n')
+    for (let cut = 1; cut < lines.length; cut++) expect(parse(lines.slice(0, -1 - cut).join('\n')), `the last ${cut} lines cut`).toBe('artifact_malformed')
+    for (let i = 0; i < lines.length - 1; i++) {
+      if (/^\{"(entry|digest)"/.test(lines[i] as string)) continue // an item: for the verifier to miss
+      expect(parse(lines.filter((_, k) => k !== i).join('\n')), `line ${i} left out`).toBe('artifact_malformed')
+      expect(parse([...lines.slice(0, i), lines[i], ...lines.slice(i)].join('\n')), `line ${i} twice`).toBe('artifact_malformed')
+    }
     expect(parse(text.slice(0, -1))).toBe('artifact_malformed')
     expect(parse(text.replace('{"v":1', '{"v":1,"v":1'))).toBe('artifact_malformed')
     expect(parse(text.replace('{"v":1', '{"v":2'))).toBe('artifact_malformed')
     expect(parse(text.replace('{"v":1', '{"v":1,"extra":true'))).toBe('artifact_malformed')
-    expect(parse(text.replace(ENV_COMMIT, 'x'))).toBe('ok') // the fixture's own commitment does not occur
-    expect(NOW).toBe(1_767_225_600)
+    expect(parse(text.replace('"bodies":[', '"bodies":[],"bodies":['))).toBe('artifact_malformed')
+    expect(parse(`${text}{}\n`)).toBe('artifact_malformed')
+    expect(parse(JSON.stringify(JSON.parse(text)))).toBe('artifact_malformed') // one layout
+    expect(outcome(() => parseBundle(Buffer.from([0xff, 0x0a])))).toBe('artifact_malformed')
+  })
+  it('an entry line that is left out or doubled is told by the verifier', () => {
+    for (let i = 0; i < A.entries.length; i++) {
+      const less = verify({ ...A, entries: A.entries.filter((_, k) => k !== i) })
+      expect(less.established.some(({ claim }) => claim.startsWith('these are all entries'))).toBe(false)
+      expect(verify({ ...A, entries: A.entries.flatMap((e, k) => (k === i ? [e, e] : [e])) }).verdict).toBe('contradicted')
+    }
+  })
+})
+
+describe('checkpoints that the verifier holds', () => {
+  const whole = bundle('held')
+  const log = new TestLog()
+  for (const { entry } of whole.entries) log.addText(entry)
+  const other = new TestLog()
+  other.add({ kind: 'key', purpose: 'log', event: 'created', key: 'y' })
+  for (const { entry } of whole.entries.slice(1)) other.addText(entry)
+  const link = (size: number, to = log): Bundle => ({ ...whole, entries: whole.entries.slice(3), checkpoints: [{ checkpoint: to.note(size), consistency: consistencyProof(size, 5, log.subtree, sha256).map(toBase64) }] })
+  const held = (given: Bundle, note: string): Report => verifyBundle(given, { crypto, logKey: LOG_KEY, gateKeys: [GATE_KEY], checkpoints: [note] })
+
+  it.each([1, 2, 3, 4, 5])('I5: the one of size %i is found in the whole log, and another history at it is contradicted', (size) => {
+    expect(held(whole, log.note(size)).verdict).toBe('established')
+    expect(held(whole, log.note(size)).established.map(({ claim }) => claim)).toContain('the history is that of a checkpoint that was given')
+    expect(contradictions(held(whole, other.note(size)))).toEqual([`the log has another history than the given checkpoint of size ${size}`])
+  })
+  it.each([1, 2, 3, 4])('one that the bundle links by a proof is placed at size %i, and a link that does not hold is contradicted', (size) => {
+    expect(held(link(size), log.note(size)).established.map(({ claim }) => claim)).toContain('the history is that of a checkpoint that was given')
+    expect(held(link(size), other.note(size)).verdict).toBe('contradicted')
+    expect(held(link(size, other), other.note(size)).verdict).toBe('contradicted')
+  })
+  it('one that nothing links is not established, nor one that is newer, nor one of another log', () => {
+    expect(held({ ...whole, entries: whole.entries.slice(3) }, log.note(2)).findings.map(({ claim }) => claim)).toEqual(['the gate that signed the receipt is not enrolled in this bundle', expect.stringContaining('nothing in the bundle links')])
+    log.add({ kind: 'deny', code: 'policy_denied', aud: GATE_KEY.kid })
+    expect(held(whole, log.note(6)).findings).toEqual([{ verdict: 'not established', claim: expect.stringContaining('is newer than this bundle') }])
+    expect(held(whole, new TestLog(noteKey('x.test/y', keyPair('x').publicKey, sha256), keyPair('x').sign).note(0)).verdict).toBe('contradicted')
+  })
+})
+
+describe('erasure', () => {
+  it('ATK-079: a body that is gone is told as erased where an entry of the log says so, and every proof still holds', () => {
+    const full = bundle('erased', { extra: (log) => log.add({ kind: 'erasure', ranges: [{ from: 3, to: 4 }], cause: 'request', by: 'user:1' }) })
+    const report = verify({ ...full, entries: full.entries.map((e, i) => (i === 3 ? { ...e, bodies: [] } : e)) })
+    expect(report.verdict).toBe('established')
+    expect(report.notShown.join()).toContain('2 bodies were erased (request, logged at index 5)')
+    const unexplained = verify({ ...full, entries: full.entries.map((e, i) => (i === 4 ? { ...e, bodies: [] } : e)) })
+    expect(unexplained.notShown.join()).toContain('1 bodies are not in this bundle')
+  })
+})
+
+describe('the numbering of receipts', () => {
+  it('finds exactly the numbers that are missing and those that came twice, in any order', () => {
+    fc.assert(fc.property(fc.array(fc.nat(60), { maxLength: 80 }), (numbers) => {
+      const numbering = new Numbering()
+      const seen = new Set<number>()
+      for (const n of numbers) {
+        expect(numbering.use('s', n)).toBe(!seen.has(n))
+        seen.add(n)
+      }
+      const missing = Array.from({ length: Math.max(-1, ...seen) + 1 }, (_, n) => n).filter((n) => !seen.has(n))
+      expect([...numbering.gaps()]).toEqual(missing.length === 0 ? [] : [{ session: 's', missing: missing.length, first: missing[0] }])
+    }), { seed: 20_261_125 })
+  })
+  it('stays in bounded memory when a gate leaps', () => {
+    const numbering = new Numbering()
+    numbering.use('s', Number.MAX_SAFE_INTEGER - 1)
+    expect([...numbering.gaps()][0]?.missing).toBe(Number.MAX_SAFE_INTEGER - 1)
   })
 })

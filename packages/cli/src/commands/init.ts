@@ -10,6 +10,8 @@ const CONFIG_TEXT = `# Sealwrit configuration; unknown members are refused. Ther
 # owner: team-platform      # who answers for what runs; an opaque id, the local user when absent
 policies: policies          # folder of the policies, relative to this file
 receipt: before_reply       # after_reply answers sooner and may lose the receipt of a crash
+# log_entries: public       # lets anybody who reaches the plane read the entries of the log (never arguments or results)
+# retention: { bodies_days: 90 }  # erases arguments, inputs and environments after that time; entries and proofs stay
 `
 
 /** Writes a configuration, starter policies, their schema and their tests. Existing files are left alone. */

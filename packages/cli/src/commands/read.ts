@@ -1,12 +1,10 @@
 import * as fs from 'node:fs'
-import * as path from 'node:path'
 import { nodeCryptography } from '@sealwrit/gate'
-import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseBundle, parseStrict, type Report, signingKey, fromBase64Url, verifyBundle } from '@sealwrit/protocol'
+import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseStrict, fromBase64Url } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
-import { findFolder, readVerifierKey } from '../local/folder.ts'
+import { askPlane, found } from '../local/client.ts'
+import { findFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, memberText, plain, red, yellow } from '../output.ts'
-import { selfLine } from '../self.ts'
 
 /** Lists what the log holds, newest last. */
 export async function log(options: GlobalOptions & { limit: string; kind?: string[]; before?: string }): Promise<void> {
@@ -55,6 +53,8 @@ function detail(entry: JsonObject): string {
       return `${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
     case 'key':
       return `${text('event')}  ${text('key')}`
+    case 'erasure':
+      return `${text('cause')}  entries ${(entry['ranges'] as readonly { from: number; to: number }[]).map(({ from, to }) => (to === from + 1 ? from : `${from}-${to - 1}`)).join(', ')}`
     default:
       return ''
   }
@@ -89,91 +89,6 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
     if (typeof token === 'string') for (const [name, value] of Object.entries(claimsOf(token))) line(`          ${dim(name.padEnd(12))} ${plain(memberText(value))}`)
   }
   for (const { purpose, body } of answer.bodies) line(`        ${bold(purpose)} ${body === undefined ? dim('(only its digest is kept)') : plain(JSON.stringify(body))}`)
-}
-
-/** The plane's answer about `id`, or what to do when there is nothing of that name. */
-async function found(id: string, answer: Promise<JsonValue>): Promise<JsonValue> {
-  try {
-    return await answer
-  } catch (error) {
-    if (error instanceof CliError && error.code === 'request_malformed') throw new CliError(`the log holds no entry or execution \`${id.slice(0, 64)}\``, { hint: `list what there is: ${selfLine('log')}` })
-    throw error
-  }
-}
-
-/** Writes an evidence bundle. */
-export async function exportEvidence(selector: string, options: GlobalOptions & { output?: string }): Promise<void> {
-  const bundle = await found(selector, askPlane(findFolder(options.dir), 'evidence', { selector }))
-  const text = `${JSON.stringify(bundle)}\n`
-  if (options.output === undefined || options.output === '-') {
-    process.stdout.write(text)
-    return
-  }
-  writeNew(options.output, text)
-  const { entries } = bundle as unknown as { entries: unknown[] }
-  if (options.json === true) json({ file: options.output, entries: entries.length })
-  else {
-    line(`${entries.length} entries in ${options.output}. Check it offline:`)
-    line(`  ${selfLine('verify', path.resolve(options.output), '--key', findFolder(options.dir).verifierKey)}`)
-  }
-}
-
-function writeNew(file: string, text: string): void {
-  try {
-    fs.writeFileSync(file, text, { flag: 'wx', mode: 0o600 })
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    throw new CliError(code === 'EEXIST' ? `${file} exists already` : `${file} cannot be written (${code})`, { hint: 'choose another file with -o' })
-  }
-}
-
-/** Checks a bundle offline. */
-export async function verify(file: string, options: GlobalOptions & { key?: string; gateKey?: string[] }): Promise<void> {
-  const folder = findFolder(options.dir)
-  const pinned = options.key === undefined
-  if (pinned && !fs.existsSync(folder.verifierKey)) throw new CliError('no key to verify against', { exit: EXIT.usage, hint: 'give the log’s verifier key with --key KEY-OR-FILE' })
-  const logKey = readVerifierKey(options.key ?? folder.verifierKey)
-  const gateKeys = (options.gateKey ?? []).map((text) => {
-    try {
-      return signingKey(fromBase64Url(text), nodeCryptography.sha256)
-    } catch {
-      throw new CliError('--gate-key takes the base64url of a gate’s public key, as its enrolment entry shows it', { exit: EXIT.usage })
-    }
-  })
-  const report = readReport(file, { crypto: nodeCryptography, logKey, gateKeys })
-  if (options.json === true) json({ ...report, key: logKey.name, keyFrom: pinned ? folder.verifierKey : 'given' })
-  else printReport(report, `${logKey.name}+${logKey.id}${pinned ? ` (pinned in ${folder.verifierKey})` : ' (given)'}`)
-  if (report.verdict !== 'established') process.exitCode = EXIT.unverified
-}
-
-function readReport(file: string, trust: Parameters<typeof verifyBundle>[1]): Report {
-  let bytes: Uint8Array
-  try {
-    bytes = fs.readFileSync(file)
-  } catch (error) {
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`)
-  }
-  try {
-    return verifyBundle(parseBundle(bytes), trust)
-  } catch (error) {
-    if (error instanceof Denied) throw new CliError(`${file} is not an evidence bundle: ${error.code}: ${error.message}`, { exit: EXIT.unverified, code: error.code })
-    throw error
-  }
-}
-
-function printReport(report: Report, key: string): void {
-  const { findings, notShown } = report
-  const paint = report.verdict === 'established' ? green : red
-  line(`${paint(bold(report.verdict))}  ${report.entries} of ${report.size} entries of ${plain(report.origin)}: ${report.permits} permits, ${report.receipts} receipts, ${report.denials} denials`)
-  line(`  log key ${plain(key)}`)
-  const groups = new Map<string, number>()
-  for (const { verdict, claim, seq } of findings) {
-    if (verdict === 'established') groups.set(claim, (groups.get(claim) ?? 0) + 1)
-    else line(`  ${verdict === 'contradicted' ? red(verdict) : yellow(verdict)}: ${plain(claim)}${seq === undefined ? '' : ` (entry ${seq})`}`)
-  }
-  for (const [claim, count] of groups) line(`  ${green('established')}: ${plain(claim)}${count === 1 ? '' : ` (${count} times)`}`)
-  if (notShown.length > 0) line('  not shown by this bundle:')
-  for (const sentence of notShown) line(`    - ${plain(sentence)}`)
 }
 
 /** Canonical bytes and digest of a JSON file, or the denial code. */

@@ -11,6 +11,7 @@ import { exampleFolder, selfLine } from '../self.ts'
 import { version } from '../version.ts'
 import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
 
+const DAY_MS = 86_400_000
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
 /** Starts the plane on `folder`. @throws {CliError} with the way out */
@@ -24,12 +25,14 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       socketPath: folder.socket,
       listen,
       token: readSecret(folder.token),
+      isLogPublic: config?.config.log_entries === 'public',
       logKey: loadLogKey(folder),
       policies,
       tenant: TENANT,
       owner: config?.config.owner,
       isNew,
       version,
+      retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })

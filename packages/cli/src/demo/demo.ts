@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { nodeCryptography } from '@sealwrit/gate'
-import type { DenialCode } from '@sealwrit/protocol'
+import { type DenialCode, parseBundle, utf8 } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red } from '../output.ts'
 import { selfLine } from '../self.ts'
@@ -48,7 +48,7 @@ const CONDITIONS: readonly Condition[] = [
     expected: 'challenge_mismatch',
     begin: (stage, control) => {
       stage.wire.tampering = async (fresh) => {
-        const leaves = (await stage.bundle('all')).entries.map(({ entry }) => entry)
+        const leaves = parseBundle(utf8(await stage.bundle('all'))).entries.map(({ entry }) => entry)
         return replay(control, fresh, leaves, nodeCryptography.sha256)
       }
     },
@@ -106,7 +106,7 @@ export async function demo(options: GlobalOptions & { output?: string }): Promis
       const ok = isShown(result)
       say(`${ok ? green('✓') : red('✗')} ${condition.name.padEnd(21)} ${(result.code ?? 'it ran').padEnd(21)} ${result.canaryUnchanged ? 'canary unchanged' : red('CANARY CHANGED')}  ${dim(condition.what)}`)
     }
-    const bundle = `${JSON.stringify(await stage.bundle('all'))}\n`
+    const bundle = await stage.bundle('all')
     say(dim('verifying the evidence in a fresh process, in an empty folder with only the bundle and the public key …'))
     const verdict = stage.verifyElsewhere(bundle)
     for (const text of verdict.text.trimEnd().split('\n')) say(`  ${plain(text)}`)

@@ -5,11 +5,11 @@ import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
 import { floorFile, Gate, measureServer, nodeClock, nodeCryptography, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
 import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
-import type { Bundle, Clock } from '@sealwrit/protocol'
+import type { Clock } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { McpSession } from '../doctor/mcp-session.ts'
 import { CliError } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { evidenceLines } from '../evidence/collect.ts'
 import { planeFolder, type PlaneFolder, readVerifierKey, starterFolder, TENANT } from '../local/folder.ts'
 import { selfArguments } from '../self.ts'
 import { version } from '../version.ts'
@@ -114,8 +114,11 @@ export class Stage {
     return fs.readdirSync(this.files).sort().map((name) => `${name}=${fs.readFileSync(path.join(this.files, name), 'utf8')}`).join('\n')
   }
 
-  async bundle(selector: string): Promise<Bundle> {
-    return (await askPlane(this.folder, 'evidence', { selector })) as unknown as Bundle
+  /** The evidence as a file holds it. */
+  async bundle(selector: string): Promise<string> {
+    let text = ''
+    for await (const line of evidenceLines(this.folder, selector)) text += `${line}\n`
+    return text
   }
 
   /** Verifies `bundle` in a fresh process, in an empty folder that holds only the bundle and the public key. */

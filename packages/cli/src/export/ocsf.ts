@@ -37,6 +37,8 @@ interface Mapped {
 }
 
 const OTHER = 99
+/** Characters of erased ranges that the entity is named by; all of them are in `raw_data`. */
+const MAX_RANGES = 256
 const READ: readonly [number, string] = [2, 'Read']
 const PRODUCT = { name: 'Sealwrit', vendor_name: 'Sealwrit' } as const
 
@@ -73,6 +75,10 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       if (entry.event === 'session') return { of: 'lifecycle', activity: [3, 'Start'], severity: 1, status: 1, message: 'a gate opened a session', own: { app: { ...PRODUCT, name: 'Sealwrit gate', uid: entry.gate } } }
       if (entry.event === 'enrolled') return { of: 'entity', activity: [6, 'Enroll'], severity: 1, status: 1, message: 'a gate enrolled with its key', own: entity('Gate', entry.gate, 'gate') }
       return { of: 'entity', activity: [OTHER, 'Denials lost'], severity: 3, status: 99, code: entry.event, message: 'signed denials overflowed the queue of a gate', own: entity('Gate', entry.gate, 'gate') }
+    case 'erasure': {
+      const ranges = entry.ranges.map(({ from, to }) => (to === from + 1 ? `${from}` : `${from}-${to - 1}`)).join(',')
+      return { of: 'entity', activity: [4, 'Delete'], severity: 1, status: 1, code: entry.cause, message: 'bodies and salts behind entries were deleted', own: { ...entity('Body', ranges.slice(0, MAX_RANGES), 'bodies of entries'), ...(entry.by === undefined ? {} : { actor: { user: { uid: entry.by } } }) } }
+    }
     default: {
       // A kind that a later version writes: nobody's export stops for it.
       const { kind, seq } = entry as Entry

@@ -1,9 +1,10 @@
 import * as net from 'node:net'
-import { Denied, isDenialCode, isObject, type JsonLimits, type JsonValue, LineReader, MAX_BUNDLE_BYTES, parseStrict } from '@sealwrit/protocol'
+import { Denied, isDenialCode, isObject, type JsonLimits, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
+import { selfLine } from '../self.ts'
 import type { PlaneFolder } from './folder.ts'
 
-const LIMITS: JsonLimits = Object.freeze({ maxBytes: MAX_BUNDLE_BYTES, maxDepth: 64, maxMembers: 5_000_000 })
+const LIMITS: JsonLimits = Object.freeze({ maxBytes: MAX_BUNDLE_LINE, maxDepth: 64, maxMembers: 1_000_000 })
 const DEADLINE_MS = 60_000
 
 /**
@@ -42,4 +43,14 @@ export function askPlane(folder: PlaneFolder, method: string, params: JsonValue)
 
 export function unreachable(folder: PlaneFolder): CliError {
   return new CliError(`no plane answers on ${folder.socket}; nothing ran`, { exit: EXIT.unreachable, code: 'unavailable', hint: 'start it with `npm start`, or name its folder with --dir' })
+}
+
+/** The plane's answer about `id`, or what to do when there is nothing of that name. */
+export async function found<T>(id: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof CliError && error.code === 'request_malformed') throw new CliError(`the log holds no entry or execution \`${id.slice(0, 64)}\``, { hint: `list what there is: ${selfLine('log')}` })
+    throw error
+  }
 }

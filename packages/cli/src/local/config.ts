@@ -12,13 +12,21 @@ export interface Config {
   readonly policies: string
   /** Whether a receipt is durable before the asker gets its result. */
   readonly receipt: 'before_reply' | 'after_reply'
+  /** Whether the entries of the log can be read without the token: they name tools, agents and times, never arguments. */
+  readonly log_entries: 'private' | 'public'
+  /** How long what stands behind commitments is kept: arguments, inputs of decisions, environments. Entries and proofs stay for ever. */
+  readonly retention?: { readonly bodies_days: number } | undefined
 }
 
-const configSchema: z.ZodType<Config> = z.strictObject({
+const shape = {
   owner: z.string().min(1).max(128).optional(),
   policies: z.string().min(1).default('policies'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
-})
+  log_entries: z.enum(['private', 'public']).default('private'),
+  retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
+}
+const MEMBERS = Object.keys(shape)
+const configSchema: z.ZodType<Config> = z.strictObject(shape)
 
 export const CONFIG_FILE = 'sealwrit.yaml'
 const MAX_CONFIG_BYTES = 65_536
@@ -34,7 +42,7 @@ export function readConfig(planeDir: string): { config: Config; file: string } |
   const parsed = configSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
   if (!parsed.success) {
     const [issue] = parsed.error.issues
-    throw new CliError(`${file}: ${issue?.path.join('.') || 'top level'}: ${issue?.message ?? 'not valid'}`, { hint: 'members are owner, policies and receipt' })
+    throw new CliError(`${file}: ${issue?.path.join('.') || 'top level'}: ${issue?.message ?? 'not valid'}`, { hint: `members are ${MEMBERS.join(', ')}` })
   }
   return { config: parsed.data, file }
 }

@@ -1,4 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import * as zlib from 'node:zlib'
 import { Denied, type DenialCode, DENIALS, type JsonValue, parseStrict, WIRE_LIMITS } from '@sealwrit/protocol'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Plane } from '../plane.ts'
@@ -9,6 +11,8 @@ export interface HttpOptions {
   readonly port: number
   /** The first-run token that everything asks for that is not in {@link OPEN}. */
   readonly token: string
+  /** Whether anybody who reaches the address may read the entries of the log. */
+  readonly isLogPublic: boolean
   /** What `/metrics` answers; there is no such path without it. */
   readonly expose?: () => Promise<{ contentType: string; text: string }>
 }
@@ -21,8 +25,10 @@ const REQUEST_TIMEOUT_MS = 15_000
 const HEADERS_TIMEOUT_MS = 5_000
 const MAX_HTTP_CONNECTIONS = 1_024
 
-/** Routes that need no token: they tell nothing but that a plane is there, and its public checkpoint. */
-const OPEN: ReadonlySet<string> = new Set(['/', '/healthz', '/readyz', '/t/:tenant/checkpoint'])
+const gzip = promisify(zlib.gzip)
+
+/** Routes that need no token: they tell nothing but that a plane is there, and its public checkpoint. Tiles ask for it themselves. */
+const OPEN: ReadonlySet<string> = new Set(['/', '/healthz', '/readyz', '/t/:tenant/checkpoint', '/t/:tenant/tile/*'])
 
 /** Serves the plane's HTTP API. @throws {ListenError} */
 export async function serveHttp(plane: Plane, options: HttpOptions): Promise<{ url: string; close(): Promise<void> }> {
@@ -65,7 +71,7 @@ function build(plane: Plane, options: HttpOptions): FastifyInstance {
     const route = request.routeOptions.url
     if (route !== undefined && !OPEN.has(route)) verifyToken(request, options.token)
   })
-  routes(app, plane)
+  routes(app, plane, options)
   const { expose } = options
   if (expose !== undefined) {
     app.get('/metrics', async (_request, reply) => {
@@ -76,17 +82,14 @@ function build(plane: Plane, options: HttpOptions): FastifyInstance {
   return app
 }
 
-function routes(app: FastifyInstance, plane: Plane): void {
+function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void {
   app.get('/', async (_request, reply) => reply.type('text/plain; charset=utf-8').send('Sealwrit control plane. There is no console in this version; use the `sealwrit` command.\n'))
   app.get('/healthz', async () => ({ status: 'ok' }))
   app.get('/readyz', async (_request, reply) => {
     const { notReady } = plane
     return notReady === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason: notReady })
   })
-  app.get('/t/:tenant/checkpoint', async (request, reply) => {
-    if ((request.params as { tenant: string }).tenant !== plane.log.tenant) throw new Denied('method_unknown')
-    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.refresh()).note)
-  })
+  readPath(app, plane, options)
   const serve = (url: string, method: string): void => {
     app.post(url, async (request, reply) => {
       const params = request.body as JsonValue | undefined
@@ -97,6 +100,31 @@ function routes(app: FastifyInstance, plane: Plane): void {
   serve('/v1/authorize', 'authorize')
   serve('/v1/receipts', 'receipts')
   serve('/v1/gates', 'gates.enrol')
+}
+
+/**
+ * The log's read path. Checkpoint and hashes say nothing about what was done; entries name tools, agents and times, so they
+ * ask for the token unless the operator made the log public.
+ * @see c2sp.org/tlog-tiles
+ */
+function readPath(app: FastifyInstance, plane: Plane, options: HttpOptions): void {
+  const isHere = (request: FastifyRequest): void => {
+    if ((request.params as { tenant: string }).tenant !== plane.log.tenant) throw new Denied('method_unknown')
+  }
+  app.get('/t/:tenant/checkpoint', async (request, reply) => {
+    isHere(request)
+    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.refresh()).note)
+  })
+  app.get('/t/:tenant/tile/*', async (request, reply) => {
+    isHere(request)
+    const path = `tile/${(request.params as { '*': string })['*']}`
+    const isOpen = options.isLogPublic || !path.startsWith('tile/entries/')
+    if (!isOpen) verifyToken(request, options.token)
+    const tile = Buffer.from(await plane.reader.tile(path))
+    reply.type('application/octet-stream').header('cache-control', `${isOpen ? 'public' : 'private'}, max-age=31536000, immutable`)
+    const takesGzip = path.startsWith('tile/entries/') && /(^|[\s,])gzip([\s,]|$)/.test(request.headers['accept-encoding'] ?? '')
+    return takesGzip ? reply.header('content-encoding', 'gzip').header('vary', 'accept-encoding').send(await gzip(tile)) : reply.send(tile)
+  })
 }
 
 /** HTTP keeps no connection state: the bearer of the token may speak for its sessions, and names the newest tree it knows. */

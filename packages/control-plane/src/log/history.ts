@@ -1,5 +1,5 @@
 import {
-  type Checkpoint, checkpointText, consistencyProof, Denied, type Digest, type Entry, equalBytes, formatProof, formatSignature, fromBase64Url,
+  type Checkpoint, checkpointText, concatBytes, consistencyProof, Denied, type Digest, type Entry, equalBytes, formatProof, formatSignature, fromBase64Url,
   fromUtf8, inclusionProof, leafDigest, leafHash, parseEntry, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
 } from '@sealwrit/protocol'
 import type { PlanePorts } from '../ports.ts'
@@ -166,6 +166,11 @@ export class History {
     if (older === 0 || older === head.size) return []
     if (older > head.size) throw new Denied('state_diverged', 'the asker knows a longer log than this one')
     return consistencyProof(older, head.size, this.#tree.subtree, this.#ports.crypto.sha256)
+  }
+
+  /** Hashes of `level` from `from` on, each of 2^level leaves. @throws {TileNeeded} inside {@link History.proved} */
+  hashes(level: number, from: number, count: number): Uint8Array {
+    return concatBytes(...Array.from({ length: count }, (_, i) => this.#tree.subtree(level, from + i)))
   }
 
   /** Runs `prove` in one turn, after the tiles that it needs were read. @throws {TreeDamaged} */

@@ -337,6 +337,10 @@ export class Sequencer {
   seal(at: Committed, head: SignedHead, salt?: string): SealedEntry {
     return this.#history.seal(at, head, salt)
   }
+  /** As {@link History.hashes}. */
+  hashes(level: number, from: number, count: number): Promise<Uint8Array> {
+    return this.#history.proved(() => this.#history.hashes(level, from, count))
+  }
   /** As {@link History.extends}. */
   extends(older: number, head: SignedHead): readonly Uint8Array[] {
     return this.#history.extends(older, head)

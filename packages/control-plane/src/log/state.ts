@@ -1,4 +1,4 @@
-import { type Digest, type Entry, type GateEntry, MAX_START_SECONDS } from '@sealwrit/protocol'
+import { type Digest, type Entry, type ErasureEntry, type GateEntry, MAX_START_SECONDS } from '@sealwrit/protocol'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -32,8 +32,15 @@ export interface EnrolledGate {
   readonly key: string
   readonly session: string | undefined
   readonly env: GateEntry['env']
-  /** Leaf index of the entry that opened the session. */
+  /** Leaf index of the entry that enrolled it, and of the one that opened the session. */
+  readonly enrolledSeq: number
   readonly sessionSeq: number | undefined
+}
+
+/** Where an erasure stands, and whose bodies it took. */
+export interface Erased {
+  readonly seq: number
+  readonly ranges: ErasureEntry['ranges']
 }
 
 /**
@@ -44,8 +51,14 @@ export class LogState {
   timeMs = 0
   epoch = 0
   policyDigest: Digest | undefined
+  /** Bodies below this leaf index were erased by the rule of retention. */
+  retainedFrom = 0
   readonly gates: Map<string, EnrolledGate> = new Map()
   readonly tools: Map<string, Digest> = new Map()
+  /** Epoch in which each policy set was last activated. */
+  readonly policies: Map<Digest, number> = new Map()
+  /** By leaf index. */
+  readonly erasures: Map<number, Erased> = new Map()
   readonly open: Map<string, OpenPermit> = new Map()
   /** Permits that the plane ended as `indeterminate`: leaf index of permit and of that ending. */
   readonly indeterminate: Map<string, { readonly permit: OpenPermit; readonly seq: number }> = new Map()
@@ -58,8 +71,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest })]
+    const { timeMs, epoch, policyDigest, retainedFrom } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, retainedFrom })]
   }
 
   /** What was applied so far stays. */
@@ -120,6 +133,11 @@ export class LogState {
       case 'policy':
         this.epoch = entry.epoch
         this.policyDigest = entry.digest
+        this.#set(this.policies, entry.digest, entry.epoch)
+        break
+      case 'erasure':
+        this.#set(this.erasures, entry.seq, { seq: entry.seq, ranges: entry.ranges })
+        if (entry.cause === 'retention') this.retainedFrom = Math.max(this.retainedFrom, entry.ranges.at(-1)?.to ?? 0)
         break
       case 'tool':
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
@@ -151,11 +169,11 @@ export class LogState {
   #applyGate(entry: GateEntry, seq: number): void {
     const known = this.gates.get(entry.gate)
     if (entry.event === 'enrolled' && entry.key !== undefined && known === undefined) {
-      this.#set(this.gates, entry.gate, { key: entry.key, session: undefined, env: undefined, sessionSeq: undefined })
+      this.#set(this.gates, entry.gate, { key: entry.key, session: undefined, env: undefined, enrolledSeq: seq, sessionSeq: undefined })
     } else if (entry.event === 'session' && known !== undefined) {
       if (known.session !== undefined) this.#delete(this.sessions, known.session) // the newer session fences the older
       if (entry.session !== undefined) this.#set(this.sessions, entry.session, entry.gate)
-      this.#set(this.gates, entry.gate, { key: known.key, session: entry.session, env: entry.env, sessionSeq: seq })
+      this.#set(this.gates, entry.gate, { ...known, session: entry.session, env: entry.env, sessionSeq: seq })
     }
   }
 

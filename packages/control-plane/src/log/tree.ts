@@ -1,10 +1,8 @@
-import { nodeHash, type Sha256, type SubtreeHash } from '@sealwrit/protocol'
+import { HASH_BYTES, nodeHash, type Sha256, type SubtreeHash, TILE_WIDTH } from '@sealwrit/protocol'
 import type { Tile } from '../store/store.ts'
 
-/** Hashes in one tile, and so the fan-out between tile levels. @see c2sp.org/tlog-tiles */
-export const TILE_WIDTH = 256
+/** Levels of the tree between two levels of tiles. @see c2sp.org/tlog-tiles */
 export const TILE_HEIGHT = 8
-export const HASH_BYTES = 32
 /** Node hashes kept in memory a level; older ones are read back from their tile. */
 const KEEP = 4 * TILE_WIDTH
 /** Tiles whose inner nodes are kept, 16 KiB each. */

@@ -1,85 +1,152 @@
-import { type Body, type Bundle, type Entry, parseEntry, parseStrictText, present, type SealedEntry } from '@sealwrit/protocol'
+import {
+  type Body, type Bundle, type BundleEntry, type BundleHead, Denied, type Digest, type LinkedCheckpoint, parseStrictText, present, toBase64, verifyCheckpoint,
+} from '@sealwrit/protocol'
+import type { SignedHead } from '../log/history.ts'
 import type { Committed, Sequencer } from '../log/sequencer.ts'
-import type { Store, StoredBody } from '../store/store.ts'
-
-/** Entries in one exported bundle; a whole log beyond it is exported in parts. */
-export const MAX_EXPORT = 100_000
+import type { PlanePorts } from '../ports.ts'
+import type { StoredBody } from '../store/store.ts'
 
 /** Gives the policy files behind a digest, where the plane still has them. */
 export type PolicyFiles = (digest: string) => Promise<Readonly<Record<string, string>> | undefined>
 
-/**
- * Makes an evidence bundle of the entries at `seqs`, all proved against one checkpoint that covers the whole log.
- * What a stranger needs to check them goes along: the gates' enrolments, bodies that were not erased, policy texts.
- */
-export async function exportBundle(seqs: Iterable<number>, log: Sequencer, store: Store, policyFiles: PolicyFiles): Promise<Bundle> {
-  const head = await log.cover()
-  const committed = new Map<number, Committed>()
-  const read = async (wanted: Iterable<number>): Promise<void> => {
-    for (const { from, count } of runs(wanted)) for (const one of await log.readRun(from, count)) committed.set(one.seq, one)
+/** One page of evidence ends at this many entries, or bytes of them. */
+const MAX_PAGE_ENTRIES = 512
+const MAX_PAGE_BYTES = 4_194_304
+/** Proofs made before others get their turn. */
+const PER_TURN = 64
+
+/** What evidence begins with: the checkpoint that all its proofs lead to, and what else will be needed. */
+export interface EvidenceStart {
+  readonly head: BundleHead
+  readonly size: number
+  readonly checkpoints: readonly LinkedCheckpoint[]
+  /** Digests of the policy sets under which was decided. */
+  readonly policies: readonly Digest[]
+  /** Leaf indices, in order; undefined for all of them. */
+  readonly seqs: readonly number[] | undefined
+}
+
+export interface EvidencePage {
+  readonly entries: readonly BundleEntry[]
+  /** Leaf index at which the next page begins. */
+  readonly next: number | undefined
+}
+
+/** Makes evidence page by page: bounded in memory on both sides, whatever the log holds. */
+export class Evidence {
+  readonly #log: Sequencer
+  readonly #ports: PlanePorts
+  readonly #policyFiles: PolicyFiles
+
+  constructor(log: Sequencer, ports: PlanePorts, policyFiles: PolicyFiles) {
+    this.#log = log
+    this.#ports = ports
+    this.#policyFiles = policyFiles
   }
-  await read(seqs)
-  const gates = new Set([...committed.values()].flatMap(({ entry }) => ('aud' in entry && entry.aud !== undefined ? [entry.aud] : [])))
-  await read(await enrolments(gates, log, store))
-  const ordered = [...committed.values()].sort((a, b) => a.seq - b.seq)
-  const entries: SealedEntry[] = []
-  for (const one of ordered) {
-    entries.push(await log.proved(() => log.seal(one, head)))
-    if (entries.length % PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve)) // gates wait for their answers meanwhile
+
+  /**
+   * @param wanted leaf indices; undefined for the whole log. What a stranger needs to check them goes along: the gates'
+   *   enrolments, and the erasures of what is missing
+   * @param since an earlier signed checkpoint of this log that the evidence shall be linked with
+   * @throws {Denied} `state_diverged` when `since` is not of the history of this log
+   */
+  async start(wanted: readonly number[] | undefined, since?: string): Promise<EvidenceStart> {
+    const log = this.#log
+    const head = await log.cover()
+    const checkpoints = since === undefined ? [] : [await this.#link(since, head)]
+    const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note }, size: head.size, checkpoints } as const
+    if (wanted === undefined) return { ...start, policies: [...log.state.policies.keys()], seqs: undefined }
+    const seqs = new Set(wanted)
+    const policies = new Set<Digest>()
+    for (const seq of wanted) {
+      const { entry } = await log.read(seq)
+      if ('policy' in entry && entry.policy !== undefined) policies.add(entry.policy.digest)
+      const enrolled = 'aud' in entry ? log.state.gates.get(entry.aud ?? '')?.enrolledSeq : undefined
+      if (enrolled !== undefined) seqs.add(enrolled)
+      for (const { seq: at, ranges } of log.state.erasures.values()) if (ranges.some(({ from, to }) => from <= seq && seq < to)) seqs.add(at)
+    }
+    return { ...start, policies: [...policies], seqs: [...seqs].sort((a, b) => a - b) }
   }
-  const bodies: Body[] = []
-  for (const { from, count } of runs(committed.keys())) bodies.push(...(await store.bodies(from, count)).map(exportBody))
-  return {
-    v: 1,
-    origin: log.origin,
-    tenant: log.tenant,
-    checkpoint: head.note,
-    entries,
-    bodies,
-    policies: await policySets(ordered.map(({ entry }) => entry), policyFiles),
+
+  async #link(note: string, head: SignedHead): Promise<LinkedCheckpoint> {
+    const older = verifyCheckpoint(note, this.#ports.logKey.key, this.#ports.crypto)
+    const consistency = await this.#log.proved(() => this.#log.extends(older.size, head))
+    return { checkpoint: note, consistency: consistency.map(toBase64) }
+  }
+
+  /** Entries from leaf index `from` on, with proofs under `start`'s checkpoint. @throws {Denied} `request_malformed` beyond it */
+  async page({ head, size, seqs }: Pick<EvidenceStart, 'head' | 'size' | 'seqs'>, from: number): Promise<EvidencePage> {
+    if (size > this.#log.size) throw new Denied('request_malformed', 'evidence beyond the log')
+    const wanted = seqs ?? Array.from({ length: Math.max(0, Math.min(MAX_PAGE_ENTRIES, size - from)) }, (_, i) => from + i)
+    const page = wanted.filter((seq) => seq >= from && seq < size).slice(0, MAX_PAGE_ENTRIES)
+    const entries: BundleEntry[] = []
+    let bytes = 0
+    for (const run of runs(page)) {
+      const bodies = await this.#bodies(run)
+      for (const one of await this.#log.readRun(run.from, run.count)) {
+        const entry = await this.#prove(one, { size, note: head.checkpoint }, bodies.get(one.seq) ?? [])
+        bytes += JSON.stringify(entry).length
+        entries.push(entry)
+        if (bytes > MAX_PAGE_BYTES) return { entries, next: nextOf(seqs, one.seq, size) }
+        if (entries.length % PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve)) // gates wait for their answers meanwhile
+      }
+    }
+    return { entries, next: nextOf(seqs, page.at(-1) ?? size, size) }
+  }
+
+  async #prove(one: Committed, head: SignedHead, bodies: readonly Body[]): Promise<BundleEntry> {
+    return { ...(await this.#log.proved(() => this.#log.seal(one, head))), bodies }
+  }
+
+  async #bodies({ from, count }: Run): Promise<ReadonlyMap<number, readonly Body[]>> {
+    const out = new Map<number, Body[]>()
+    for (const stored of await this.#ports.store.bodies(from, count)) out.set(stored.seq, [...(out.get(stored.seq) ?? []), exportBody(stored)])
+    return out
+  }
+
+  /** The texts of a policy set. @throws {Denied} `request_malformed` when it is not kept */
+  async policies(digest: Digest): Promise<Bundle['policies'][number]> {
+    const files = await this.#policyFiles(digest)
+    if (files === undefined) throw new Denied('request_malformed', 'no policy set with this digest')
+    return { digest, files: { ...files } }
+  }
+
+  /** All of it at once, for what is small. */
+  async whole(wanted: readonly number[] | undefined, since?: string): Promise<Bundle> {
+    const start = await this.start(wanted, since)
+    const policies: Bundle['policies'][number][] = []
+    for (const digest of start.policies) policies.push(await this.policies(digest))
+    const entries: BundleEntry[] = []
+    for (let from: number | undefined = 0; from !== undefined; ) {
+      const page: EvidencePage = await this.page(start, from)
+      entries.push(...page.entries)
+      from = page.next
+    }
+    return { ...start.head, checkpoints: start.checkpoints, policies, entries }
   }
 }
 
-/** Proofs made before others get their turn. */
-const PER_TURN = 64
-/** Entries read from the store at once. */
-const MAX_RUN = 1_024
+interface Run {
+  readonly from: number
+  count: number
+}
 
 /** The neighbours among `seqs`, in order, so that a commit group is read once and not once an entry. */
-function runs(seqs: Iterable<number>): readonly { from: number; count: number }[] {
-  const out: { from: number; count: number }[] = []
-  for (const seq of [...new Set(seqs)].sort((a, b) => a - b)) {
+function runs(seqs: readonly number[]): readonly Run[] {
+  const out: Run[] = []
+  for (const seq of seqs) {
     const last = out.at(-1)
-    if (last !== undefined && last.from + last.count === seq && last.count < MAX_RUN) last.count++
+    if (last !== undefined && last.from + last.count === seq) last.count++
     else out.push({ from: seq, count: 1 })
   }
   return out
 }
 
+function nextOf(seqs: readonly number[] | undefined, last: number, size: number): number | undefined {
+  if (seqs === undefined) return last + 1 < size ? last + 1 : undefined
+  return seqs.find((seq) => seq > last)
+}
+
 function exportBody({ purpose, commit, salt, digest, text }: StoredBody): Body {
   return present<Body>({ purpose, commit, salt, digest, body: text === undefined ? undefined : parseStrictText(text) })
-}
-
-/** Where the given gates were enrolled; a log has few of these entries, and they stand before the first permit. */
-async function enrolments(gates: ReadonlySet<string>, log: Sequencer, store: Store): Promise<number[]> {
-  const found = new Map<string, number>()
-  const page = 1_024
-  for (let from = 0; from < log.size && found.size < gates.size; from += page) {
-    for (const text of await store.entries(from, page)) {
-      if (!text.includes('"kind":"gate"')) continue
-      const entry = parseEntry(text)
-      if (entry.kind === 'gate' && entry.event === 'enrolled' && gates.has(entry.gate) && !found.has(entry.gate)) found.set(entry.gate, entry.seq)
-    }
-  }
-  return [...found.values()]
-}
-
-async function policySets(entries: readonly Entry[], policyFiles: PolicyFiles): Promise<Bundle['policies']> {
-  const digests = new Set(entries.flatMap((entry) => ('policy' in entry && entry.policy !== undefined ? [entry.policy.digest] : [])))
-  const sets: { digest: string; files: Record<string, string> }[] = []
-  for (const digest of digests) {
-    const files = await policyFiles(digest)
-    if (files !== undefined) sets.push({ digest, files: { ...files } })
-  }
-  return sets
 }

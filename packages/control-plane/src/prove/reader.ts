@@ -1,8 +1,10 @@
-import { type Bundle, Denied, type Entry, fromBase64Url, parseEntry, parseStrictText, type JsonValue } from '@sealwrit/protocol'
+import { type Bundle, Denied, type Digest, type Entry, fromBase64Url, parseEntry, parseStrictText, type JsonValue } from '@sealwrit/protocol'
 import { catchUp } from '../log/executions.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import type { PlanePorts } from '../ports.ts'
 import type { Store, StoredBody } from '../store/store.ts'
-import { exportBundle, MAX_EXPORT, type PolicyFiles } from './evidence.ts'
+import { Evidence, type EvidencePage, type EvidenceStart, type PolicyFiles } from './evidence.ts'
+import { readTile } from './tiles.ts'
 
 /** Entries on one page of a listing. */
 export const MAX_PAGE = 1_000
@@ -18,12 +20,12 @@ export interface Shown {
 export class Reader {
   readonly #log: Sequencer
   readonly #store: Store
-  readonly #policyFiles: PolicyFiles
+  readonly #evidence: Evidence
 
-  constructor(log: Sequencer, store: Store, files: PolicyFiles) {
+  constructor(log: Sequencer, ports: PlanePorts, files: PolicyFiles) {
     this.#log = log
-    this.#store = store
-    this.#policyFiles = files
+    this.#store = ports.store
+    this.#evidence = new Evidence(log, ports, files)
   }
 
   /** Entries before leaf index `before`, newest first. */
@@ -71,16 +73,37 @@ export class Reader {
     return { entries, bodies: bodies.map(({ purpose, text }) => ({ purpose, body: text === undefined ? undefined : parseStrictText(text) })) }
   }
 
-  /** Evidence for `all`, for one execution, or for one entry. @throws {Denied} `request_malformed`, `limit_exceeded` */
-  async evidence(selector: string): Promise<Bundle> {
-    const seqs = selector === 'all' ? await this.#all() : await this.#seqs(selector)
-    return exportBundle(seqs, this.#log, this.#store, this.#policyFiles)
+  /** As {@link readTile}. */
+  tile(path: string): Promise<Uint8Array> {
+    return readTile(path, this.#log, this.#store)
   }
 
-  async #all(): Promise<number[]> {
+  /**
+   * Begins evidence for `all`, for one execution, or for one entry.
+   * @param since an earlier signed checkpoint to link it with
+   * @throws {Denied} `request_malformed`, `state_diverged`, and what the checkpoint fails
+   */
+  async evidenceStart(selector: string, since?: string): Promise<EvidenceStart> {
+    return this.#evidence.start(await this.#selected(selector), since)
+  }
+
+  evidencePage(start: Pick<EvidenceStart, 'head' | 'size' | 'seqs'>, from: number): Promise<EvidencePage> {
+    return this.#evidence.page(start, from)
+  }
+
+  policies(digest: Digest): Promise<Bundle['policies'][number]> {
+    return this.#evidence.policies(digest)
+  }
+
+  /** All evidence at once, for what is small. @throws {Denied} as {@link Reader.evidenceStart} */
+  async evidence(selector: string, since?: string): Promise<Bundle> {
+    return this.#evidence.whole(await this.#selected(selector), since)
+  }
+
+  async #selected(selector: string): Promise<readonly number[] | undefined> {
+    if (selector !== 'all') return this.#seqs(selector)
     await this.#log.refresh()
-    if (this.#log.size > MAX_EXPORT) throw new Denied('limit_exceeded', `the log has more than ${MAX_EXPORT} entries; export single executions`)
-    return Array.from({ length: this.#log.size }, (_, i) => i)
+    return undefined
   }
 
   async #seqs(id: string): Promise<number[]> {

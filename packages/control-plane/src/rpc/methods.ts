@@ -1,6 +1,6 @@
 import {
-  Denied, Fields, type JsonValue, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts,
-  parseReceiptRequest, parseToolsRequest,
+  Denied, Fields, type JsonValue, MAX_PROOF_LENGTH, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts,
+  parseReceiptRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import type { Shown } from '../authorize/authorize.ts'
 import type { Plane } from '../plane.ts'
@@ -75,7 +75,30 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     return plane.reader.read(from, limit)
   },
   executions: (plane, params) => plane.reader.show(one(params, 'id')),
-  evidence: (plane, params) => plane.reader.evidence(one(params, 'selector')),
+  evidence: async (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'evidence')
+    const selector = fields.text('selector', 64)
+    const since = fields.optional('since', (name) => fields.text(name, MAX_PROOF_LENGTH))
+    fields.end()
+    const start = await plane.reader.evidenceStart(selector, since)
+    return { ...start, ...(await plane.reader.evidencePage(start, 0)) }
+  },
+  'evidence.more': (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'evidence.more')
+    const start = { head: { v: 1, origin: plane.log.origin, tenant: plane.log.tenant, checkpoint: fields.text('checkpoint', MAX_PROOF_LENGTH) }, size: fields.integer('size'), seqs: undefined } as const
+    const from = fields.integer('from')
+    fields.end()
+    return plane.reader.evidencePage(start, from)
+  },
+  'log.checkpoint': async (plane) => ({ checkpoint: (await plane.log.refresh()).note }),
+  'log.tile': async (plane, params) => ({ bytes: toBase64(await plane.reader.tile(one(params, 'path'))) }),
+  erase: (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'erase')
+    const [selector, isDry] = [fields.text('selector', 256), fields.boolean('dry')]
+    fields.end()
+    return plane.erase(selector, isDry)
+  },
+  'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   status: (plane) => ({
     origin: plane.log.origin,
     tenant: plane.log.tenant,
@@ -95,9 +118,9 @@ async function speaker(plane: Plane, session: string, peer: Peer): Promise<strin
   return plane.gateOf(session)
 }
 
-function one(params: JsonValue, name: string): string {
+function one(params: JsonValue, name: string, maxLength = 64): string {
   const fields = new Fields(params, 'request_malformed', name)
-  const value = fields.text(name, 64)
+  const value = fields.text(name, maxLength)
   fields.end()
   return value
 }

@@ -43,6 +43,17 @@ export interface ExecutionRow {
   readonly expiry: number | undefined
 }
 
+/** One row as it stands in the store; nothing in it was looked at. */
+export type StoredRow =
+  | { readonly kind: 'group'; readonly firstSeq: number; readonly count: number; readonly entries: string; readonly bodies: string; readonly checkpoint: string | undefined }
+  | { readonly kind: 'head'; readonly size: number; readonly checkpoint: string | undefined }
+  | ({ readonly kind: 'tile' } & Tile)
+  | { readonly kind: 'spent'; readonly key: string; readonly seq: number }
+  | ({ readonly kind: 'execution' } & ExecutionRow)
+  | { readonly kind: 'meta'; readonly key: string; readonly value: string }
+  /** The medium itself is damaged, as the store's own check says. */
+  | { readonly kind: 'damage'; readonly what: string }
+
 /** Where the log stands in the store. */
 export interface Head {
   /** Number of leaves. */
@@ -85,6 +96,8 @@ export interface Store {
   tile(level: number, index: number): Promise<Uint8Array | undefined>
   /** The bodies of `count` entries from `from` on (default: of one), in the order of their entries. */
   bodies(from: number, count?: number): Promise<readonly StoredBody[]>
+  /** Deletes the bodies and salts of the entries from leaf index `from` to before `to`. @returns how many there were */
+  eraseBodies(from: number, to: number): Promise<number>
   getMeta(key: string): Promise<string | undefined>
   putMeta(key: string, value: string): Promise<void>
   /** How many leaves the index of executions covers; it may lag behind the log and is brought up to date from it. */
@@ -92,6 +105,8 @@ export interface Store {
   /** Brings the index up to `size`; rows replace older ones of the same `jti`. It never goes back. */
   putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void>
   execution(jti: string): Promise<ExecutionRow | undefined>
+  /** Everything that is stored, as it is stored, for a check of all of it: groups and tiles in their order. */
+  audit(): AsyncIterable<StoredRow>
   /** The store's own clock in milliseconds, where it runs on another machine; undefined where it is the plane's. */
   clockMs(): Promise<number | undefined>
   close(): Promise<void>

@@ -119,6 +119,37 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       await store.putIndex(5, [])
       assert.equal(await store.indexedSize(), 20)
     }),
+    on('erases the bodies of a range of entries, and nothing else', async (store) => {
+      const all = Array.from({ length: 9 }, (_, seq) => body(seq, 'action', `{"secret":${seq}}`))
+      await store.append(group(0, 4, { bodies: all.slice(0, 4) }))
+      await store.append(group(4, 1, { bodies: all.slice(4, 5) }))
+      await store.append(group(5, 4, { bodies: all.slice(5) }))
+      assert.equal(await store.eraseBodies(2, 7), 5)
+      assert.deepEqual((await store.bodies(0, 99)).map(({ seq }) => seq), [0, 1, 7, 8])
+      assert.equal(await store.eraseBodies(2, 7), 0)
+      assert.equal(await store.eraseBodies(50, 60), 0)
+      assert.deepEqual(await store.entries(0, 99), all.map(({ seq }) => leaf(seq)))
+      assert.deepEqual(await store.head(), { size: 9, checkpoint: undefined })
+    }),
+    on('shows every row for an audit', async (store) => {
+      const tile: Tile = { level: 0, index: 0, hashes: new Uint8Array(8_192).fill(7) }
+      await store.append(group(0, 3, { checkpoint: 'note', bodies: [body(1, 'action', '{}')], tiles: [tile], spent: ['k'] }))
+      await store.append(group(3, 300))
+      await store.putMeta('m', 'v')
+      await store.putIndex(3, [{ jti: 'j', seq: 1, ending: undefined, deadlineMs: 5, expiry: undefined }])
+      const kinds = new Map<string, number>()
+      let entries = 0
+      for await (const row of store.audit()) {
+        kinds.set(row.kind, (kinds.get(row.kind) ?? 0) + 1)
+        if (row.kind === 'group') entries += row.entries.split('\n').length
+        if (row.kind === 'tile') assert.deepEqual(new Uint8Array(row.hashes), tile.hashes)
+        if (row.kind === 'spent') assert.equal(row.key, 'k')
+        if (row.kind === 'execution') assert.deepEqual({ ...row, kind: undefined }, { kind: undefined, jti: 'j', seq: 1, ending: undefined, deadlineMs: 5, expiry: undefined })
+      }
+      assert.equal(entries, 303)
+      kinds.delete('head')
+      assert.deepEqual([...kinds], [['group', 2], ['tile', 1], ['spent', 1], ['execution', 1], ['meta', 2]])
+    }),
     on('takes a group of thousands, and entries of 32 KiB', async (store) => {
       assert.equal(await store.append(group(0, 4_096)), 'appended')
       const large = `{"x":"${'y'.repeat(32_000)}"}`

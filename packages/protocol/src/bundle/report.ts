@@ -1,8 +1,11 @@
 /** What a bundle says about one claim. */
 export type Verdict = 'established' | 'not established' | 'contradicted'
 
+/** Findings that are told one by one; what is beyond is counted. */
+export const MAX_FINDINGS = 1_000
+
 export interface Finding {
-  readonly verdict: Verdict
+  readonly verdict: Exclude<Verdict, 'established'>
   /** A full sentence about one thing: lower case, no full stop. */
   readonly claim: string
   /** Leaf index, where the claim is about one entry. */
@@ -20,7 +23,12 @@ export interface Report {
   readonly permits: number
   readonly receipts: number
   readonly denials: number
+  /** Claims that hold, with how often. */
+  readonly established: readonly { readonly claim: string; readonly count: number }[]
+  /** Claims that do not, or that nothing in the bundle shows; the first {@link MAX_FINDINGS} of them. */
   readonly findings: readonly Finding[]
+  /** Findings that are not among them. */
+  readonly omitted: number
   /** What the bundle does not show, in sentences. */
   readonly notShown: readonly string[]
 }

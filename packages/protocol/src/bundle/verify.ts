@@ -1,19 +1,23 @@
-import { parseAction, scopeOf } from '../action.ts'
-import type { Permit } from '../artifact/artifact.ts'
+import type { Artifact, Permit, PolicyState } from '../artifact/artifact.ts'
 import { leafDigest, parseSealed, verifySealInclusion } from '../artifact/seal.ts'
 import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
-import { commitment, digestOf } from '../digest.ts'
-import { fromBase64Url } from '../encoding.ts'
+import { digestOf } from '../digest.ts'
+import { equalBytes, utf8 } from '../encoding.ts'
 import { canonicalize } from '../json/canonicalize.ts'
-import { type Checkpoint, verifyCheckpoint } from '../log/checkpoint.ts'
-import { type Entry, parseEntry } from '../log/entry.ts'
+import type { DenyEntry, HoldEntry } from '../log/entries.ts'
+import { type Entry, type EntryHead, type EntryKind, parseEntry } from '../log/entry.ts'
+import { Frontier } from '../log/frontier.ts'
+import { leafHash } from '../log/merkle.ts'
 import type { NoteKey } from '../log/note.ts'
-import { verifyDenialReport } from '../receipt/denial-report.ts'
-import { type SigningKey, signingKey } from '../receipt/jws.ts'
-import { type Receipt, verifyReceipt } from '../receipt/receipt.ts'
-import type { Body, Bundle } from './bundle.ts'
-import type { Finding, Report, Verdict } from './report.ts'
+import type { SigningKey } from '../receipt/jws.ts'
+import { Bodies } from './bodies.ts'
+import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
+import { Endings } from './endings.ts'
+import { Gates } from './gates.ts'
+import { Heads } from './heads.ts'
+import type { Report } from './report.ts'
+import { Tally } from './tally.ts'
 
 export interface Trust {
   readonly crypto: Crypto
@@ -21,11 +25,23 @@ export interface Trust {
   readonly logKey: NoteKey
   /** Gate keys that the verifier holds independently of the plane; others count only as enrolled by the plane. */
   readonly gateKeys: readonly SigningKey[]
+  /** Signed checkpoints of this log that the verifier holds from elsewhere: its history must be theirs. */
+  readonly checkpoints?: readonly string[]
+  /** Decides again what was decided, where the verifier has a policy engine at hand. */
+  readonly replay?: Replay
 }
 
-interface Logged {
-  readonly entry: Entry
-  readonly leaf: string
+/** An entry that records a decision of policy. */
+export type DecisionEntry = EntryHead & (Artifact | DenyEntry | HoldEntry) & { readonly policy: PolicyState }
+
+/** Re-evaluates decisions from what was kept of them. */
+export interface Replay {
+  policies(set: PolicyTexts): void
+  /**
+   * @returns false when what it needs is not in the bundle
+   * @throws {Denied} when the policies give another decision, other reasons or other obligations
+   */
+  decision(entry: DecisionEntry, bodies: readonly Body[]): boolean
 }
 
 /**
@@ -33,242 +49,187 @@ interface Logged {
  * @returns what is established, what is not, and what is contradicted; it never throws for what the bundle says
  */
 export function verifyBundle(bundle: Bundle, trust: Trust): Report {
-  return new BundleVerifier(bundle, trust).run()
+  const verifier = new BundleVerifier(trust)
+  verifier.head(bundle)
+  for (const linked of bundle.checkpoints) verifier.checkpoint(linked)
+  for (const set of bundle.policies) verifier.policies(set)
+  for (const entry of bundle.entries) verifier.entry(entry)
+  return verifier.end()
 }
 
-class BundleVerifier {
-  readonly #bundle: Bundle
+/**
+ * Checks the parts of a bundle as they are read, in the order of the file: what it remembers grows with the number of
+ * executions, not with the bundle. Entries of a whole log may come without proofs, by {@link BundleVerifier.leaf}: then their
+ * root is compared at the end.
+ */
+export class BundleVerifier implements BundleListener {
   readonly #trust: Trust
-  readonly #findings: Finding[] = []
-  readonly #notShown: string[] = []
-  readonly #entries = new Map<number, Logged>()
-  readonly #permits = new Map<string, Logged & { entry: Permit }>()
-  readonly #gates = new Map<string, { key: SigningKey; seq: number }>()
-  readonly #receipts: { seq: number; receipt: Receipt; resolves: number | undefined }[] = []
-  readonly #commits = new Set<string>()
-  #head: Checkpoint | undefined
+  readonly #tally = new Tally()
+  readonly #heads: Heads
+  readonly #gates: Gates
+  readonly #endings: Endings
+  readonly #bodies: Bodies
+  readonly #tree: Frontier
+  readonly #policies = new Set<string>()
+  readonly #missingPolicies = new Set<string>()
+  readonly #counts: Partial<Record<EntryKind, number>> = {}
+  #bundle: BundleHead | undefined
+  #entries = 0
+  #lastSeq = -1
+  #lastTimeMs = 0
+  #unproved = 0
+  #unreplayed = 0
 
-  constructor(bundle: Bundle, trust: Trust) {
-    this.#bundle = bundle
+  constructor(trust: Trust) {
     this.#trust = trust
+    this.#heads = new Heads(trust.logKey, trust.checkpoints ?? [], trust.crypto, this.#tally)
+    this.#gates = new Gates(trust.gateKeys, trust.crypto, this.#tally)
+    this.#endings = new Endings(this.#tally)
+    this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
+    this.#tree = new Frontier(trust.crypto.sha256)
   }
 
-  run(): Report {
-    if (this.#claim('the checkpoint is signed by the given log key', () => this.#checkpoint())) {
-      for (const sealed of this.#bundle.entries) this.#sealedEntry(sealed)
-      this.#gateKeys()
-      this.#gateStatements()
-      this.#endings()
-      this.#bodies()
-      this.#policies()
-      this.#gaps()
-    }
-    const contradicted = this.#findings.some((f) => f.verdict === 'contradicted')
-    const open = this.#findings.every((f) => f.verdict !== 'established')
-    const verdict: Verdict = contradicted ? 'contradicted' : open ? 'not established' : 'established'
-    const kinds = [...this.#entries.values()].map((e) => e.entry.kind)
-    const count = (kind: string): number => kinds.filter((k) => k === kind).length
-    return {
-      verdict,
-      origin: this.#bundle.origin,
-      size: this.#head?.size ?? 0,
-      entries: this.#entries.size,
-      permits: count('permit'),
-      receipts: count('receipt'),
-      denials: count('deny'),
-      findings: this.#findings,
-      notShown: this.#notShown,
-    }
+  head(head: BundleHead): void {
+    this.#bundle = head
+    this.#heads.head(head)
+    const cosigners = head.checkpoint.split('\n\u2014 ').length - 2
+    if (cosigners <= 0) this.#tally.notShown('no witness cosigned: that this is the only history is the word of the log key')
   }
 
-  #found(verdict: Verdict, claim: string, at: { seq?: number; jti?: string } = {}): void {
-    this.#findings.push({ verdict, claim, ...at })
+  checkpoint(linked: LinkedCheckpoint): void {
+    this.#heads.linked(linked)
   }
 
-  /** Runs one proof: established, or contradicted with the reason. */
-  #claim(claim: string, prove: () => void, at: { seq?: number; jti?: string } = {}): boolean {
-    try {
-      prove()
-      this.#found('established', claim, at)
-      return true
-    } catch (error) {
-      const reason = error instanceof Denied ? `${error.code}: ${error.message}` : 'the check itself failed'
-      this.#found('contradicted', `${claim} (${reason})`, at)
-      return false
-    }
-  }
-
-  #checkpoint(): void {
-    const checkpoint = verifyCheckpoint(this.#bundle.checkpoint, this.#trust.logKey, this.#trust.crypto)
-    if (checkpoint.origin !== this.#bundle.origin) throw new Denied('key_unknown', 'the bundle names another log')
-    this.#head = checkpoint
-    const cosigners = this.#bundle.checkpoint.split('\n\u2014 ').length - 2
-    if (cosigners <= 0) this.#notShown.push('no witness cosigned: that this is the only history is the word of the log key')
-  }
-
-  #sealedEntry(sealed: { entry: string; proof: string }): void {
-    const { crypto } = this.#trust
-    const head = this.#head as Checkpoint
-    this.#claim('the entry is in the log', () => {
-      const seal = parseSealed(sealed as never)
-      if (seal.proof.checkpoint !== this.#bundle.checkpoint) throw new Denied('seal_invalid', 'the proof leads to another checkpoint')
-      const leaf = verifySealInclusion(seal, head, crypto)
-      const entry = parseEntry(seal.entry)
-      if (entry.seq !== seal.proof.index) throw new Denied('seal_invalid', 'seq is not the leaf index')
-      if (entry.tenant !== this.#bundle.tenant) throw new Denied('tenant_mismatch')
-      if (this.#entries.has(entry.seq)) throw new Denied('artifact_malformed', 'the entry stands twice in the bundle')
-      this.#register({ entry, leaf: leafDigest(leaf) })
+  policies(set: PolicyTexts): void {
+    if (this.#heads.newest === undefined) return
+    this.#tally.claim('the policy set has the digest that decisions name', () => {
+      if (digestOf(canonicalize(set.files), this.#trust.crypto.sha256) !== set.digest) throw new Denied('seal_invalid', 'the policy texts differ')
     })
+    this.#policies.add(set.digest)
+    this.#trust.replay?.policies(set)
   }
 
-  #register(logged: Logged): void {
-    const { entry } = logged
-    this.#entries.set(entry.seq, logged)
-    const commits: (string | undefined)[] = []
-    if (entry.kind === 'permit') {
-      this.#permits.set(entry.jti, { entry, leaf: logged.leaf })
-      commits.push(entry.action_commit, entry.env.commit, entry.policy.inputs_commit)
-    } else if (entry.kind === 'deny' || entry.kind === 'hold') {
-      commits.push(entry.action_commit, entry.policy?.inputs_commit)
-    } else if (entry.kind === 'gate') {
-      commits.push(entry.env?.commit)
-    }
-    for (const commit of commits) if (commit !== undefined) this.#commits.add(commit)
+  entry(given: BundleEntry): void {
+    const head = this.#heads.newest
+    if (head === undefined) return // nothing can be established without a checkpoint
+    const logged = this.#tally.claim('the entry is in the log', () => {
+      const seal = parseSealed({ entry: given.entry, proof: given.proof })
+      if (seal.proof.checkpoint !== this.#bundle?.checkpoint) throw new Denied('seal_invalid', 'the proof leads to another checkpoint')
+      const hash = verifySealInclusion(seal, head, this.#trust.crypto)
+      return { hash, entry: this.#read(seal.entry, seal.proof.index) }
+    })
+    if (logged !== undefined) this.#take(logged.value.entry, logged.value.hash, given)
   }
 
-  /** A gate is its key: an enrolment under the thumbprint of another key is a contradiction, not a new key. */
-  #gateKeys(): void {
-    const { crypto, gateKeys } = this.#trust
-    for (const { entry } of this.#entries.values()) {
-      if (entry.kind !== 'gate' || entry.event !== 'enrolled' || entry.key === undefined) continue
-      const { gate, key: text, seq } = entry
-      this.#claim('the gate was enrolled with the key that it is named by', () => {
-        const key = signingKey(fromBase64Url(text), crypto.sha256)
-        if (key.kid !== gate) throw new Denied('key_unknown', 'the gate is not the thumbprint of its key')
-        if (!this.#gates.has(gate)) this.#gates.set(gate, { key, seq })
-      }, { seq })
-      if (!gateKeys.some((k) => k.kid === gate)) this.#notShown.push(`the key of gate ${gate} is only as enrolled by the plane; give it with --gate-key to hold it independently`)
-    }
-    for (const key of gateKeys) if (!this.#gates.has(key.kid)) this.#notShown.push(`no gate in this bundle holds the given gate key ${key.kid}`)
+  /** The next entry of a whole log, from the first on; all of them together are compared with the checkpoint at the end. */
+  leaf(text: string): void {
+    const seq = this.#unproved++
+    const entry = this.#tally.claim('the entry has its form and place', () => this.#read(text, seq))
+    const hash = leafHash(utf8(text), this.#trust.crypto.sha256)
+    if (entry === undefined) this.#grow(seq, hash)
+    else this.#take(entry.value, hash, undefined)
   }
 
-  #gateStatements(): void {
-    const { crypto } = this.#trust
-    for (const { entry } of this.#entries.values()) {
-      const { seq } = entry
-      if (entry.kind === 'receipt') {
-        const permit = this.#permits.get(entry.jti)
-        if (permit === undefined) {
-          this.#found('not established', 'the receipt belongs to a permit that is not in this bundle', { seq, jti: entry.jti })
-          continue
-        }
-        const gate = this.#gates.get(permit.entry.aud)
-        if (gate === undefined) {
-          this.#found('not established', 'the gate that signed the receipt is not enrolled in this bundle', { seq, jti: entry.jti })
-          continue
-        }
-        this.#claim('the gate signed the receipt, and it belongs to its permit', () => {
-          const receipt = verifyReceipt(entry.receipt, gate.key, crypto)
-          bindReceipt(receipt, entry.jti, permit, seq)
-          this.#receipts.push({ seq, receipt, resolves: entry.resolves })
-          if (receipt.result_commit !== undefined) this.#commits.add(receipt.result_commit)
-        }, { seq, jti: entry.jti })
-      } else if (entry.kind === 'deny' && entry.denial !== undefined) {
-        const gate = this.#gates.get(entry.aud ?? '')
-        if (gate === undefined) {
-          this.#found('not established', 'the gate that signed the denial is not enrolled in this bundle', { seq })
-          continue
-        }
-        const { code, aud, denial } = entry
-        this.#claim('the gate signed the denial', () => {
-          const report = verifyDenialReport(denial, gate.key, crypto)
-          if (report.code !== code || report.gate !== aud) throw new Denied('seal_invalid', 'denial and entry disagree')
-        }, { seq })
+  #read(text: string, index: number): Entry {
+    const entry = parseEntry(text)
+    if (entry.seq !== index) throw new Denied('seal_invalid', 'seq is not the leaf index')
+    if (entry.tenant !== this.#bundle?.tenant) throw new Denied('tenant_mismatch')
+    if (entry.seq <= this.#lastSeq) throw new Denied('artifact_malformed', 'the entry stands twice in the bundle, or not in the order of the log')
+    if (entry.time < this.#lastTimeMs) throw new Denied('clock_rollback', 'the entry is older than one before it')
+    return entry
+  }
+
+  /** @param given the entry with its bodies; undefined where only the log is at hand */
+  #take(entry: Entry, hash: Uint8Array, given: BundleEntry | undefined): void {
+    const { seq, kind } = entry
+    this.#lastSeq = seq
+    this.#lastTimeMs = entry.time
+    this.#entries++
+    this.#counts[kind] = (this.#counts[kind] ?? 0) + 1
+    this.#grow(seq, hash)
+    const receipt = this.#statement(entry, hash)
+    // A receipt that is not established establishes no result either.
+    if (given !== undefined) this.#replay(entry, given.bodies)
+    if (given !== undefined && (kind !== 'receipt' || receipt !== undefined)) this.#bodies.of(entry, receipt?.result_commit, given.bodies)
+  }
+
+  #grow(seq: number, hash: Uint8Array): void {
+    if (seq !== this.#tree.size) return
+    this.#tree.append(hash)
+    this.#heads.grown(this.#tree)
+  }
+
+  /** What an entry says of executions and gates. */
+  #statement(entry: Entry, hash: Uint8Array): ReturnType<Gates['receipt']> {
+    switch (entry.kind) {
+      case 'permit':
+        this.#decided(entry.policy.digest)
+        this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
+        return undefined
+      case 'deny':
+      case 'hold':
+        if (entry.policy !== undefined) this.#decided(entry.policy.digest)
+        if (entry.kind === 'deny') this.#gates.denial(entry)
+        return undefined
+      case 'gate':
+        this.#gates.enrolled(entry)
+        return undefined
+      case 'receipt': {
+        const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
+        if (receipt !== undefined) this.#endings.received(entry.jti, entry.seq, entry.resolves)
+        return receipt
       }
+      case 'expiry':
+        this.#endings.expired(entry, entry.seq)
+        return undefined
+      case 'erasure':
+        this.#bodies.erased(entry)
+        return undefined
+      case 'key':
+        if (entry.lost !== undefined) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
+        return undefined
+      case 'policy':
+      case 'tool':
+        return undefined
     }
   }
 
-  /** Every permit has exactly one effective ending: its receipts and expiries, less those that a late receipt resolves. */
-  #endings(): void {
-    const endings = new Map<string, number>()
-    const add = (jti: string, count: number): void => void endings.set(jti, (endings.get(jti) ?? 0) + count)
-    for (const { entry } of this.#entries.values()) if (entry.kind === 'expiry') add(entry.jti, 1)
-    for (const { receipt, resolves } of this.#receipts) {
-      const replaced = resolves === undefined ? undefined : this.#entries.get(resolves)?.entry
-      const isResolved = replaced?.kind === 'expiry' && replaced.jti === receipt.jti && replaced.outcome === 'indeterminate'
-      add(receipt.jti, isResolved ? 0 : 1)
-    }
-    for (const { entry } of this.#permits.values()) {
-      const { jti, seq } = entry
-      const effective = endings.get(jti) ?? 0
-      if (effective === 1) this.#found('established', 'the permit has exactly one effective ending', { seq, jti })
-      else if (effective > 1) this.#found('contradicted', 'the permit has more than one effective ending', { seq, jti })
-      else this.#notShown.push(`permit ${jti} at index ${seq} is open: the bundle holds no receipt and no ending for it`)
-    }
+  #replay(entry: Entry, bodies: readonly Body[]): void {
+    const { replay } = this.#trust
+    if (replay === undefined || !isDecision(entry)) return
+    let isReplayed = true
+    const claim = 'the policies give this decision again, with its reasons and obligations'
+    const proved = this.#tally.prove(claim, () => void (isReplayed = replay.decision(entry, bodies)), { seq: entry.seq })
+    if (proved && isReplayed) this.#tally.holds(claim)
+    else if (proved) this.#unreplayed++
   }
 
-  #bodies(): void {
-    const { sha256 } = this.#trust.crypto
-    const known = new Set<string>()
-    for (const body of this.#bundle.bodies) {
-      known.add(body.commit)
-      this.#claim(`the ${body.purpose} body is the one that was committed to`, () => {
-        if (!this.#commits.has(body.commit)) throw new Denied('action_mismatch', 'no entry holds this commitment')
-        if (commitment(body.purpose, body.salt, body.digest, sha256) !== body.commit) throw new Denied('action_mismatch', 'salt or digest differs')
-        if (body.body !== undefined && digestOf(canonicalize(body.body), sha256) !== body.digest) throw new Denied('action_mismatch', 'the body differs')
-        this.#boundScope(body)
-      })
-    }
-    const absent = [...this.#commits].filter((commit) => !known.has(commit)).length
-    if (absent > 0) this.#notShown.push(`${absent} bodies are not in this bundle (erased, or not exported)`)
+  #decided(digest: string): void {
+    if (!this.#policies.has(digest)) this.#missingPolicies.add(digest)
   }
 
-  /** The scope that a leaf shows in clear is that of the action behind its commitment. */
-  #boundScope(body: Body): void {
-    if (body.purpose !== 'action' || body.body === undefined) return
-    const scope = scopeOf(parseAction(body.body))
-    for (const { entry } of this.#entries.values()) {
-      if ((entry.kind !== 'permit' && entry.kind !== 'deny') || entry.action_commit !== body.commit || entry.scope === undefined) continue
-      const same = entry.scope.type === scope.type && entry.scope.name === scope.name && entry.scope.target === scope.target
-      if (!same) throw new Denied('action_mismatch', 'the scope is not that of the action')
+  end(): Report {
+    const head = this.#heads.newest
+    if (head !== undefined) {
+      this.#whole(head)
+      this.#heads.end()
+      this.#endings.end()
+      this.#gates.end()
+      this.#bodies.end()
+      if (this.#unreplayed > 0) this.#tally.found('not established', `${this.#unreplayed} decisions cannot be replayed: their inputs or policies are not in the bundle (erased, or not exported)`)
+      if (this.#unproved === 0) for (const digest of this.#missingPolicies) this.#tally.notShown(`the policy set ${digest} is not in this bundle`)
     }
+    const { permit = 0, receipt = 0, deny = 0 } = this.#counts
+    return this.#tally.report({ origin: this.#bundle?.origin ?? '', size: head?.size ?? 0, entries: this.#entries, permits: permit, receipts: receipt, denials: deny })
   }
 
-  #policies(): void {
-    const { sha256 } = this.#trust.crypto
-    const digests = new Set<string>()
-    for (const set of this.#bundle.policies) {
-      digests.add(set.digest)
-      this.#claim('the policy set has the digest that decisions name', () => {
-        if (digestOf(canonicalize(set.files), sha256) !== set.digest) throw new Denied('seal_invalid', 'the policy texts differ')
-      })
-    }
-    const missing = new Set<string>()
-    for (const { entry } of this.#permits.values()) if (!digests.has(entry.policy.digest)) missing.add(entry.policy.digest)
-    for (const digest of missing) this.#notShown.push(`the policy set ${digest} is not in this bundle`)
-  }
-
-  /** Missing receipts show as gaps in the numbering of a gate session. */
-  #gaps(): void {
-    const sessions = new Map<string, number[]>()
-    for (const { receipt } of this.#receipts) {
-      const key = `${receipt.gate} session ${receipt.session}`
-      const list = sessions.get(key) ?? []
-      list.push(receipt.sequence)
-      sessions.set(key, list)
-    }
-    for (const [session, numbers] of sessions) {
-      numbers.sort((a, b) => a - b)
-      if (new Set(numbers).size !== numbers.length) this.#found('contradicted', `gate ${session} used a sequence number twice`)
-      const missing = (numbers.at(-1) ?? 0) + 1 - new Set(numbers).size
-      if (missing > 0) this.#notShown.push(`${missing} receipts of gate ${session} are not in this bundle (gaps in its numbering)`)
-    }
+  #whole(head: { readonly size: number; readonly root: Uint8Array }): void {
+    const isWhole = this.#tree.size === head.size && equalBytes(this.#tree.root(), head.root)
+    if (isWhole) this.#tally.holds('these are all entries that the log key signed, and no others')
+    else if (this.#unproved > 0) this.#tally.found('contradicted', 'the entries are not those that the log key signed')
   }
 }
 
-function bindReceipt(receipt: Receipt, jti: string, permit: Logged & { entry: Permit }, seq: number): void {
-  if (receipt.jti !== jti || receipt.leaf_hash !== permit.leaf) throw new Denied('seal_invalid', 'the receipt is about another permit')
-  if (receipt.gate !== permit.entry.aud) throw new Denied('audience_mismatch', 'the receipt is of another gate')
-  if (receipt.tenant !== permit.entry.tenant) throw new Denied('tenant_mismatch')
-  if (seq <= permit.entry.seq) throw new Denied('seal_invalid', 'the receipt stands before its permit')
+function isDecision(entry: Entry): entry is DecisionEntry {
+  return (entry.kind === 'permit' || entry.kind === 'deny' || entry.kind === 'hold') && entry.policy !== undefined
 }

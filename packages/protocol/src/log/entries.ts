@@ -2,7 +2,8 @@ import { type Actor, type PolicyState, readActor, readPolicyState, readScope } f
 import type { Scope } from '../action.ts'
 import { Denied, type DenialCode, isDenialCode } from '../denial.ts'
 import type { Digest } from '../digest.ts'
-import type { Fields } from '../json/fields.ts'
+import { Fields } from '../json/fields.ts'
+import type { JsonValue } from '../json/value.ts'
 
 /** Longest compact JWS inside an entry, in characters. */
 export const MAX_JWS = 8_192
@@ -53,12 +54,23 @@ export interface PolicyEntry {
   /** Ids of its policies, in order. */
   readonly policies: readonly string[]
 }
-/** The log's own key, as a verifier-key line; the first entry of every log. */
+/** The log's own key, as a verifier-key line: the first entry of every log, and the first after an operator re-anchored it. */
 export interface KeyEntry {
   readonly kind: 'key'
   readonly purpose: 'log'
-  readonly event: 'created'
+  readonly event: 'created' | 're_anchored'
   readonly key: string
+  /** The newest tree known of the history that was lost; only, and always, where the log was re-anchored. */
+  readonly lost?: { readonly size: number; readonly root: Digest }
+}
+/** Bodies and salts of these entries were deleted; the entries and their proofs stay. */
+export interface ErasureEntry {
+  readonly kind: 'erasure'
+  /** Leaf indices, `to` exclusive; in order, none touching the next. */
+  readonly ranges: readonly { readonly from: number; readonly to: number }[]
+  readonly cause: 'request' | 'retention'
+  /** Who asked, where somebody did. */
+  readonly by?: string
 }
 /** A gate enrolled with its key, or opened a session. */
 export interface GateEntry {
@@ -135,7 +147,38 @@ export function readPolicy(fields: Fields): PolicyEntry {
 }
 
 export function readKey(fields: Fields): KeyEntry {
-  return { kind: 'key', purpose: fields.literal('purpose', 'log'), event: fields.literal('event', 'created'), key: fields.text('key') }
+  const entry = present<KeyEntry>({
+    kind: 'key',
+    purpose: fields.literal('purpose', 'log'),
+    event: fields.oneOf<KeyEntry['event']>('event', ['created', 're_anchored']),
+    key: fields.text('key'),
+    lost: fields.optional('lost', (name) => {
+      const lost = fields.object(name)
+      const head = { size: lost.integer('size'), root: lost.digest('root') }
+      lost.end()
+      return head
+    }),
+  })
+  if ((entry.event === 're_anchored') !== (entry.lost !== undefined)) throw new Denied('artifact_malformed', 'key: event and lost disagree')
+  return entry
+}
+
+/** Ranges in one erasure. */
+export const MAX_RANGES = 256
+
+export function readErasure(fields: Fields): ErasureEntry {
+  const list = fields.value('ranges')
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_RANGES) throw new Denied('artifact_malformed', 'erasure: ranges')
+  let last = -1
+  const ranges = list.map((item: JsonValue) => {
+    const range = new Fields(item, 'artifact_malformed', 'range')
+    const [from, to] = [range.integer('from'), range.integer('to')]
+    range.end()
+    if (from <= last || to <= from) throw new Denied('artifact_malformed', 'erasure: ranges are not in order')
+    last = to
+    return { from, to }
+  })
+  return present<ErasureEntry>({ kind: 'erasure', ranges, cause: fields.oneOf<ErasureEntry['cause']>('cause', ['request', 'retention']), by: fields.optional('by', (name) => fields.text(name)) })
 }
 
 export function readGate(fields: Fields): GateEntry {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { decodeBodies, encodeBodies } from '../bodies.ts'
 import { StoreOpenError } from '../open-error.ts'
-import type { Appended, ExecutionRow, Group, Head, Store, StoredBody } from '../store.ts'
+import type { Appended, ExecutionRow, Group, Head, Store, StoredBody, StoredRow } from '../store.ts'
 import { StoreFailure } from '../store.ts'
 import { codeOf, Connection, UNIQUE_VIOLATION } from './connection.ts'
 import { migrate } from './migrations.ts'
@@ -22,6 +22,10 @@ export async function openPostgresStore(url: string, tenant: string): Promise<St
     throw error instanceof StoreFailure ? new StoreOpenError(`the store cannot be reached: ${error.message}`) : error
   }
 }
+
+/** Entries whose groups are looked at together, and rows read at once by a check of the whole store. */
+const PAGE = 4_096
+const AUDIT_PAGE = 256
 
 interface GroupRow {
   first_seq: string
@@ -113,6 +117,51 @@ class PostgresStore implements Store {
     return rows[0] === undefined ? undefined : new Uint8Array(rows[0].hashes)
   }
 
+  /** The old row version stays on disk until the database vacuums: see LIMITATIONS. */
+  async eraseBodies(from: number, to: number): Promise<number> {
+    let erased = 0
+    for (let at = from; at < to; at += PAGE) {
+      for (const row of await this.#groups(at, Math.min(PAGE, to - at), 'bodies')) erased += await this.#eraseIn(row, from, to)
+    }
+    return erased
+  }
+
+  async #eraseIn(row: GroupRow, from: number, to: number): Promise<number> {
+    const bodies = decodeBodies(row.bodies)
+    const kept = bodies.filter(({ seq }) => seq < from || seq >= to)
+    if (kept.length === bodies.length) return 0
+    // Another plane may erase in the same group at the same moment.
+    const { count } = await this.#connection.query('UPDATE sealwrit_group SET bodies = $3 WHERE tenant = $1 AND first_seq = $2 AND bodies = $4', [this.#tenant, row.first_seq, encodeBodies(kept), row.bodies])
+    if (count === 1) return bodies.length - kept.length
+    const [again] = await this.#groups(Number(row.first_seq), 1, 'bodies')
+    return again === undefined ? 0 : this.#eraseIn(again, from, to)
+  }
+
+  async *audit(): AsyncGenerator<StoredRow> {
+    const { size, checkpoint } = await this.head()
+    yield { kind: 'head', size, checkpoint }
+    for await (const row of this.#rows('SELECT first_seq, count, entries, bodies FROM sealwrit_group WHERE tenant = $1 AND first_seq > $2 ORDER BY first_seq', ['first_seq'], [-1])) {
+      yield { kind: 'group', firstSeq: Number(row['first_seq']), count: Number(row['count']), entries: String(row['entries']), bodies: String(row['bodies']), checkpoint: undefined }
+    }
+    for await (const row of this.#rows('SELECT level, idx, hashes FROM sealwrit_tile WHERE tenant = $1 AND (level > $2 OR (level = $2 AND idx > $3)) ORDER BY level, idx', ['level', 'idx'], [-1, -1])) {
+      yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: new Uint8Array(row['hashes'] as Buffer) }
+    }
+    for await (const row of this.#rows('SELECT key, seq FROM sealwrit_spent WHERE tenant = $1 AND key > $2 ORDER BY key', ['key'], [''])) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
+    for await (const row of this.#rows('SELECT jti, seq, ending, deadline_ms, expiry FROM sealwrit_execution WHERE tenant = $1 AND jti > $2 ORDER BY jti', ['jti'], [''])) yield { kind: 'execution', ...readExecution(row) }
+    for await (const row of this.#rows('SELECT key, value FROM sealwrit_meta WHERE tenant = $1 AND key > $2 ORDER BY key', ['key'], [''])) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
+  }
+
+  /** All rows of a statement, a page at a time, each page after the last key of the one before. */
+  async *#rows(text: string, key: readonly string[], first: readonly unknown[]): AsyncGenerator<Record<string, unknown>> {
+    for (let after = first; ; ) {
+      const { rows } = await this.#connection.query<Record<string, unknown>>(`${text} LIMIT ${AUDIT_PAGE}`, [this.#tenant, ...after])
+      yield* rows
+      const last = rows.at(-1)
+      if (last === undefined || rows.length < AUDIT_PAGE) return
+      after = key.map((name) => last[name])
+    }
+  }
+
   async getMeta(key: string): Promise<string | undefined> {
     const { rows } = await this.#connection.query<{ value: string }>('SELECT value FROM sealwrit_meta WHERE tenant = $1 AND key = $2', [this.#tenant, key])
     return rows[0]?.value
@@ -142,9 +191,7 @@ class PostgresStore implements Store {
 
   async execution(jti: string): Promise<ExecutionRow | undefined> {
     const { rows } = await this.#connection.query<Record<string, string | null>>('SELECT jti, seq, ending, deadline_ms, expiry FROM sealwrit_execution WHERE tenant = $1 AND jti = $2', [this.#tenant, jti])
-    const [row] = rows
-    const optional = (value: string | null | undefined): number | undefined => (value === null || value === undefined ? undefined : Number(value))
-    return row === undefined ? undefined : { jti, seq: Number(row['seq']), ending: optional(row['ending']), deadlineMs: Number(row['deadline_ms']), expiry: optional(row['expiry']) }
+    return rows[0] === undefined ? undefined : readExecution(rows[0])
   }
 
   async clockMs(): Promise<number> {
@@ -155,4 +202,9 @@ class PostgresStore implements Store {
   close(): Promise<void> {
     return this.#connection.close()
   }
+}
+
+function readExecution(row: Record<string, unknown>): ExecutionRow {
+  const optional = (value: unknown): number | undefined => (value === null || value === undefined ? undefined : Number(value))
+  return { jti: String(row['jti']), seq: Number(row['seq']), ending: optional(row['ending']), deadlineMs: Number(row['deadline_ms']), expiry: optional(row['expiry']) }
 }

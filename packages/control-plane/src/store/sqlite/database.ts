@@ -26,7 +26,7 @@ export function openDatabase(file: string): Database {
   try {
     const { version } = database.prepare('SELECT sqlite_version() AS version').get() as { version: string }
     if (isOlder(version)) throw new StoreOpenError(`this Node carries SQLite ${version}, which can corrupt a store; ${MIN_SQLITE.join('.')} or later is needed`)
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF')
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON')
     database.exec('BEGIN IMMEDIATE; COMMIT') // takes the lock now rather than at the first write
   } catch (error) {
     database.close()

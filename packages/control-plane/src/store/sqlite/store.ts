@@ -1,5 +1,5 @@
 import { decodeBodies, encodeBodies } from '../bodies.ts'
-import type { Appended, ExecutionRow, Group, Head, Store, StoredBody } from '../store.ts'
+import type { Appended, ExecutionRow, Group, Head, Store, StoredBody, StoredRow } from '../store.ts'
 import { type Database, openDatabase, type Statement, write } from './database.ts'
 import { migrate } from './migrations.ts'
 
@@ -115,6 +115,37 @@ class SqliteStore implements Store {
     const out: StoredBody[] = []
     for (const row of this.#groups(from, count)) out.push(...decodeBodies(row.bodies).filter(({ seq }) => seq >= from && seq < from + count))
     return out
+  }
+
+  async eraseBodies(from: number, to: number): Promise<number> {
+    const erased = write(() => {
+      let count = 0
+      this.#transaction(() => {
+        for (const row of [...this.#groups(from, to - from)]) {
+          const bodies = decodeBodies(row.bodies)
+          const kept = bodies.filter(({ seq }) => seq < from || seq >= to)
+          count += bodies.length - kept.length
+          if (kept.length < bodies.length) this.#database.prepare('UPDATE commit_group SET bodies = ? WHERE first_seq = ?').run(encodeBodies(kept), row.first_seq)
+        }
+        return true
+      })
+      return count
+    })
+    // What was overwritten is zeroed in the file (secure_delete); the log of writes must not keep it either.
+    if (erased > 0) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    return erased
+  }
+
+  async *audit(): AsyncGenerator<StoredRow> {
+    const check = this.#database.prepare('PRAGMA integrity_check(20)').all() as { integrity_check: string }[]
+    for (const { integrity_check: what } of check) if (what !== 'ok') yield { kind: 'damage', what }
+    for (const row of this.#database.prepare('SELECT * FROM commit_group ORDER BY first_seq').iterate() as Iterable<GroupRow & Record<string, unknown>>) {
+      yield { kind: 'group', firstSeq: row.first_seq, count: row.count, entries: String(row.entries), bodies: String(row.bodies), checkpoint: row.checkpoint ?? undefined }
+    }
+    for (const row of this.#database.prepare('SELECT level, idx, hashes FROM tile ORDER BY level, idx').iterate()) yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: row['hashes'] as Uint8Array }
+    for (const row of this.#database.prepare('SELECT key, seq FROM spent ORDER BY key').iterate()) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
+    for (const row of this.#database.prepare('SELECT * FROM execution ORDER BY jti').iterate()) yield { kind: 'execution', ...readExecution(row) }
+    for (const row of this.#database.prepare('SELECT key, value FROM meta ORDER BY key').iterate()) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
   }
 
   async getMeta(key: string): Promise<string | undefined> {

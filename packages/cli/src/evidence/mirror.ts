@@ -1,0 +1,110 @@
+import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { nodeCryptography } from '@sealwrit/gate'
+import {
+  BundleVerifier, type Checkpoint, decodeEntries, Denied, equalBytes, leafHash, type NoteKey, type Report, type TileName, tilePath, tilesOf, TileStack, type Trust, utf8, verifyCheckpoint, widthOf, parseEntry,
+} from '@sealwrit/protocol'
+import { CliError, EXIT } from '../errors.ts'
+import type { Progress } from '../progress.ts'
+import { FolderSource, type LogSource } from './source.ts'
+
+const { sha256 } = nodeCryptography
+
+/** How a mirror stands after it was brought up to date. */
+export interface Mirrored {
+  readonly origin: string
+  readonly from: number
+  readonly size: number
+}
+
+/**
+ * Copies a log into `folder`, from where it was left, as files that any file server can serve. Nothing is believed: the
+ * hashes are computed from the entries, and the checkpoint is written last, and only when it is the one of exactly these entries.
+ * @throws {CliError} exit 13 when the log shows another history than the mirror holds, or entries that its key did not sign
+ */
+export async function mirrorLog(source: LogSource, folder: string, key: NoteKey, progress: Progress): Promise<Mirrored> {
+  const own = new FolderSource(folder)
+  const before = fs.existsSync(path.join(folder, 'checkpoint')) ? verified(await own.checkpoint(), key, `${folder}: its checkpoint`) : undefined
+  const note = await source.checkpoint()
+  const head = verified(note, key, 'the checkpoint of the log')
+  const from = before?.size ?? 0
+  if (head.size < from) throw contradicted(`the log has ${head.size} entries, and this mirror holds ${from} that the same key signed`)
+  const stack = await TileStack.resume(from, (tile) => own.tile(tile), sha256)
+  if (before !== undefined && !equalBytes(stack.root(), before.root)) throw contradicted(`${folder} is damaged: its tiles are not those of its checkpoint`)
+  for (const tile of tilesOf('entries', head.size, from)) {
+    const bytes = await source.tile(tile)
+    const texts = decodeEntries(bytes, tile.width)
+    for (const text of texts.slice(Math.max(0, stack.size - tile.index * 256))) {
+      for (const { level, index, hashes } of stack.append(leafHash(utf8(text), sha256))) write(folder, { level, index, width: 256 }, hashes)
+    }
+    write(folder, tile, bytes)
+    progress.at(stack.size, head.size, 'entries')
+  }
+  progress.end()
+  for (const { name, bytes } of stack.partial()) write(folder, name, bytes)
+  if (!equalBytes(stack.root(), head.root)) throw contradicted('the entries are not those that the log key signed, or the log shows another history than this mirror holds')
+  replace(path.join(folder, 'checkpoint'), note)
+  return { origin: head.origin, from, size: head.size }
+}
+
+/** Verifies a mirror as one verifies a bundle; its hash tiles are compared with those of its entries. */
+export async function checkMirror(folder: string, trust: Trust, progress: Progress): Promise<Report> {
+  const source = new FolderSource(folder)
+  const verifier = new BundleVerifier(trust)
+  try {
+    const note = await source.checkpoint()
+    const head = verified(note, trust.logKey, `${folder}: its checkpoint`)
+    const stack = new TileStack(sha256)
+    const compare = async (name: TileName, hashes: Uint8Array): Promise<void> => {
+      if (!equalBytes(await source.tile(name), hashes)) throw contradicted(`${tilePath(name)} is not that of the entries`)
+    }
+    let isHeaded = false
+    for (const tile of tilesOf('entries', head.size)) {
+      for (const text of decodeEntries(await source.tile(tile), tile.width)) {
+        if (!isHeaded) verifier.head({ v: 1, origin: head.origin, tenant: parseEntry(text).tenant, checkpoint: note })
+        isHeaded = true
+        verifier.leaf(text)
+        for (const { level, index, hashes } of stack.append(leafHash(utf8(text), sha256))) await compare({ level, index, width: 256 }, hashes)
+      }
+      progress.at(widthOf('entries', stack.size), head.size, 'entries')
+    }
+    for (const { name, bytes } of stack.partial()) await compare(name, bytes)
+    return verifier.end()
+  } catch (error) {
+    if (error instanceof Denied) throw contradicted(`${error.code}: ${error.message}`)
+    throw error
+  } finally {
+    progress.end()
+  }
+}
+
+function verified(note: string, key: NoteKey, what: string): Checkpoint {
+  try {
+    return verifyCheckpoint(note, key, nodeCryptography)
+  } catch (error) {
+    throw contradicted(`${what} is not signed by the log key (${error instanceof Error ? error.message : 'unknown'})`)
+  }
+}
+
+function contradicted(message: string): CliError {
+  return new CliError(message, { exit: EXIT.unverified, hint: 'keep both as they are: together they are evidence' })
+}
+
+function write(folder: string, tile: TileName, bytes: Uint8Array): void {
+  const file = path.join(folder, tilePath(tile))
+  fs.mkdirSync(path.dirname(file), { recursive: true })
+  replace(file, bytes)
+}
+
+/** A reader sees the old file or the new one. */
+function replace(file: string, bytes: Uint8Array | string): void {
+  const made = `${file}.${process.pid}.new`
+  const descriptor = fs.openSync(made, 'w')
+  try {
+    fs.writeSync(descriptor, typeof bytes === 'string' ? utf8(bytes) : bytes)
+    if (typeof bytes === 'string') fs.fsyncSync(descriptor)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+  fs.renameSync(made, file)
+}

@@ -1,0 +1,81 @@
+import {
+  type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, ENVIRONMENT_LEVELS, type JsonObject, type JsonValue, parseAction, parseFacts, type PolicyTexts, type Replay, type Sha256,
+} from '@sealwrit/protocol'
+import { decide, type Decision } from './decide.ts'
+import { PolicyEngine } from './engine.ts'
+import type { DecisionInput } from './mapping.ts'
+import { loadPolicySet } from './policy-set.ts'
+
+/** Policy engines kept at once: sets follow each other in a log, so few are in use at the same time. */
+const MAX_ENGINES = 4
+
+/** What may refuse a request at its place in the log, whatever the policies said of it. */
+const BY_STATE: readonly DenialCode[] = [
+  'identity_unknown', 'identity_invalid', 'policy_superseded', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
+]
+
+/** Decides again, from the stored policy sets and inputs, what the log says was decided. */
+export class DecisionReplay implements Replay {
+  readonly #sha256: Sha256
+  readonly #texts = new Map<Digest, Readonly<Record<string, string>>>()
+  readonly #engines = new Map<Digest, PolicyEngine>()
+
+  constructor(sha256: Sha256) {
+    this.#sha256 = sha256
+  }
+
+  policies({ digest, files }: PolicyTexts): void {
+    this.#texts.set(digest, files as Record<string, string>)
+  }
+
+  decision(entry: DecisionEntry, bodies: readonly Body[]): boolean {
+    const body = (purpose: Body['purpose']): JsonValue | undefined => bodies.find((one) => one.purpose === purpose)?.body
+    const [action, inputs, engine] = [body('action'), body('inputs'), this.#engine(entry.policy.digest)]
+    const { sub, act } = entry
+    if (action === undefined || inputs === undefined || engine === undefined || sub === undefined || act === undefined) return false
+    const decision = decide(inputOf(action, inputs, sub, act), { engine, epoch: entry.policy.epoch })
+    if (canonicalText(decision.inputs as JsonValue) !== canonicalText(inputs)) throw new Denied('action_mismatch', 'the policies saw other inputs than the action gives')
+    if (decision.policy.determining.join('\n') !== entry.policy.determining.join('\n')) throw new Denied('policy_error', 'other policies determine it')
+    compare(entry, decision)
+    return true
+  }
+
+  #engine(digest: Digest): PolicyEngine | undefined {
+    const known = this.#engines.get(digest)
+    if (known !== undefined) return known
+    const files = this.#texts.get(digest)
+    if (files === undefined) return undefined
+    const engine = new PolicyEngine(loadPolicySet(files, this.#sha256))
+    if (this.#engines.size >= MAX_ENGINES) this.#engines.delete(this.#engines.keys().next().value as Digest)
+    this.#engines.set(digest, engine)
+    return engine
+  }
+}
+
+/** What was decided on: the action, and what the plane and the gate found out about the rest. A refusal before the policies has seen nothing. */
+function inputOf(action: JsonValue, inputs: JsonValue, sub: string, act: { readonly sub: string; readonly verified: boolean }): DecisionInput {
+  const context = new Fields(inputs, 'request_malformed', 'inputs').optional('context', (name) => new Fields((inputs as JsonObject)[name], 'request_malformed', 'context'))
+  return {
+    action: parseAction(action),
+    agent: { name: act.sub.replace(/^agent:/, ''), verified: act.verified },
+    sub,
+    environment: { level: context === undefined ? 'software' : context.object('environment').oneOf('level', ENVIRONMENT_LEVELS) },
+    facts: context === undefined ? { paths: 'none' } : parseFacts(context.object('facts')),
+  }
+}
+
+/** @throws {Denied} `policy_error` where the log says otherwise */
+function compare(entry: DecisionEntry, decision: Decision): void {
+  const differ = (what: string): never => {
+    throw new Denied('policy_error', what)
+  }
+  if (entry.kind === 'permit') {
+    if (decision.kind !== 'permit') return differ(`the policies do not permit it (${decision.kind})`)
+    if (canonicalText(decision.constraints) !== canonicalText(entry.constraints)) differ('other obligations')
+    if (decision.risk !== entry.risk) differ('another risk')
+  } else if (entry.kind === 'hold') {
+    if (decision.kind !== 'hold') differ(`the policies do not hold it (${decision.kind})`)
+  } else if (decision.kind === 'deny') {
+    if (decision.code !== entry.code) differ(`the policies deny it for another reason (${decision.code})`)
+  } else if (!BY_STATE.includes(entry.code)) differ(`the policies do not deny it (${decision.kind})`)
+}
