@@ -9,8 +9,8 @@ const root = path.resolve(import.meta.dirname, '..')
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   gate: ['node:', '@sealwrit/protocol'],
-  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', 'fastify', 'pg'],
-  'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol'],
+  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@opentelemetry/api', 'fastify', 'pg', 'prom-client'],
+  'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@opentelemetry/api'],
   cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', 'commander', 'yaml', 'zod'],
 }
 

@@ -81,6 +81,7 @@ type Add = (nameAndArgs: string, description: string, example: string, parent?: 
 /** `log` lists by itself; what else can be done with the whole log is below it. */
 function addLog(add: Add, program: Command): void {
   const log = add('log', 'list what the log holds', 'sealwrit log --kind deny --limit 20')
+    .enablePositionalOptions()
     .option('--limit <n>', 'entries at the most', '50')
     .option('--before <index>', 'entries before this leaf index')
     .option('--kind <kind...>', 'only these kinds of entries')
@@ -91,6 +92,12 @@ function addLog(add: Add, program: Command): void {
     .option('--store <store>', 'as for `up`')
     .option('--yes', 'do not ask')
     .action(async (o: object) => (await import('./commands/store.ts')).reAnchor(all(program, { ...log.opts(), ...o })))
+  add('export', 'write the log as lines of JSON, oldest first, for a SIEM', 'sealwrit log export --format ocsf --since 120 -o events.jsonl', log)
+    .option('--format <format>', 'cloudevents, ocsf, or jsonl (the entries themselves)', 'cloudevents')
+    .option('--since <index>', 'begin with this leaf index', '0')
+    .option('--follow', 'go on with what is added, until Ctrl-C')
+    .option('-o, --output <file>', 'file to write (default: stdout)')
+    .action(async (o: { format: string; since: string }) => (await import('./commands/log-export.ts')).logExport(all(program, { ...log.opts(), ...o })))
   add('mirror <folder>', 'copy the whole log into a folder that any file server can serve and `verify` accepts; again, to bring it up to date', 'sealwrit log mirror ./public/log', log)
     .option('--url <prefix>', 'read path of a plane or of another mirror, as in http://127.0.0.1:4180/t/default (default: the local plane’s socket)')
     .option('--token-file <file>', 'file with the token of that plane')

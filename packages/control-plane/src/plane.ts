@@ -14,7 +14,7 @@ import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
-import type { PlanePorts } from './ports.ts'
+import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
 import { Reader } from './prove/reader.ts'
@@ -48,6 +48,7 @@ export class Plane {
   readonly log: Sequencer
   readonly reader: Reader
   readonly anchors: Anchors
+  readonly metrics: Metrics
   readonly #ports: PlanePorts
   #active: ActivePolicy
   readonly #sub: string
@@ -57,6 +58,7 @@ export class Plane {
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
     this.log = log
     this.#ports = ports
+    this.metrics = ports.metrics ?? NO_METRICS
     this.#active = active
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
@@ -113,6 +115,22 @@ export class Plane {
 
   /** decide → authorize: one request travels in one direction. @throws {Denied} */
   async authorize(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
+    const { clock, tracing } = this.#ports
+    const fromMs = clock.monotonicMs()
+    const ended = tracing?.authorizing({ type: request.action.type, gate, traceparent: request.traceparent })
+    try {
+      const reply = await this.#settle(request, gate, shown)
+      ended?.(reply)
+      return reply
+    } catch (error) {
+      ended?.({ decision: 'deny', code: error instanceof Denied ? error.code : 'unavailable' })
+      throw error
+    } finally {
+      this.metrics.authorized(clock.monotonicMs() - fromMs)
+    }
+  }
+
+  async #settle(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
     const level = this.log.state.gates.get(gate)?.env?.level ?? 'none'
     const decision = decide(this.#input(request, level), await this.#policy())
@@ -183,6 +201,12 @@ export class Plane {
     const gate = sessions.get(session)
     if (gate === undefined) throw new Denied('identity_unknown', 'no such gate session')
     return gate
+  }
+
+  /** What stands where now, for metrics. */
+  get gauges(): { logEntries: number; checkpointEntries: number; openPermits: number; gates: number; sessions: number; isReady: boolean } {
+    const { size, checkpoint, state } = this.log
+    return { logEntries: size, checkpointEntries: checkpoint.size, openPermits: state.open.size, gates: state.gates.size, sessions: state.sessions.size, isReady: this.notReady === undefined }
   }
 
   /** Why the plane cannot do its work; undefined when it can. */

@@ -1,4 +1,4 @@
-import type { Clock, Crypto, NoteKey, Rng } from '@sealwrit/protocol'
+import type { Clock, Crypto, DenialCode, Entry, NoteKey, Rng } from '@sealwrit/protocol'
 import type { Store } from './store/store.ts'
 
 /** The clock of the plane: `Clock`, and a second source that counts through sleep, to tell a jump of the wall clock. */
@@ -24,6 +24,30 @@ export interface HighWater {
   write(note: string): void
 }
 
+/**
+ * What the plane tells of its work, for whoever counts. Only closed names, counts and times reach it; whoever implements it
+ * must take nothing of an entry but its kind and the codes that it holds (I8). It must not throw.
+ */
+export interface Metrics {
+  /** A group became durable. */
+  committed(group: { readonly entries: readonly Entry[]; readonly isSigned: boolean; readonly durationMs: number }): void
+  /** A request for a decision was answered or refused. */
+  authorized(durationMs: number): void
+  /** A request was refused without an entry. */
+  refused(code: DenialCode): void
+  storeFailed(isRecoverable: boolean): void
+  /** INVARIANT: I4, never called: a permit would have left without its evidence. It did not, and the writer has stopped. */
+  failedOpen(): void
+}
+
+export const NO_METRICS: Metrics = Object.freeze({ committed: () => undefined, authorized: () => undefined, refused: () => undefined, storeFailed: () => undefined, failedOpen: () => undefined })
+
+/** Follows requests for a decision across processes. It must not throw. */
+export interface Tracing {
+  /** A request begins; the result is told how it ended. @param traceparent names what the gate is doing meanwhile */
+  authorizing(about: { readonly type: string; readonly gate: string; readonly traceparent: string | undefined }): (ended: { readonly decision: 'permit' | 'deny' | 'hold'; readonly code?: DenialCode; readonly seq?: number }) => void
+}
+
 /** Everything from outside that the plane uses. */
 export interface PlanePorts {
   readonly clock: PlaneClock
@@ -36,4 +60,8 @@ export interface PlanePorts {
   readonly highWater: HighWater
   /** Runs after the events that are already there were handled: lets a commit group fill. */
   readonly defer: (run: () => void) => void
+  /** Nothing is counted without it. */
+  readonly metrics?: Metrics
+  /** Nothing is traced without it. */
+  readonly tracing?: Tracing
 }

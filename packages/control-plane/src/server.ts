@@ -1,4 +1,6 @@
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
+import { openTelemetryTracing } from './adapters/opentelemetry.ts'
+import { PrometheusMetrics } from './adapters/prometheus.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
@@ -25,6 +27,8 @@ export interface ServerOptions {
   readonly localUser: string
   /** As in `PlaneOptions`. */
   readonly isNew: boolean
+  /** Told by metrics and traces. */
+  readonly version: string
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored, and how often. */
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
@@ -61,10 +65,12 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     for (const one of closing.splice(0).reverse()) await one()
   }
   try {
-    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
+    const metrics = new PrometheusMetrics(options.version, nodeClock)
+    const tracing = openTelemetryTracing(options.version)
+    const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
     const plane = await Plane.open(ports, options.policies, { ...options, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
-    const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic })
+    const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())
     const socket = await serveSocket(plane, options.socketPath)
     closing.push(() => socket.close())

@@ -114,6 +114,10 @@ describe('the HTTP API', () => {
     const url = name.includes('query') ? `/v1/authorize?token=${TOKEN}` : '/v1/authorize'
     expect(problem(await ask('POST', url, { headers, body: '{}' }))).toBe('401 identity_invalid')
   })
+  it.each(['/%761/authorize', '/v%31/receipts', '/%76%31/gates', '/v1/%61uthorize'])('ATK-122: a path spelled %s needs the token like any other', async (url) => {
+    expect(problem(await ask('POST', url, { headers: JSON_TYPE, body: '{}' }))).toBe('401 identity_invalid')
+    expect(problem(await ask('POST', url, { headers: AUTHORIZED, body: '{}' }))).toBe('400 request_malformed')
+  })
   it.each([
     ['Host', { host: 'evil.test' }], ['Host', { host: `evil.test:0` }], ['Host', { host: '127.0.0.1' }], ['Host', { host: `127.0.0.1:1` }],
     ['Origin', { origin: 'http://evil.test' }], ['Origin', { origin: 'null' }], ['Origin', { origin: 'https://127.0.0.1' }], ['Origin', { origin: 'http://localhost.evil.test' }],

@@ -1,5 +1,6 @@
 import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact } from '@sealwrit/protocol'
 import { type Gate, type GateRequest, PlaneDenied } from './gate.ts'
+import { begin, type Trace } from './trace.ts'
 
 /** What an adapter reports of an effect that came to an end by itself. */
 export interface Effect<T> {
@@ -36,11 +37,12 @@ export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, 
   let isStarted = false
   try {
     const facts = request.facts()
-    artifact = await gate.authorize({ ...request, facts: () => facts }) // the plane decides and seals; the eight checks run on arrival
+    artifact = await traced(request.trace, 'authorize', () => gate.authorize({ ...request, facts: () => facts })) // the plane decides and seals; the eight checks run on arrival
     gate.lookOnceMore(artifact, request, facts) // INVARIANT: I1, no await between this line and the effect
     isStarted = true
-    const effect = await execute(gate, artifact, request.action, run)
-    const recorded = recordOutcome(gate, artifact, effect)
+    const permitted = artifact
+    const effect = await execute(gate, artifact, request, run)
+    const recorded = traced(request.trace, 'receipt', () => recordOutcome(gate, permitted, effect))
     if (receiptOrder === 'before_reply') await recorded
     else recorded.catch(() => undefined) // kept by the reporter and delivered later
     if (effect.outcome === 'terminated') throw new Denied('lease_expired', 'the execution took longer than it was permitted')
@@ -52,10 +54,23 @@ export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, 
   }
 }
 
+/** A stage that begins before `work` and ends with it. */
+async function traced<T>(trace: Trace | undefined, stage: 'authorize' | 'receipt', work: () => Promise<T>): Promise<T> {
+  const end = begin(trace, stage)
+  try {
+    const done = await work()
+    end()
+    return done
+  } catch (error) {
+    end(error instanceof Denied ? error.code : 'unavailable')
+    throw error
+  }
+}
+
 type Ended<T> = (Effect<T> | { outcome: 'terminated'; cause: 'lease_expired'; resultBytes: Uint8Array }) & { startedMs: number; wallMs: number }
 
 /** Runs the effect under the time it was permitted. Only a verified artifact gets here, also at run time. */
-async function execute<T>(gate: Gate, artifact: VerifiedArtifact, action: Action, run: Run<T>): Promise<Ended<T>> {
+async function execute<T>(gate: Gate, artifact: VerifiedArtifact, { action, trace }: GateRequest, run: Run<T>): Promise<Ended<T>> {
   if (!isVerifiedArtifact(artifact)) throw new TypeError('only a verified artifact can be executed')
   const { clock } = gate.ports
   const controller = new AbortController()
@@ -74,8 +89,10 @@ async function execute<T>(gate: Gate, artifact: VerifiedArtifact, action: Action
     const cause = error instanceof Denied ? error.code : 'upstream_closed'
     return { outcome: 'failed', cause, resultBytes: new Uint8Array(0), value: undefined as T }
   })
+  const ran = begin(trace, 'run') // after it: nothing stands between the last look and the effect
   const ended = await Promise.race([effect, deadline])
   cancel()
+  ran(ended.outcome === 'terminated' ? ended.cause : undefined)
   return { ...ended, startedMs, wallMs: Math.round(clock.monotonicMs() - from) }
 }
 

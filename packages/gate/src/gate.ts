@@ -9,6 +9,7 @@ import { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
 import type { GatePorts } from './ports.ts'
 import { Reporter } from './reporter.ts'
 import { GateTime } from './time.ts'
+import { begin, type Trace, traceparentOf } from './trace.ts'
 
 /** How old the plane's word may be when an effect starts, in milliseconds. */
 export const FRESH_MS = 2_000
@@ -42,6 +43,8 @@ export interface GateRequest {
   readonly agent: Agent
   /** Looks at the machine; called once to ask and once more right before the effect. */
   readonly facts: () => Facts
+  /** Follows this execution; undefined where nobody does. */
+  readonly trace?: Trace | undefined
 }
 
 /**
@@ -201,6 +204,7 @@ export class Gate {
     if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
     const { session } = this
     const sentMs = this.#ports.clock.monotonicMs()
+    const traceparent = traceparentOf(request.trace)
     try {
       const params = {
         session,
@@ -209,18 +213,22 @@ export class Gate {
         agent: request.agent,
         environment: this.#options.environment?.commit,
         facts: request.facts(),
+        ...(traceparent === undefined ? {} : { traceparent }),
       }
       return await link.request('authorize', params as unknown as JsonValue, (value) => {
         const reply = parseAuthorizeReply(value)
         if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
         if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
         const known = this.#newestNote
+        const verified = begin(request.trace, 'verify')
         try {
           const state = this.#state(request, challenge, reply.consistency, sentMs)
           const artifact = verifySealedArtifact(reply.sealed, state)
           this.#governanceOf.set(artifact, state.governance)
+          verified()
           return artifact
         } catch (error) {
+          verified(error instanceof Denied ? error.code : 'unavailable')
           // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
           if (this.#newestNote === known && !carries(reply.sealed, known)) link.close()
           throw error

@@ -8,3 +8,4 @@ export { FRESH_MS, Gate, type GateOptions, type GateRequest, type MeasuredEnviro
 export { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
 export type { Connection, ConnectionEvents, FloorFile, GatePorts, Net } from './ports.ts'
 export { MAX_PENDING } from './reporter.ts'
+export type { Stage, Trace } from './trace.ts'

@@ -1,7 +1,8 @@
 import { enforce, type Effect, type Gate, type ReceiptOrder } from '@sealwrit/gate'
-import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader } from '@sealwrit/protocol'
+import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
+import { ExecutionSpan, metaOf } from './tracing.ts'
 import { Upstream, type UpstreamAnswer } from './upstream.ts'
 import { UsedIds } from './used-ids.ts'
 
@@ -146,21 +147,32 @@ export class McpGateway {
     if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
-    return this.#govern(action, this.#agent, progressTokenOf(params), signal)
+    return this.#govern(action, this.#agent, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
-  async #govern(action: Action, agent: Agent, progressToken: RequestId | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
+  async #govern(action: Action, agent: Agent, meta: JsonObject | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
     const { gate, facts, receiptOrder } = this.#options
     const { method, params } = toRequest(action)
-    const run = async (_artifact: unknown, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
+    const progressToken = progressTokenOf(meta)
+    const span = new ExecutionSpan(scopeOf(action), meta)
+    let hasRun = false
+    const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
+      hasRun = true
       expired.addEventListener('abort', () => setTimeout(() => this.#close('a call outlived its permit'), CANCEL_GRACE_MS).unref(), { once: true })
-      const answer = await this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]) })
+      const asked = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]) })
+      span.permitted(artifact)
+      const answer = await asked
       const isError = 'error' in answer || answer.result['isError'] === true
       const value = 'error' in answer ? answer.error : answer.result
       return { outcome: isError ? 'failed' : 'completed', ...(isError ? { cause: 'tool_error' as const } : {}), resultBytes: canonicalize(value), value: answer }
     }
-    const executed = await enforce(gate, { action, agent, facts: () => facts(action.arguments as JsonObject) }, run, receiptOrder)
+    const request = { action, agent, facts: () => facts(action.arguments as JsonObject), trace: span }
+    const executed = await enforce(gate, request, run, receiptOrder).catch((error: unknown) => {
+      span.refused(error instanceof Denied ? error : new Denied('unavailable'), hasRun)
+      throw error
+    })
+    span.completed(executed)
     if (executed.value === undefined) throw new Denied('unavailable', 'the server did not answer')
     return executed.value
   }
@@ -314,9 +326,8 @@ function readArguments(fields: Fields): JsonObject {
   return args
 }
 
-function progressTokenOf(params: JsonObject): RequestId | undefined {
-  const meta = params['_meta']
-  const token = isObject(meta) ? meta['progressToken'] : undefined
+function progressTokenOf(meta: JsonObject | undefined): RequestId | undefined {
+  const token = meta?.['progressToken']
   return typeof token === 'string' || (typeof token === 'number' && Number.isSafeInteger(token)) ? token : undefined
 }
 

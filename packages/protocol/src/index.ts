@@ -51,5 +51,6 @@ export { attachSignature, openJws, peekClaims, type SignedType, type SigningKey,
 export { OUTCOMES, type Outcome, type Receipt, verifyReceipt } from './receipt/receipt.ts'
 export { cryptoFrom, type NodeCryptoModule } from './node-crypto.ts'
 export type { Clock, Rng } from './ports.ts'
+export { formatTraceparent, parseTraceparent, type TraceParent } from './traceparent.ts'
 export * from './wire.ts'
 export { LineReader } from './lines.ts'

@@ -9,6 +9,7 @@ import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH }
 import { ENVIRONMENT_LEVELS, type EnvironmentLevel, MAX_JWS, present } from './log/entries.ts'
 import { HASH_BYTES, MAX_PROOF_HASHES } from './log/merkle.ts'
 import { MAX_PROOF_LENGTH } from './log/proof.ts'
+import { parseTraceparent } from './traceparent.ts'
 
 /** One line between gate and plane, in bytes: an action of 1 MiB and what surrounds it. */
 export const MAX_WIRE_LINE = 2_097_152
@@ -35,6 +36,8 @@ export interface AuthorizeRequest {
   /** Commitment of the environment that the session registered. */
   readonly environment: Digest
   readonly facts: Facts
+  /** What the gate's trace is doing meanwhile; never logged, never decided on. */
+  readonly traceparent?: string
 }
 
 export interface EnrolRequest {
@@ -78,16 +81,22 @@ export type AuthorizeReply =
 
 export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
   const fields = new Fields(value, 'request_malformed', 'authorize')
-  const request = {
+  const request = present<AuthorizeRequest>({
     session: fields.token('session'),
     challenge: fields.token('challenge'),
     action: parseAction(fields.value('action')),
     agent: parseAgent(fields.object('agent')),
     environment: fields.digest('environment'),
     facts: parseFacts(fields.object('facts')),
-  }
+    traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
+  })
   fields.end()
   return request
+}
+
+function readTraceparent(text: string): string {
+  if (parseTraceparent(text) === undefined) throw new Denied('request_malformed', 'authorize: traceparent')
+  return text
 }
 
 export function parseAgent(fields: Fields): Agent {

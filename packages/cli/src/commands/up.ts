@@ -10,6 +10,7 @@ import { highWaterFile, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { exampleFolder, selfLine } from '../self.ts'
+import { version } from '../version.ts'
 import { bold, dim, type GlobalOptions, json, line, plain, red } from '../output.ts'
 
 const DAY_MS = 86_400_000
@@ -34,6 +35,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       tenant: TENANT,
       owner: config?.config.owner,
       isNew,
+      version,
       retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
       anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
@@ -91,7 +93,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
   if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, wrap })
   else {
     line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
-    line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, checkpoint; no console in this version)')}`)
+    line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, metrics, checkpoint; no console in this version)')}`)
     line(`  socket   ${folder.socket}`)
     if (isDatabase(store)) line(`  store    ${storeName(store)}`)
     line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)

@@ -58,9 +58,14 @@ async function settle(decision: Decision, request: AuthorizeRequest, caller: Cal
     if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
     return write(decision, request, caller, asked, state, timeMs, log.origin)
   })
-  const isNew = committed.entry.kind === 'permit' && committed.entry.jti === asked.jti
-  const salt = isNew ? asked.action.body.salt : (await ports.store.bodies(committed.seq)).find((body) => body.purpose === 'action')?.salt
-  return reply(committed, salt, log, shown)
+  return reply(committed, await saltOf(committed, asked, ports), log, shown)
+}
+
+/** The salt behind a permit's action: read back only where an older answer is given again, since it stands beside a whole group. */
+async function saltOf({ entry, seq }: Committed, asked: AskedWith, ports: PlanePorts): Promise<string | undefined> {
+  if (entry.kind !== 'permit') return undefined
+  if (entry.jti === asked.jti) return asked.action.body.salt
+  return (await ports.store.bodies(seq)).find((body) => body.purpose === 'action')?.salt
 }
 
 interface AskedWith {

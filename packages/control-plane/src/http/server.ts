@@ -9,10 +9,12 @@ import { METHODS, type Peer } from '../rpc/methods.ts'
 export interface HttpOptions {
   readonly host: string
   readonly port: number
-  /** The first-run token that `/v1` asks for. */
+  /** The first-run token that everything asks for that is not in {@link OPEN}. */
   readonly token: string
   /** Whether anybody who reaches the address may read the entries of the log. */
   readonly isLogPublic: boolean
+  /** What `/metrics` answers; there is no such path without it. */
+  readonly expose?: () => Promise<{ contentType: string; text: string }>
 }
 
 /** The address cannot be listened on; the message says why and what to do. */
@@ -24,6 +26,9 @@ const HEADERS_TIMEOUT_MS = 5_000
 const MAX_HTTP_CONNECTIONS = 1_024
 
 const gzip = promisify(zlib.gzip)
+
+/** Routes that need no token: they tell nothing but that a plane is there, and its public checkpoint. Tiles ask for it themselves. */
+const OPEN: ReadonlySet<string> = new Set(['/', '/healthz', '/readyz', '/t/:tenant/checkpoint', '/t/:tenant/tile/*'])
 
 /** Serves the plane's HTTP API. @throws {ListenError} */
 export async function serveHttp(plane: Plane, options: HttpOptions): Promise<{ url: string; close(): Promise<void> }> {
@@ -53,14 +58,27 @@ function build(plane: Plane, options: HttpOptions): FastifyInstance {
       done(error as Error)
     }
   })
-  app.setErrorHandler((error, _request, reply) => problem(reply, codeOf(error)))
-  app.setNotFoundHandler((_request, reply) => problem(reply, 'method_unknown'))
+  const refuse = (reply: FastifyReply, code: DenialCode): FastifyReply => {
+    plane.metrics.refused(code)
+    return problem(reply, code)
+  }
+  app.setErrorHandler((error, _request, reply) => refuse(reply, codeOf(error)))
+  app.setNotFoundHandler((_request, reply) => refuse(reply, 'method_unknown'))
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
     verifyOrigin(request, options)
-    if (request.url.startsWith('/v1/')) verifyToken(request, options.token)
+    // By the route that was found and not by the text of the URL, which has many spellings for one route.
+    const route = request.routeOptions.url
+    if (route !== undefined && !OPEN.has(route)) verifyToken(request, options.token)
   })
   routes(app, plane, options)
+  const { expose } = options
+  if (expose !== undefined) {
+    app.get('/metrics', async (_request, reply) => {
+      const { contentType, text } = await expose()
+      return reply.header('content-type', contentType).header('cache-control', 'no-store').send(text)
+    })
+  }
   return app
 }
 

@@ -1,5 +1,5 @@
 import { Denied, type Entry, type EntryBody, entryText, MAX_SKEW_SECONDS, parseEntry, type SealedEntry } from '@sealwrit/protocol'
-import type { PlanePorts } from '../ports.ts'
+import { type Metrics, NO_METRICS, type PlanePorts } from '../ports.ts'
 import { type Appended, type Group, type StoredBody, StoreFailure } from '../store/store.ts'
 import { History, type SignedHead } from './history.ts'
 import type { LogState } from './state.ts'
@@ -77,6 +77,7 @@ export class Sequencer {
   readonly #ports: PlanePorts
   readonly #tenant: string
   readonly #history: History
+  readonly #metrics: Metrics
   readonly #queue: (Queued | Cover)[] = []
   #isDraining = false
   #stopped: Denied | undefined
@@ -90,6 +91,7 @@ export class Sequencer {
     this.#ports = ports
     this.#tenant = tenant
     this.#history = history
+    this.#metrics = ports.metrics ?? NO_METRICS
     this.#clockAtStart = clockAtStart
     this.#bootAtStart = ports.clock.bootMs()
   }
@@ -203,8 +205,9 @@ export class Sequencer {
         group = this.#place(items, this.#now())
         // What another writer added may be what a refused one lacks: nobody is refused for what this process has not read.
         const mayBeStale = group.refused.length > 0 && this.#ports.store.isShared && !isFresh
+        const fromMs = this.#ports.clock.monotonicMs()
         const result = mayBeStale ? 'lost' : await this.#write(group)
-        if (result === 'appended') return await this.#answer(group)
+        if (result === 'appended') return await this.#answer(group, this.#ports.clock.monotonicMs() - fromMs)
         this.#history.rollback()
         if (!mayBeStale) items = kept(group)
         group = undefined
@@ -271,13 +274,27 @@ export class Sequencer {
   }
 
   /** From here on the group is durable; a crash before the answers leaves permits that their gates never saw. */
-  async #answer({ placed, repeats, covers, refused }: Attempt): Promise<void> {
+  async #answer({ placed, repeats, covers, refused }: Attempt, durationMs: number): Promise<void> {
+    const signedBefore = this.checkpoint.size
     this.#history.settle()
     this.mark(MARK_INTERVAL_MS)
+    const signed = this.checkpoint.size
+    this.#metrics.committed({ entries: placed.map(({ entry }) => entry), isSigned: signed !== signedBefore, durationMs })
+    // INVARIANT: I3. A permit that no durable checkpoint covers never leaves; that there is none is looked at here once more.
+    if (placed.some(({ entry }) => entry.kind === 'permit' && entry.seq >= signed)) return this.#failClosed([...placed, ...repeats, ...refused], covers)
     for (const { queued, error } of refused) queued.reject(error)
     for (const { queued, entry, text } of placed) queued.resolve({ seq: entry.seq, text, entry })
     for (const cover of covers) cover.resolve()
     for (const { queued, seq } of repeats) await this.read(seq).then(queued.resolve, queued.reject)
+  }
+
+  /** Refuses a whole group, and everything after it. */
+  #failClosed(items: readonly { readonly queued: Queued }[], covers: readonly Cover[]): void {
+    this.#metrics.failedOpen()
+    const failure = new Denied('evidence_unavailable', 'a permit was not covered by a checkpoint')
+    this.#stopped = failure
+    for (const { queued } of items) queued.reject(failure)
+    for (const cover of covers) cover.reject(failure)
   }
 
   /**
@@ -289,6 +306,7 @@ export class Sequencer {
     const failure = error instanceof Denied ? error : new Denied('evidence_unavailable', error instanceof Error ? error.message : 'write failed')
     const refuse = (): void => items.forEach((item) => item.reject(failure))
     if (error instanceof Denied) return refuse() // the clock, or stopped: nothing was begun
+    this.#metrics.storeFailed(error instanceof StoreFailure && error.recoverable)
     if (!(error instanceof StoreFailure) || !error.recoverable) {
       this.#stopped = new Denied('evidence_unavailable', `the store failed: ${failure.message}`)
       return refuse()

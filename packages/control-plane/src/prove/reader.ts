@@ -10,6 +10,8 @@ import { readTile } from './tiles.ts'
 
 /** Entries on one page of a listing. */
 export const MAX_PAGE = 1_000
+/** Characters of leaves on one page of a reading, so that whoever reads a log needs memory for a page and not for the log. */
+export const MAX_PAGE_CHARACTERS = 4_194_304
 
 export interface Shown {
   readonly entries: readonly Entry[]
@@ -53,6 +55,22 @@ export class Reader {
       }
     }
     return { entries, next: end > 0 ? end : undefined }
+  }
+
+  /** Entries from leaf index `from` on, oldest first; `next` is where the following page begins. */
+  async read(from: number, limit: number): Promise<{ origin: string; entries: Entry[]; next: number; size: number }> {
+    await this.#log.refresh()
+    const { size, origin } = this.#log
+    const entries: Entry[] = []
+    if (from < size) {
+      let characters = 0
+      for (const text of await this.#store.entries(from, Math.min(limit, MAX_PAGE, size - from))) {
+        characters += text.length
+        if (entries.length > 0 && characters > MAX_PAGE_CHARACTERS) break
+        entries.push(parseEntry(text))
+      }
+    }
+    return { origin, entries, next: from + entries.length, size }
   }
 
   /** One execution by its `jti`, or one entry by its leaf index. @throws {Denied} `request_malformed` when there is none */

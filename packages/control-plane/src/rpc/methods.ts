@@ -67,6 +67,13 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.reader.list(before, limit, kinds)
   },
+  'log.read': (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'log.read')
+    const from = fields.integer('from')
+    const limit = fields.optional('limit', (name) => fields.integer(name, MAX_PAGE)) ?? MAX_PAGE
+    fields.end()
+    return plane.reader.read(from, limit)
+  },
   executions: (plane, params) => plane.reader.show(one(params, 'id')),
   evidence: async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'evidence')

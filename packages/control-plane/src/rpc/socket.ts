@@ -96,10 +96,10 @@ function serveConnection(plane: Plane, socket: net.Socket): void {
       void Promise.resolve()
         .then(() => method(plane, request.params, peer))
         .then((result) => answer(JSON.stringify({ jsonrpc: '2.0', id, result })))
-        .catch((error: unknown) => answer(failure(request.id, error)))
+        .catch((error: unknown) => answer(failure(plane, request.id, error)))
         .finally(() => inWork--)
     } catch (error) {
-      answer(failure(id, error))
+      answer(failure(plane, id, error))
     }
   }
   const reader = new LineReader(MAX_WIRE_LINE, onLine)
@@ -107,7 +107,7 @@ function serveConnection(plane: Plane, socket: net.Socket): void {
     try {
       reader.push(chunk)
     } catch (error) {
-      answer(failure(null, error))
+      answer(failure(plane, null, error))
       flush()
       socket.end()
       socket.removeAllListeners('data')
@@ -116,7 +116,8 @@ function serveConnection(plane: Plane, socket: net.Socket): void {
   socket.on('error', () => socket.destroy())
 }
 
-function failure(id: number | null, error: unknown): string {
+function failure(plane: Plane, id: number | null, error: unknown): string {
   const code = error instanceof Denied ? error.code : 'unavailable'
+  plane.metrics.refused(code)
   return JSON.stringify({ jsonrpc: '2.0', id, error: rpcError(code) })
 }

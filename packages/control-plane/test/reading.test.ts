@@ -1,0 +1,63 @@
+import { canonicalText, type JsonValue } from '@sealwrit/protocol'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { METHODS } from '../src/rpc/methods.ts'
+import { MAX_PAGE, MAX_PAGE_CHARACTERS } from '../src/prove/reader.ts'
+import { outcome, Rig, TOOL_DIGEST } from './support/rig.ts'
+
+let rig: Rig
+beforeEach(async () => {
+  rig = await Rig.open()
+})
+afterEach(() => rig.remove())
+
+interface Page {
+  readonly origin: string
+  readonly entries: readonly { readonly seq: number }[]
+  readonly next: number
+  readonly size: number
+}
+const read = async (params: JsonValue): Promise<Page> => (await METHODS['log.read']?.(rig.plane, params, { shown: { size: 0 }, session: undefined })) as Page
+const fill = async (count: number, name: (i: number) => string): Promise<void> => {
+  const gate = await rig.gate([])
+  await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: Array.from({ length: count }, (_, i) => ({ name: name(i), digest: TOOL_DIGEST })) })
+}
+
+describe('log.read', () => {
+  it('gives the log in its own order, a page at a time, and every page says where the next begins', async () => {
+    await fill(57, (i) => `tool${i}`)
+    const seen: number[] = []
+    let next = 0
+    for (let pages = 0; pages < 100; pages++) {
+      const page = await read({ from: next, limit: 10 })
+      expect(page.entries.length).toBeLessThanOrEqual(10)
+      expect(page.origin).toBe(rig.plane.log.origin)
+      if (page.entries.length === 0) break
+      seen.push(...page.entries.map(({ seq }) => seq))
+      next = page.next
+    }
+    expect(seen).toEqual(Array.from({ length: rig.plane.log.size }, (_, i) => i))
+    expect(next).toBe(rig.plane.log.size)
+  })
+  it('begins anywhere, and at or beyond the end there is nothing', async () => {
+    const { size } = rig.plane.log
+    expect((await read({ from: 1 })).entries[0]?.seq).toBe(1)
+    expect(await read({ from: size })).toEqual({ origin: rig.plane.log.origin, entries: [], next: size, size })
+    expect((await read({ from: size + 5 })).entries).toEqual([])
+  })
+  it('gives the leaves themselves', async () => {
+    const { entries } = await read({ from: 0 })
+    expect(entries.map((entry) => canonicalText(entry as unknown as JsonValue))).toEqual(await rig.store.entries(0, entries.length))
+  })
+  it('a page is bounded in characters too, and always goes on', async () => {
+    const policies = Array.from({ length: 60 }, (_, i) => `${i}-`.padEnd(500, 'x'))
+    await Promise.all(Array.from({ length: 300 }, (_, i) => rig.plane.log.submit(() => ({ body: { kind: 'policy', digest: TOOL_DIGEST, epoch: i + 2, policies }, bodies: [] }))))
+    const pages: Page[] = []
+    for (let next = 0; next < rig.plane.log.size && pages.length < 10; next = pages.at(-1)?.next as number) pages.push(await read({ from: next }))
+    expect(pages.length).toBe(3)
+    for (const { entries } of pages) expect(entries.reduce((sum, entry) => sum + canonicalText(entry as unknown as JsonValue).length, 0)).toBeLessThanOrEqual(MAX_PAGE_CHARACTERS)
+    expect(pages.flatMap(({ entries }) => entries.map(({ seq }) => seq))).toEqual(Array.from({ length: rig.plane.log.size }, (_, i) => i))
+  })
+  it.each<[string, JsonValue]>([['no start', {}], ['a start below 0', { from: -1 }], ['too large a page', { from: 0, limit: MAX_PAGE + 1 }], ['an unknown member', { from: 0, before: 3 }], ['a text', { from: '0' }]])('%s is refused', async (_name, params) => {
+    expect(await outcome(Promise.resolve().then(() => read(params)))).toBe('request_malformed')
+  })
+})
