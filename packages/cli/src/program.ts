@@ -53,6 +53,7 @@ export function buildProgram(): Command {
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
     .option('--gate-key <key...>', 'public keys of gates that you hold independently')
     .option('--checkpoint <file...>', 'signed checkpoints that you hold from elsewhere: the history must be theirs')
+    .option('--tsa-cert <file...>', 'certificates of timestamp authorities whose word counts')
     .option('--replay', 'decide every decision again from the stored policies and inputs')
     .action(async (file: string, o: object) => (await import('./commands/evidence.ts')).verify(file, all(program, o)))
   add('decide <file>', 'dry run: what would be decided about an action, explained', 'sealwrit decide action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).decide(file, all(program, o)))

@@ -24,7 +24,7 @@ export {
   type LinkedCheckpoint, MAX_BUNDLE_LINE, openLine, parseBundle, type PolicyTexts,
 } from './bundle/bundle.ts'
 export { Numbering } from './bundle/numbering.ts'
-export type { Finding, Report, Verdict } from './bundle/report.ts'
+export type { Finding, Report, ToldTime, Verdict } from './bundle/report.ts'
 export { BundleVerifier, type DecisionEntry, type Replay, type Trust, verifyBundle } from './bundle/verify.ts'
 export type { Crypto, Sha256, VerifyEd25519 } from './crypto.ts'
 export * from './denial.ts'

@@ -31,6 +31,7 @@ function bundle(name: string, change: { receipts?: (leaf: string, jti: string) =
     v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(),
     entries: log.leaves.map((text, i) => ({ ...log.seal(i, undefined), bodies: i === 2 ? [environment] : i === permit ? [action, inputs] : text.includes('"kind":"receipt"') && claims[0]?.['result_commit'] !== undefined ? [result] : [] })),
     checkpoints: [],
+    anchors: [],
     policies: [{ digest: policyDigest, files }],
   }
 }

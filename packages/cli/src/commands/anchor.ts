@@ -5,12 +5,11 @@ import type { AnchorOutcome, ListedSink } from '@sealwrit/control-plane'
 import { AnchorRefused, type AnchorVerdict, Denied, type JsonLimits, MAX_DEPTH, type NoteKey, parseAnchor, parseStrict, readCertificates, tsaCryptoFrom, type TsaTrust, verifyAnchor } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
+import { readBounded, readTsaTrust } from '../evidence/trust.ts'
 import { findFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 
 const ANCHOR_LIMITS: JsonLimits = Object.freeze({ maxBytes: 131_072, maxDepth: MAX_DEPTH, maxMembers: 16 })
-/** Largest file of certificates that is read, in bytes. */
-const MAX_CERTIFICATE_FILE = 1_048_576
 
 /** Anchors the newest checkpoint at every configured place. */
 export async function anchorNow(options: GlobalOptions): Promise<void> {
@@ -52,7 +51,7 @@ function when(ms: number): string {
 /** Says what one anchor shows; only an external time is proof, so only that ends with 0. */
 export function anchorVerify(file: string, options: GlobalOptions & { key?: string; tsaCert?: string[] }): void {
   const logKey = trustedKey(options)
-  const verdict = judge(file, logKey, readTrust(options.tsaCert ?? []))
+  const verdict = judge(file, logKey, readTsaTrust(options.tsaCert ?? []))
   const { kind, sentence, checkpoint, ...rest } = verdict
   const paint = kind === 'external time' ? green : yellow
   if (options.json === true) json({ kind, sentence, origin: checkpoint.origin, size: checkpoint.size, ...rest })
@@ -69,18 +68,6 @@ function trustedKey(options: GlobalOptions & { key?: string }): NoteKey {
   return readVerifierKey(options.key ?? verifierKey)
 }
 
-function readTrust(files: readonly string[]): TsaTrust {
-  const certificates = files.flatMap((file) => {
-    try {
-      return readCertificates(readBounded(file, MAX_CERTIFICATE_FILE))
-    } catch (error) {
-      if (error instanceof Denied) throw new CliError(`--tsa-cert ${file}: ${error.message}`, { exit: EXIT.usage, hint: 'give the authority’s certificate, or that of an authority above it, in PEM or DER' })
-      throw error
-    }
-  })
-  return { certificates, crypto: tsaCryptoFrom(nodeCrypto) }
-}
-
 function judge(file: string, logKey: NoteKey, trust: TsaTrust): AnchorVerdict {
   try {
     return verifyAnchor(parseAnchor(parseStrict(readBounded(file, ANCHOR_LIMITS.maxBytes), ANCHOR_LIMITS)), logKey, trust, nodeCryptography)
@@ -88,16 +75,4 @@ function judge(file: string, logKey: NoteKey, trust: TsaTrust): AnchorVerdict {
     if (!(error instanceof Denied)) throw error
     throw new CliError(`${file} does not hold: ${error instanceof AnchorRefused ? error.reason : error.code}: ${error.message}`, { exit: EXIT.unverified, code: error.code })
   }
-}
-
-function readBounded(file: string, maxBytes: number): Uint8Array {
-  let bytes: Uint8Array
-  try {
-    if (file !== '-' && fs.statSync(file).size > maxBytes) throw new CliError(`${file} is larger than ${maxBytes} bytes`)
-    bytes = fs.readFileSync(file === '-' ? 0 : file)
-  } catch (error) {
-    if (error instanceof CliError) throw error
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`)
-  }
-  return bytes
 }

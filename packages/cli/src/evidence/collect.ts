@@ -6,6 +6,7 @@ interface FirstPage {
   readonly head: BundleHead
   readonly size: number
   readonly checkpoints: readonly LinkedCheckpoint[]
+  readonly anchors: readonly unknown[]
   readonly policies: readonly string[]
   readonly entries: readonly BundleEntry[]
   readonly next?: number
@@ -22,6 +23,9 @@ export async function* evidenceLines(folder: PlaneFolder, selector: string, sinc
   yield openLine('checkpoints')
   yield* items(first.checkpoints)
   yield closeLine('checkpoints')
+  yield openLine('anchors')
+  yield* items(first.anchors)
+  yield closeLine('anchors')
   yield openLine('policies')
   const policies: JsonValue[] = []
   for (const digest of first.policies) policies.push(await askPlane(folder, 'policies.text', { digest }))

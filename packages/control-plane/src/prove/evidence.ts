@@ -1,6 +1,7 @@
 import {
-  type Body, type Bundle, type BundleEntry, type BundleHead, Denied, type Digest, type LinkedCheckpoint, parseStrictText, present, toBase64, verifyCheckpoint,
+  type Anchor, type Body, type Bundle, type BundleEntry, type BundleHead, Denied, type Digest, type LinkedCheckpoint, parseStrictText, present, toBase64, verifyCheckpoint,
 } from '@sealwrit/protocol'
+import { anchorsFor } from '../anchor/kept.ts'
 import type { SignedHead } from '../log/history.ts'
 import type { Committed, Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
@@ -20,6 +21,8 @@ export interface EvidenceStart {
   readonly head: BundleHead
   readonly size: number
   readonly checkpoints: readonly LinkedCheckpoint[]
+  /** The earliest of each place that covers what was asked for. */
+  readonly anchors: readonly Anchor[]
   /** Digests of the policy sets under which was decided. */
   readonly policies: readonly Digest[]
   /** Leaf indices, in order; undefined for all of them. */
@@ -53,8 +56,12 @@ export class Evidence {
   async start(wanted: readonly number[] | undefined, since?: string): Promise<EvidenceStart> {
     const log = this.#log
     const head = await log.cover()
-    const checkpoints = since === undefined ? [] : [await this.#link(since, head)]
-    const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note }, size: head.size, checkpoints } as const
+    const anchors = await anchorsFor(this.#ports.store, wanted === undefined ? head.size - 1 : Math.max(...wanted))
+    const checkpoints: LinkedCheckpoint[] = []
+    for (const note of new Set([...(since === undefined ? [] : [since]), ...anchors.map(({ checkpoint }) => checkpoint)])) {
+      if (note !== head.note) checkpoints.push(await this.#link(note, head))
+    }
+    const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note }, size: head.size, checkpoints, anchors } as const
     if (wanted === undefined) return { ...start, policies: [...log.state.policies.keys()], seqs: undefined }
     const seqs = new Set(wanted)
     const policies = new Set<Digest>()
@@ -122,7 +129,7 @@ export class Evidence {
       entries.push(...page.entries)
       from = page.next
     }
-    return { ...start.head, checkpoints: start.checkpoints, policies, entries }
+    return { ...start.head, checkpoints: start.checkpoints, anchors: start.anchors, policies, entries }
   }
 }
 

@@ -1,3 +1,4 @@
+import { type Anchor, parseAnchor } from '../anchor/anchor.ts'
 import type { SealedEntry } from '../artifact/seal.ts'
 import { Denied } from '../denial.ts'
 import type { Digest, Purpose } from '../digest.ts'
@@ -54,6 +55,8 @@ export interface BundleEntry extends SealedEntry {
 /** Entries, proofs and bodies in one file, for a stranger to check offline. @see spec/bundle.md */
 export interface Bundle extends BundleHead {
   readonly checkpoints: readonly LinkedCheckpoint[]
+  /** Each of a checkpoint that the bundle links, or of its own. */
+  readonly anchors: readonly Anchor[]
   readonly policies: readonly PolicyTexts[]
   /** In the order of the log. */
   readonly entries: readonly BundleEntry[]
@@ -63,11 +66,12 @@ export interface Bundle extends BundleHead {
 export interface BundleListener {
   head(head: BundleHead): void
   checkpoint(linked: LinkedCheckpoint): void
+  anchor(anchor: Anchor): void
   policies(set: PolicyTexts): void
   entry(entry: BundleEntry): void
 }
 
-const SECTIONS = ['checkpoints', 'policies', 'entries'] as const
+const SECTIONS = ['checkpoints', 'anchors', 'policies', 'entries'] as const
 type Section = (typeof SECTIONS)[number]
 
 /** The lines of a bundle: one item a line, so that it can be written and read without being held. Together they are one JSON document. */
@@ -158,7 +162,9 @@ export class BundleReader {
     if (this.#wants === 'end') refuse(`${section}: a comma is missing`)
     const isFollowed = bytes.at(-1) === COMMA
     this.#wants = isFollowed ? 'item' : 'end'
-    const fields = new Fields(parseStrict(isFollowed ? bytes.subarray(0, -1) : bytes, LINE_LIMITS), 'artifact_malformed', section)
+    const value = parseStrict(isFollowed ? bytes.subarray(0, -1) : bytes, LINE_LIMITS)
+    if (section === 'anchors') return this.#listener.anchor(parseAnchor(value))
+    const fields = new Fields(value, 'artifact_malformed', section)
     switch (section) {
       case 'checkpoints':
         this.#listener.checkpoint(readLinked(fields))
@@ -233,10 +239,11 @@ export function formatBundle(bundle: Bundle): string {
 /** Reads a whole bundle into memory; {@link BundleReader} does without. @throws {Denied} `artifact_malformed`, `encoding_invalid` */
 export function parseBundle(bytes: Uint8Array): Bundle {
   let head: BundleHead | undefined
-  const [checkpoints, policies, entries]: [LinkedCheckpoint[], PolicyTexts[], BundleEntry[]] = [[], [], []]
+  const [checkpoints, anchors, policies, entries]: [LinkedCheckpoint[], Anchor[], PolicyTexts[], BundleEntry[]] = [[], [], [], []]
   const reader = new BundleReader({
     head: (given) => (head = given),
     checkpoint: (given) => checkpoints.push(given),
+    anchor: (given) => anchors.push(given),
     policies: (given) => policies.push(given),
     entry: (given) => entries.push(given),
   })
@@ -247,7 +254,7 @@ export function parseBundle(bytes: Uint8Array): Bundle {
     start = end + 1
   }
   reader.end()
-  return { ...(head as BundleHead), checkpoints, policies, entries }
+  return { ...(head as BundleHead), checkpoints, anchors, policies, entries }
 }
 
 const NEWLINE = 0x0a

@@ -8,6 +8,8 @@ import type { NoteKey } from '../log/note.ts'
 import type { BundleHead, LinkedCheckpoint } from './bundle.ts'
 import type { Tally } from './tally.ts'
 
+/** Checkpoints of one bundle that are remembered. */
+const MAX_PLACED = 4_096
 /** Checkpoints that a verifier may hold. */
 const MAX_HELD = 64
 
@@ -16,6 +18,8 @@ export class Heads {
   readonly #logKey: NoteKey
   readonly #crypto: Crypto
   readonly #tally: Tally
+  /** Checkpoints that belong to the history of the bundle, by size. */
+  readonly #placed = new Map<number, Uint8Array>()
   /** Held, and not placed in the history of the bundle yet. */
   #held: Checkpoint[] = []
   #head: Checkpoint | undefined
@@ -57,6 +61,12 @@ export class Heads {
     if (older !== undefined) this.#place(older.value)
   }
 
+  /** Whether a checkpoint belongs to the history of the bundle, as far as its links show. */
+  includes({ size, root }: { readonly size: number; readonly root: Uint8Array }): boolean {
+    const placed = this.#placed.get(size)
+    return placed !== undefined && equalBytes(placed, root)
+  }
+
   /** Entries from the first on, without a gap, amount to this tree. */
   grown(tree: Frontier): void {
     if (this.#held.some(({ size }) => size === tree.size)) this.#place({ size: tree.size, root: tree.root() })
@@ -64,6 +74,7 @@ export class Heads {
 
   /** A tree that belongs to the history of the bundle: whoever is held at its size must be it. */
   #place(tree: { readonly size: number; readonly root: Uint8Array }): void {
+    if (this.#placed.size < MAX_PLACED) this.#placed.set(tree.size, tree.root)
     const [here, others] = [this.#held.filter(({ size }) => size === tree.size), this.#held.filter(({ size }) => size !== tree.size)]
     this.#held = others
     for (const held of here) {

@@ -1,3 +1,5 @@
+import type { AnchorVerdict } from '../anchor/anchor.ts'
+
 /** What a bundle says about one claim. */
 export type Verdict = 'established' | 'not established' | 'contradicted'
 
@@ -12,6 +14,14 @@ export interface Finding {
   readonly seq?: number
   /** Execution, where the claim is about one. */
   readonly jti?: string
+}
+
+/** A time that the bundle tells, and by whose word. */
+export interface ToldTime {
+  readonly kind: AnchorVerdict['kind'] | 'plane'
+  /** Milliseconds since 1970, where it is established. */
+  readonly time?: number
+  readonly sentence: string
 }
 
 export interface Report {
@@ -29,6 +39,8 @@ export interface Report {
   readonly findings: readonly Finding[]
   /** Findings that are not among them. */
   readonly omitted: number
+  /** What kinds of time there are in the bundle. */
+  readonly times: readonly ToldTime[]
   /** What the bundle does not show, in sentences. */
   readonly notShown: readonly string[]
 }

@@ -1,5 +1,5 @@
 import { Denied } from '../denial.ts'
-import { type Finding, MAX_FINDINGS, type Report, type Verdict } from './report.ts'
+import { type Finding, MAX_FINDINGS, type Report, type ToldTime, type Verdict } from './report.ts'
 
 /** Where a claim belongs. */
 export interface At {
@@ -12,6 +12,7 @@ export class Tally {
   readonly #established = new Map<string, number>()
   readonly #findings: Finding[] = []
   readonly #notShown: string[] = []
+  readonly #times: ToldTime[] = []
   #omitted = 0
   #contradicted = 0
 
@@ -22,6 +23,11 @@ export class Tally {
   found(verdict: Finding['verdict'], claim: string, at: At = {}): void {
     if (verdict === 'contradicted') this.#contradicted++
     if (this.#findings.length < MAX_FINDINGS) this.#findings.push({ verdict, claim, ...at })
+    else this.#omitted++
+  }
+
+  time(told: ToldTime): void {
+    if (this.#times.length < MAX_FINDINGS) this.#times.push(told)
     else this.#omitted++
   }
 
@@ -54,8 +60,8 @@ export class Tally {
     return this.#established.size === 0 ? 'not established' : 'established'
   }
 
-  report(counts: Omit<Report, 'verdict' | 'established' | 'findings' | 'omitted' | 'notShown'>): Report {
+  report(counts: Omit<Report, 'verdict' | 'established' | 'findings' | 'omitted' | 'times' | 'notShown'>): Report {
     const established = [...this.#established].map(([claim, count]) => ({ claim, count }))
-    return { verdict: this.verdict, ...counts, established, findings: this.#findings, omitted: this.#omitted, notShown: this.#notShown }
+    return { verdict: this.verdict, ...counts, established, findings: this.#findings, omitted: this.#omitted, times: this.#times, notShown: this.#notShown }
   }
 }

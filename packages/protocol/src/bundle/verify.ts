@@ -1,3 +1,5 @@
+import { type Anchor, verifyAnchor } from '../anchor/anchor.ts'
+import type { TsaTrust } from '../anchor/tsa.ts'
 import type { Artifact, Permit, PolicyState } from '../artifact/artifact.ts'
 import { leafDigest, parseSealed, verifySealInclusion } from '../artifact/seal.ts'
 import type { Crypto } from '../crypto.ts'
@@ -27,6 +29,8 @@ export interface Trust {
   readonly gateKeys: readonly SigningKey[]
   /** Signed checkpoints of this log that the verifier holds from elsewhere: its history must be theirs. */
   readonly checkpoints?: readonly string[]
+  /** Whose timestamps the verifier believes; without it none establishes a time. */
+  readonly tsa?: TsaTrust
   /** Decides again what was decided, where the verifier has a policy engine at hand. */
   readonly replay?: Replay
 }
@@ -52,6 +56,7 @@ export function verifyBundle(bundle: Bundle, trust: Trust): Report {
   const verifier = new BundleVerifier(trust)
   verifier.head(bundle)
   for (const linked of bundle.checkpoints) verifier.checkpoint(linked)
+  for (const anchor of bundle.anchors) verifier.anchor(anchor)
   for (const set of bundle.policies) verifier.policies(set)
   for (const entry of bundle.entries) verifier.entry(entry)
   return verifier.end()
@@ -93,11 +98,24 @@ export class BundleVerifier implements BundleListener {
     this.#bundle = head
     this.#heads.head(head)
     const cosigners = head.checkpoint.split('\n\u2014 ').length - 2
+    this.#tally.time({ kind: 'plane', sentence: 'the times of entries are the word of the plane' })
     if (cosigners <= 0) this.#tally.notShown('no witness cosigned: that this is the only history is the word of the log key')
   }
 
   checkpoint(linked: LinkedCheckpoint): void {
     this.#heads.linked(linked)
+  }
+
+  anchor(anchor: Anchor): void {
+    if (this.#heads.newest === undefined) return
+    const shown = this.#tally.claim('the anchor is of a checkpoint that the log key signed, and holds', () => {
+      const verdict = verifyAnchor(anchor, this.#trust.logKey, this.#trust.tsa, this.#trust.crypto)
+      if (!this.#heads.includes(verdict.checkpoint)) throw new Denied('seal_invalid', 'nothing in the bundle links the anchored checkpoint')
+      return verdict
+    })?.value
+    if (shown === undefined) return
+    const { kind, time, sentence } = shown
+    this.#tally.time({ kind, ...(time === undefined ? {} : { time }), sentence })
   }
 
   policies(set: PolicyTexts): void {
