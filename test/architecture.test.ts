@@ -11,7 +11,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   gate: ['node:', '@sealwrit/protocol'],
   'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', 'fastify', 'pg'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol'],
-  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', 'commander', 'yaml', 'zod'],
+  witness: ['node:', '@sealwrit/protocol'],
+  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'yaml', 'zod'],
 }
 
 /** Stages never import each other; `plane.ts` composes them. */

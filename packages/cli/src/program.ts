@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { CliError, EXIT } from './errors.ts'
 import type { GlobalOptions } from './output.ts'
 import { version } from './version.ts'
 
@@ -32,6 +33,7 @@ export function buildProgram(): Command {
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--env <name...>', 'further environment variables that the server gets')
+    .option('--witness-policy <file>', 'a tlog-policy file: cosignatures that a permit needs here (default: that of sealwrit.yaml)')
     .option('--plane <socket...>', 'sockets of further planes of the same log, tried when the first does not answer')
     .argument('<command...>', 'the server’s command, after --')
     .passThroughOptions()
@@ -45,10 +47,21 @@ export function buildProgram(): Command {
   add('export <selector>', 'write an evidence bundle: `all`, a jti, or an entry index', 'sealwrit export all -o evidence.json')
     .option('-o, --output <file>', 'file to write (default: stdout)')
     .action(async (selector: string, o: object) => (await import('./commands/read.ts')).exportEvidence(selector, all(program, o)))
-  add('verify <file>', 'check an evidence bundle offline', 'sealwrit verify evidence.json --key log.vkey')
+  add('verify [file] [other]', 'check an evidence bundle offline, or whether checkpoints show a fork', 'sealwrit verify evidence.json --key log.vkey')
+    .option('--fork', 'FILE is a fork proof, or FILE and OTHER are checkpoints: does the log show two histories?')
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
     .option('--gate-key <key...>', 'public keys of gates that you hold independently')
-    .action(async (file: string, o: object) => (await import('./commands/read.ts')).verify(file, all(program, o)))
+    .action(async (file: string | undefined, other: string | undefined, o: { fork?: boolean }) => {
+      const named = [file, other].filter((name) => name !== undefined)
+      if (o.fork === true) return (await import('./commands/fork.ts')).verifyForkFiles(named, all(program, o))
+      if (file === undefined || other !== undefined) throw new CliError('verify takes one evidence bundle', { exit: EXIT.usage, hint: 'two files are compared with --fork' })
+      return (await import('./commands/read.ts')).verify(file, all(program, o))
+    })
+  add('witness', 'run a witness: cosigns checkpoints that extend what it saw', 'sealwrit witness --dir w1 --listen 127.0.0.1:4190 --log log.vkey')
+    .requiredOption('--log <key...>', 'verifier keys of the logs to follow, or files that hold one')
+    .option('--listen <host:port>', 'address to serve on', '127.0.0.1:4190')
+    .option('--name <name>', 'name of the witness, a schema-less URL (default: made on the first run)')
+    .action(async (o: { listen: string; log: string[] }) => (await import('./commands/witness.ts')).witness(all(program, o)))
   add('decide <file>', 'dry run: what would be decided about an action, explained', 'sealwrit decide action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).decide(file, all(program, o)))
   add('canon <file>', 'canonical bytes and digest of a JSON file, or its denial code', 'sealwrit canon action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).canon(file, all(program, o)))
   const policy = add('policy', 'policy life cycle', 'sealwrit policy test')

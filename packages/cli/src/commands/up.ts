@@ -100,7 +100,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
 }
 
 /** Resolves at the first signal that asks this process to end. */
-function stopSignal(): Promise<void> {
+export function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
   })

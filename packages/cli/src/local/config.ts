@@ -12,12 +12,18 @@ export interface Config {
   readonly policies: string
   /** Whether a receipt is durable before the asker gets its result. */
   readonly receipt: 'before_reply' | 'after_reply'
+  /** A tlog-policy file, relative to this one: which witnesses the plane asks, and which cosignatures local gates need. */
+  readonly witnesses?: string | undefined
+  /** How old a cosignature may be that counts, in seconds. */
+  readonly witness_max_age_seconds?: number | undefined
 }
 
 const configSchema: z.ZodType<Config> = z.strictObject({
   owner: z.string().min(1).max(128).optional(),
   policies: z.string().min(1).default('policies'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
+  witnesses: z.string().min(1).optional(),
+  witness_max_age_seconds: z.int().min(2).max(86_400).optional(),
 })
 
 export const CONFIG_FILE = 'sealwrit.yaml'
@@ -34,7 +40,7 @@ export function readConfig(planeDir: string): { config: Config; file: string } |
   const parsed = configSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
   if (!parsed.success) {
     const [issue] = parsed.error.issues
-    throw new CliError(`${file}: ${issue?.path.join('.') || 'top level'}: ${issue?.message ?? 'not valid'}`, { hint: 'members are owner, policies and receipt' })
+    throw new CliError(`${file}: ${issue?.path.join('.') || 'top level'}: ${issue?.message ?? 'not valid'}`, { hint: 'members are owner, policies, receipt, witnesses and witness_max_age_seconds' })
   }
   return { config: parsed.data, file }
 }
