@@ -12,6 +12,7 @@ import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
+import type { WitnessOptions } from './log/witnesses.ts'
 import type { PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
@@ -25,6 +26,8 @@ export interface PlaneOptions {
   readonly localUser: string
   /** Whether a new log may begin here; false where the log key is in use already. */
   readonly isNew: boolean
+  /** Who cosigns checkpoints before they are shown; nobody where it is not given. */
+  readonly witnesses?: WitnessOptions | undefined
 }
 
 /** What a decision is asked about. */
@@ -64,7 +67,9 @@ export class Plane {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
-    return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
+    const active = await activatePolicies(policies, log, ports.store)
+    if (options.witnesses !== undefined && options.witnesses.policy.quorum.kind !== 'none') log.witnessedBy(options.witnesses)
+    return new Plane(log, ports, active, options)
   }
 
   get sub(): string {
@@ -76,8 +81,7 @@ export class Plane {
 
   async enrol(request: EnrolRequest, shown: Shown): Promise<{ gate: string; sub: string; epoch: number; sealed: SealedEntry; consistency: string[] }> {
     const { gate, session } = await enrolGate(request, this.log, this.#ports.crypto)
-    return this.log.proved(() => {
-      const head = this.log.checkpoint
+    return this.log.sealed(Math.max(session.seq + 1, request.floor ?? 0, shown.size), (head) => {
       const sealed = this.log.seal(session, head)
       const consistency = this.log.extends(request.floor ?? 0, head).map(toBase64)
       shown.size = head.size

@@ -1,4 +1,6 @@
+import type { WitnessPolicy } from '@sealwrit/protocol'
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
+import { witnessPost } from './adapters/witness-post.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
@@ -20,6 +22,8 @@ export interface ServerOptions {
   readonly localUser: string
   /** As in `PlaneOptions`. */
   readonly isNew: boolean
+  /** As in `PlaneOptions`, asked over HTTP. */
+  readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
 }
 
 export interface RunningPlane {
@@ -52,7 +56,10 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
   }
   try {
     const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, defer: setImmediate }
-    const plane = await Plane.open(ports, options.policies, options)
+    const { post, close: closePost } = witnessPost()
+    closing.push(closePost)
+    const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
+    const plane = await Plane.open(ports, options.policies, { ...options, witnesses })
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token })
     closing.push(() => http.close())

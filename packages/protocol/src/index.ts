@@ -32,7 +32,7 @@ export { type ForkProof, forkProof, openCheckpoint, parseForkProof, verifyFork }
 export { consistencyRoots, emptyRoot, HASH_BYTES, type InclusionClaim, isPowerOfTwo, leafHash, MAX_PROOF_HASHES, nodeHash, type TreeHead, verifyConsistency, verifyInclusion } from './log/merkle.ts'
 export { formatSignature, formatVerifierKey, isKeyName, MAX_NOTE_SIGNATURES, type Note, type NoteKey, noteKey, parseNote, parseVerifierKey, verifyNote } from './log/note.ts'
 export { formatProof, type LogProof, parseProof } from './log/proof.ts'
-export { type Counted, MAX_COSIGNATURE_AGE_SECONDS, type QuorumTime, verifyQuorum, WitnessQuorum } from './log/quorum.ts'
+export { type Counted, isQuorumMet, MAX_COSIGNATURE_AGE_SECONDS, type QuorumTime, verifyQuorum, WitnessQuorum } from './log/quorum.ts'
 export { consistencyProof, inclusionProof, type SubtreeHash, treeRoot } from './log/tree.ts'
 export * from './log/witness-policy.ts'
 export { type DenialReport, verifyDenialReport } from './receipt/denial-report.ts'

@@ -7,6 +7,7 @@ import { CliError } from '../errors.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
+import { planeWitnesses } from '../local/witnesses.ts'
 import { exampleFolder, selfLine } from '../self.ts'
 import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
 
@@ -27,6 +28,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       policies,
       tenant: TENANT,
       owner: config?.config.owner,
+      witnesses: planeWitnesses(folder),
       isNew,
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })

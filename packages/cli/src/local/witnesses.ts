@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { nodeCryptography } from '@sealwrit/gate'
-import { Denied, formatVerifierKey, MAX_COSIGNATURE_AGE_SECONDS, MAX_POLICY_FILE_BYTES, NO_WITNESSES, parseWitnessPolicy, type WitnessPolicy, WitnessQuorum } from '@sealwrit/protocol'
+import { Denied, formatVerifierKey, isQuorumMet, MAX_COSIGNATURE_AGE_SECONDS, MAX_POLICY_FILE_BYTES, NO_WITNESSES, parseWitnessPolicy, type WitnessPolicy, WitnessQuorum } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { readConfig } from './config.ts'
 import { type PlaneFolder, readVerifierKey } from './folder.ts'
@@ -39,7 +39,22 @@ export function configuredWitnesses(planeDir: string): { policy: WitnessPolicy; 
 export function gateWitnesses(folder: PlaneFolder, file: string | undefined): WitnessQuorum {
   const configured = configuredWitnesses(folder.dir)
   const policy = file === undefined ? (configured?.policy ?? NO_WITNESSES) : readWitnessPolicy(path.resolve(file))
+  checkLog(policy, folder)
+  return new WitnessQuorum(policy, configured?.maxAgeSeconds)
+}
+
+/** What the plane of this folder asks its witnesses for; undefined where none are configured. @throws {CliError} */
+export function planeWitnesses(folder: PlaneFolder): ReturnType<typeof configuredWitnesses> {
+  const configured = configuredWitnesses(folder.dir)
+  if (configured === undefined) return undefined
+  const { policy } = configured
+  checkLog(policy, folder)
+  for (const { name, url } of policy.witnesses) if (url !== undefined && !/^https?:\/\/[^@]+$/.test(url)) throw new CliError(`witness ${name} has a URL that is not http or https`)
+  if (!isQuorumMet(policy.quorum, new Set(policy.witnesses.filter(({ url }) => url !== undefined)))) throw new CliError('the witnesses that have a URL cannot make the quorum', { hint: 'the plane asks witnesses by their URL: add it to their lines' })
+  return configured
+}
+
+function checkLog(policy: WitnessPolicy, folder: PlaneFolder): void {
   const own = formatVerifierKey(readVerifierKey(folder.verifierKey))
   if (policy.logs.length > 0 && !policy.logs.some(({ key }) => formatVerifierKey(key) === own)) throw new CliError('the witness policy lists logs, but not the one of this plane', { code: 'key_unknown', hint: `add the line: log ${own}` })
-  return new WitnessQuorum(policy, configured?.maxAgeSeconds)
 }

@@ -67,7 +67,7 @@ function routes(app: FastifyInstance, plane: Plane): void {
   })
   app.get('/t/:tenant/checkpoint', async (request, reply) => {
     if ((request.params as { tenant: string }).tenant !== plane.log.tenant) throw new Denied('method_unknown')
-    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.refresh()).note)
+    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.published()).note)
   })
   const serve = (url: string, method: string): void => {
     app.post(url, async (request, reply) => {

@@ -3,6 +3,7 @@ import type { PlanePorts } from '../ports.ts'
 import { type Appended, type Group, type StoredBody, StoreFailure } from '../store/store.ts'
 import { History, type SignedHead } from './history.ts'
 import type { LogState } from './state.ts'
+import { type WitnessOptions, Witnesses } from './witnesses.ts'
 
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
@@ -78,6 +79,9 @@ export class Sequencer {
   readonly #queue: (Queued | Cover)[] = []
   #isDraining = false
   #stopped: string | undefined
+  /** A witness holds what contradicts this log: nothing goes on before a restart. */
+  #contradicted: Denied | undefined
+  #witnesses: Witnesses | undefined
   /** What the store's clock said at the start, or this machine's own where the store has none; and the machine's uptime then. */
   readonly #clockAtStart: number
   readonly #bootAtStart: number
@@ -111,7 +115,7 @@ export class Sequencer {
   }
   /** Why nothing can be written any more; undefined while it can. */
   get stopped(): string | undefined {
-    return this.#stopped
+    return this.#stopped ?? this.#contradicted?.message
   }
   /** The newest signed checkpoint that is durable. */
   get checkpoint(): SignedHead {
@@ -147,12 +151,62 @@ export class Sequencer {
     return this.checkpoint
   }
 
+  /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
+  witnessedBy(options: WitnessOptions): void {
+    const log = this
+    const { clock, crypto, logKey } = this.#ports
+    this.#witnesses = new Witnesses(
+      options,
+      {
+        key: logKey.key,
+        get checkpoint() {
+          return log.checkpoint
+        },
+        extends: (older, head) => log.extends(older, head),
+        proved: (prove) => log.proved(prove),
+        refresh: () => log.refresh(),
+        contradicted: (code, what) => {
+          log.#contradicted ??= new Denied(code, what)
+          log.#witnesses?.refuse(log.#contradicted)
+        },
+      },
+      clock,
+      crypto,
+    )
+    void this.#witnesses.covering(this.checkpoint.size).catch(() => undefined) // a witness that knows better says so before the first request
+  }
+
+  /**
+   * Runs `prove` in one turn with the checkpoint that may be shown: the newest, or where there are witnesses the newest one
+   * that they cosigned. It covers the first `covers` leaves, as far as there are so many.
+   * @throws {Denied} `witness_quorum_not_met`, `store_rollback`, `state_diverged`
+   */
+  async sealed<T>(covers: number, prove: (head: SignedHead) => T): Promise<T> {
+    if (this.#witnesses !== undefined) {
+      if (this.#contradicted !== undefined) throw this.#contradicted
+      await this.#witnesses.covering(Math.min(covers, this.checkpoint.size))
+    }
+    // Read in the turn of the proof: what is shown on a connection leaves in the order in which each extends the one before.
+    return this.proved(() => prove(this.#witnesses?.head ?? this.checkpoint))
+  }
+
+  /** The checkpoint for everybody: it covers all there is, or is the newest that witnesses cosigned. @throws {Denied} */
+  async published(): Promise<SignedHead> {
+    const head = await this.refresh()
+    return this.sealed(head.size, (shown) => shown).catch((error: unknown) => {
+      const cosigned = this.#contradicted === undefined ? this.#witnesses?.head : undefined
+      if (cosigned === undefined) throw error
+      return cosigned
+    })
+  }
+
   #cover(follows: boolean): Promise<void> {
     return new Promise((resolve, reject) => this.#enqueue({ draft: undefined, follows, resolve, reject }))
   }
 
   #enqueue(item: Queued | Cover): void {
     if (this.#stopped !== undefined) return item.reject(new Denied('evidence_unavailable', this.#stopped))
+    if (this.#contradicted !== undefined) return item.reject(this.#contradicted)
     if (this.#queue.length >= MAX_QUEUED) return item.reject(new Denied('overloaded', 'too many entries wait for the log'))
     this.#queue.push(item)
     if (this.#isDraining) return
@@ -172,6 +226,7 @@ export class Sequencer {
       let group: Attempt | undefined
       try {
         if (this.#stopped !== undefined) throw new Denied('evidence_unavailable', this.#stopped)
+        if (this.#contradicted !== undefined) throw this.#contradicted
         const isFresh = attempt > 0 || items.some((item) => item.draft === undefined && item.follows)
         if (isFresh) await this.#history.follow()
         group = this.#place(items, this.#now())

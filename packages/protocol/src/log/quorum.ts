@@ -61,19 +61,19 @@ function verifyListedLog(note: Note, { logs }: WitnessPolicy, crypto: Crypto): v
 function count(cosigned: readonly Cosigned[], quorum: Quorum, { nowSeconds, maxAgeSeconds }: QuorumTime): readonly Counted[] {
   const young = cosigned.filter(({ time }) => maxAgeSeconds === undefined || nowSeconds - time <= maxAgeSeconds)
   const by = new Set(young.map(({ witness }) => witness))
-  if (!isMet(quorum, by)) throw new Denied('witness_quorum_not_met', cosigned.length > young.length ? 'cosignatures are missing, or too old' : 'cosignatures are missing')
+  if (!isQuorumMet(quorum, by)) throw new Denied('witness_quorum_not_met', cosigned.length > young.length ? 'cosignatures are missing, or too old' : 'cosignatures are missing')
   return young.map(({ witness, time }) => ({ name: witness.name, time }))
 }
 
-/** A group is met when at least its threshold of members is; nesting is bounded by the number of groups. */
-function isMet(quorum: Quorum, by: ReadonlySet<PolicyWitness>): boolean {
+/** Whether cosignatures by exactly these suffice. A group is met when its threshold of members is; nesting is bounded by the number of groups. */
+export function isQuorumMet(quorum: Quorum, by: ReadonlySet<PolicyWitness>): boolean {
   switch (quorum.kind) {
     case 'none':
       return true
     case 'witness':
       return by.has(quorum.witness)
     case 'group':
-      return quorum.members.filter((member) => isMet(member, by)).length >= quorum.threshold
+      return quorum.members.filter((member) => isQuorumMet(member, by)).length >= quorum.threshold
   }
 }
 
