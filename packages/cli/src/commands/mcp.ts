@@ -26,11 +26,11 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(options.name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage })
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
+  const witnesses = gateWitnesses(folder, options.witnessPolicy)
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const environment = measureServer({ command: resolved, cwd, gateVersion: version }, nodeCryptography, nodeRng)
-  const witnesses = gateWitnesses(folder, options.witnessPolicy)
   const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const receiptOrder = readConfig(folder.dir)?.config.receipt ?? 'before_reply'

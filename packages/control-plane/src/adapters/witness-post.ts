@@ -23,7 +23,7 @@ export function witnessPost(): { post: WitnessPost; close(): void } {
         })
         response.once('end', () => {
           clearTimeout(timer)
-          resolve({ status: response.statusCode ?? 0, type: (response.headers['content-type'] ?? '').split(';')[0]?.trim() ?? '', body: Buffer.concat(chunks) })
+          resolve({ status: response.statusCode ?? 0, type: (response.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '', body: Buffer.concat(chunks) })
         })
         response.once('error', reject)
       })
