@@ -10,9 +10,9 @@ export interface WitnessKey {
 /** The witness's folder. */
 export interface WitnessFiles {
   /** Undefined when there is no such file. @throws when it cannot be read */
-  read(name: string): string | undefined
+  readonly read: (name: string) => string | undefined
   /** Replaces the file in one step; durable on return. @throws when it is not, or may not be */
-  write(name: string, text: string): void
+  readonly write: (name: string, text: string) => void
 }
 
 /** Everything from outside that a witness uses. */

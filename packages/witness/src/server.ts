@@ -22,7 +22,7 @@ export class WitnessListenError extends Error {}
  * Serves a witness over HTTP. There is no authentication beyond the signatures on checkpoints.
  * @throws {WitnessListenError}
  */
-export async function serveWitness(witness: Witness, listen: { readonly host: string; readonly port: number }): Promise<{ url: string; close(): Promise<void> }> {
+export async function serveWitness(witness: Witness, listen: { readonly host: string; readonly port: number }): Promise<{ url: string; close: () => Promise<void> }> {
   const server = http.createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS },
     (request, response) => void route(witness, request, response),

@@ -6,7 +6,7 @@ import { MAX_WITNESS_ANSWER_BYTES, type WitnessPost } from '../log/witnesses.ts'
 const MAX_SOCKETS = 4
 
 /** Posts to witnesses over connections that are kept; redirects are not followed. */
-export function witnessPost(): { post: WitnessPost; close(): void } {
+export function witnessPost(): { post: WitnessPost; close: () => void } {
   const options = { keepAlive: true, maxSockets: MAX_SOCKETS }
   const agents = { http: new http.Agent(options), https: new https.Agent(options) }
   const post: WitnessPost = (url, body, timeoutMs) =>
