@@ -3,7 +3,7 @@ import type { PlanePorts } from '../ports.ts'
 import { type Appended, type Group, type StoredBody, StoreFailure } from '../store/store.ts'
 import { History, type SignedHead } from './history.ts'
 import type { LogState } from './state.ts'
-import { type WitnessOptions, Witnesses } from './witnesses.ts'
+import { type WitnessedLog, type WitnessOptions, Witnesses } from './witnesses.ts'
 
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
@@ -153,26 +153,19 @@ export class Sequencer {
 
   /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
   witnessedBy(options: WitnessOptions): void {
-    const log = this
     const { clock, crypto, logKey } = this.#ports
-    this.#witnesses = new Witnesses(
-      options,
-      {
-        key: logKey.key,
-        get checkpoint() {
-          return log.checkpoint
-        },
-        extends: (older, head) => log.extends(older, head),
-        proved: (prove) => log.proved(prove),
-        refresh: () => log.refresh(),
-        contradicted: (code, what) => {
-          log.#contradicted ??= new Denied(code, what)
-          log.#witnesses?.refuse(log.#contradicted)
-        },
+    const log: WitnessedLog = {
+      key: logKey.key,
+      newest: () => this.checkpoint,
+      extends: (older, head) => this.extends(older, head),
+      proved: (prove) => this.proved(prove),
+      refresh: () => this.refresh(),
+      contradicted: (code, what) => {
+        this.#contradicted ??= new Denied(code, what)
+        this.#witnesses?.refuse(this.#contradicted)
       },
-      clock,
-      crypto,
-    )
+    }
+    this.#witnesses = new Witnesses(options, log, clock, crypto)
     void this.#witnesses.covering(this.checkpoint.size).catch(() => undefined) // a witness that knows better says so before the first request
   }
 

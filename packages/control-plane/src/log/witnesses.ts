@@ -37,7 +37,7 @@ export interface WitnessOptions {
 export interface WitnessedLog {
   readonly key: NoteKey
   /** The newest signed checkpoint that is durable. */
-  readonly checkpoint: SignedHead
+  newest(): SignedHead
   extends(older: number, head: SignedHead): readonly Uint8Array[]
   proved<T>(prove: () => T): Promise<T>
   /** Reads what other writers added. */
@@ -134,7 +134,7 @@ export class Witnesses {
   /** Asks as long as somebody waits; every pass is bounded by the time-outs of the witnesses. Never throws. */
   async #ask(): Promise<void> {
     while (this.#waiting.size > 0) {
-      if (await this.#round(this.#log.checkpoint)) this.#settle(({ size }) => this.#covers(size), ({ resolve }) => resolve())
+      if (await this.#round(this.#log.newest())) this.#settle(({ size }) => this.#covers(size), ({ resolve }) => resolve())
       else await new Promise<void>((resolve) => this.#clock.after(RETRY_MS, resolve))
     }
     this.#isAsking = false
