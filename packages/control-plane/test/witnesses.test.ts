@@ -2,9 +2,10 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { MAX_WITNESS_ANSWER_BYTES, nodeClock, nodeCryptography, WITNESS_DEADLINE_MS, type WitnessAnswer, type WitnessOptions, type WitnessPost, witnessPost } from '@sealwrit/control-plane'
-import { cosignedMessage, type CosignerKey, cosignerKey, forkProof, formatCosignature, formatCosignerKey, fromBase64Url, parseNote, parseProof, parseWitnessPolicy, utf8, verifyConsistency, verifyQuorum, verifyCheckpoint, checkpointText, formatSignature } from '@sealwrit/protocol'
+import { MAX_WITNESS_ANSWER_BYTES, nodeClock, nodeCryptography, WITNESS_DEADLINE_MS, type WitnessAnswer, type WitnessedLog, Witnesses, type WitnessOptions, type WitnessPost, witnessPost } from '@sealwrit/control-plane'
+import { consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, forkProof, formatCosignature, formatCosignerKey, fromBase64Url, parseNote, parseProof, parseWitnessPolicy, utf8, verifyConsistency, verifyQuorum, verifyCheckpoint, checkpointText, formatSignature } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
+import { keyPair, LOG_KEY, TestLog } from '../../protocol/test/support/fixture.ts'
 import { outcome, Rig, sha256, TestGate, told } from './support/rig.ts'
 
 /** A witness in memory that keeps to c2sp.org/tlog-witness, until it is told to misbehave. */
@@ -212,6 +213,43 @@ describe('a witness that knows better', () => {
     expect(await outcome(gate.authorize())).toBe('state_diverged')
     expect(rig.plane.notReady).toContain('signed two trees')
     expect(await outcome(gate.authorize())).toBe('state_diverged')
+  })
+})
+
+describe('planes of one log', () => {
+  it('a size that another plane had cosigned is no rollback: it is read, and the next round covers it', async () => {
+    const pair = keyPair('witness')
+    const key = cosignerKey('w.test/w', pair.publicKey, sha256)
+    const shared = new TestLog()
+    for (let i = 0; i < 12; i++) shared.addText(`entry ${i}`)
+    let [read, seen] = [10, 12] // this plane has read 10 entries, the other had 12 cosigned
+    const said: string[] = []
+    const log: WitnessedLog = {
+      key: LOG_KEY,
+      newest: () => ({ size: read, note: shared.note(read) }),
+      extends: (older, head) => (older === 0 || older === head.size ? [] : consistencyProof(older, head.size, shared.subtree, sha256)),
+      proved: (prove) => Promise.resolve(prove()),
+      refresh: () => Promise.resolve({ size: (read = 12), note: shared.note(12) }),
+      contradicted: (code) => void said.push(code),
+    }
+    const post: WitnessPost = (_url, body) => {
+      const text = Buffer.from(body).toString()
+      if (!text.startsWith(`old ${seen}\n`)) return Promise.resolve(answer(409, 'text/x.tlog.size', `${seen}\n`))
+      seen = read
+      const time = Math.floor(nodeClock.wallMs() / 1_000)
+      return Promise.resolve(answer(200, 'text/plain', formatCosignature(key, time, pair.sign(cosignedMessage(parseNote(text.slice(text.indexOf('\n\n') + 2)).text, time)))))
+    }
+    const policy = parseWitnessPolicy(utf8(`witness w ${formatCosignerKey(key)} http://w\nquorum w\n`), sha256)
+    const witnesses = new Witnesses({ policy, maxAgeSeconds: 60, post }, log, nodeClock, nodeCryptography)
+    await witnesses.covering(10)
+    expect([witnesses.head?.size, said]).toEqual([12, []])
+    ;[read, seen] = [12, 13]
+    expect(await outcome(witnesses.covering(13))).toBe('witness_quorum_not_met')
+    expect(said[0]).toBe('store_rollback')
+  })
+  it('is not made where the witnesses with a URL cannot make the quorum', () => {
+    const policy = parseWitnessPolicy(utf8(`witness w ${formatCosignerKey(cosignerKey('w.test/w', keyPair('witness').publicKey, sha256))}\nquorum w\n`), sha256)
+    expect(() => new Witnesses({ policy, maxAgeSeconds: 60, post: () => Promise.reject(new Error('x')) }, {} as WitnessedLog, nodeClock, nodeCryptography)).toThrow('cannot make the quorum')
   })
 })
 
