@@ -11,7 +11,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   gate: ['node:', '@sealwrit/protocol'],
   'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@opentelemetry/api', 'fastify', 'pg', 'prom-client'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@opentelemetry/api'],
-  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', 'commander', 'yaml', 'zod'],
+  witness: ['node:', '@sealwrit/protocol'],
+  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'yaml', 'zod'],
 }
 
 /** Stages never import each other; `plane.ts` composes them. */
@@ -63,8 +64,8 @@ describe('the architecture', () => {
     }
   })
 
-  it('gives protocol and gate no dependency from outside', () => {
-    const outside = ['protocol', 'gate'].flatMap((pkg) => all.filter((s) => s.pkg === pkg)).flatMap(({ imports }) => imports.map(({ from }) => from)).filter((from) => !from.startsWith('.') && !from.startsWith('node:') && !from.startsWith('@sealwrit/'))
+  it('gives protocol, gate and witness no dependency from outside', () => {
+    const outside = ['protocol', 'gate', 'witness'].flatMap((pkg) => all.filter((s) => s.pkg === pkg)).flatMap(({ imports }) => imports.map(({ from }) => from)).filter((from) => !from.startsWith('.') && !from.startsWith('node:') && !from.startsWith('@sealwrit/'))
     expect(outside).toEqual([])
     expect(builtinModules).toContain('crypto')
   })

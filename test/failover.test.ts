@@ -6,7 +6,7 @@ import * as path from 'node:path'
 import { enforce, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { openPostgresStore } from '@sealwrit/control-plane/postgres'
-import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fromBase64Url, parseEntry, parseVerifierKey } from '@sealwrit/protocol'
+import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fromBase64Url, NO_WITNESSES, parseEntry, parseVerifierKey, WitnessQuorum } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from './support/postgres.ts'
 import { end, PROGRAM } from './support/processes.ts'
@@ -49,7 +49,7 @@ describe('planes of one log, killed one after the other', () => {
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
     const gate = new Gate(
-      { socketPaths: dirs.map((dir) => path.join(dir, 'plane.sock')), logKey: parseVerifierKey(fs.readFileSync(path.join(dirs[0], 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { socketPaths: dirs.map((dir) => path.join(dir, 'plane.sock')), logKey: parseVerifierKey(fs.readFileSync(path.join(dirs[0], 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256), witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     await gate.connect()

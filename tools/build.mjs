@@ -5,7 +5,7 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-const packages = ['protocol', 'gate', 'control-plane', 'mcp-gateway', 'cli']
+const packages = ['protocol', 'gate', 'control-plane', 'mcp-gateway', 'witness', 'cli']
 for (const name of packages) {
   rmSync(path.join(root, 'packages', name, 'dist'), { recursive: true, force: true })
   rmSync(path.join(root, 'packages', name, 'tsconfig.tsbuildinfo'), { force: true })

@@ -3,7 +3,7 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { enforce, floorFile, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng, type ReceiptOrder } from '@sealwrit/gate'
-import { canonicalize, commitment, digestOf, fromBase64Url, parseVerifierKey } from '@sealwrit/protocol'
+import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, digestOf, fromBase64Url, parseVerifierKey } from '@sealwrit/protocol'
 
 const main = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
 const DIGEST = `sha256:${'a'.repeat(64)}`
@@ -51,7 +51,7 @@ export class BenchGate {
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), sha256), sha256)
     this.gate = new Gate(
-      { socketPaths: [path.join(dir, 'plane.sock')], logKey: parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), sha256), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { socketPaths: [path.join(dir, 'plane.sock')], logKey: parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), sha256), witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(dir, 'bench-floor.json')), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
   }

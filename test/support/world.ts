@@ -7,7 +7,7 @@ import {
 } from '@sealwrit/control-plane'
 import { Gate, type MeasuredEnvironment, nodeClock, nodeNet, type Net } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
-import { canonicalize, type Clock, commitment, digestOf, fromBase64Url, type NoteKey, noteKey, parseStrict, WIRE_LIMITS, type JsonObject, utf8 } from '@sealwrit/protocol'
+import { NO_WITNESSES, WitnessQuorum, canonicalize, type Clock, commitment, digestOf, fromBase64Url, type NoteKey, noteKey, parseStrict, WIRE_LIMITS, type JsonObject, utf8 } from '@sealwrit/protocol'
 
 const starter = path.resolve(import.meta.dirname, '../../packages/cli/starter')
 
@@ -98,11 +98,11 @@ export class World {
     this.plane = undefined
   }
 
-  gate(options: { keys?: World['keys']; environment?: undefined; floor?: MemoryFloor; clock?: Clock } = {}): Gate {
+  gate(options: { keys?: World['keys']; environment?: undefined; floor?: MemoryFloor; clock?: Clock; witnesses?: WitnessQuorum } = {}): Gate {
     const keys = options.keys ?? generateKeyPairSync('ed25519')
     const { x } = keys.publicKey.export({ format: 'jwk' })
     const gate = new Gate(
-      { socketPaths: [this.socketPath], logKey: this.logKey, tenant: 'default', environment: 'environment' in options ? undefined : this.#environment(), capabilities: () => false },
+      { socketPaths: [this.socketPath], logKey: this.logKey, witnesses: options.witnesses ?? new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: 'environment' in options ? undefined : this.#environment(), capabilities: () => false },
       {
         clock: options.clock ?? this.gateClock, rng: nodeRng, crypto: nodeCryptography, net: this.#net(), floor: options.floor ?? this.floor,
         sign: (message) => sign(null, message, keys.privateKey), publicKey: fromBase64Url(x as string),

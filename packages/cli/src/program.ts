@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { CliError, EXIT } from './errors.ts'
 import type { GlobalOptions } from './output.ts'
 import { version } from './version.ts'
 
@@ -32,6 +33,7 @@ export function buildProgram(): Command {
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--env <name...>', 'further environment variables that the server gets')
+    .option('--witness-policy <file>', 'a tlog-policy file: cosignatures that a permit needs here (default: that of sealwrit.yaml)')
     .option('--plane <socket...>', 'sockets of further planes of the same log, tried when the first does not answer')
     .argument('<command...>', 'the server’s command, after --')
     .passThroughOptions()
@@ -49,13 +51,25 @@ export function buildProgram(): Command {
   add('fsck', 'hash everything again that is stored, and compare it with what the log key signed', 'sealwrit fsck')
     .option('--store <store>', 'as for `up`')
     .action(async (o: object) => (await import('./commands/store.ts')).fsck(all(program, o)))
-  add('verify <file>', 'check an evidence bundle, or the folder of a mirror, offline', 'sealwrit verify evidence.json --key log.vkey')
+  add('verify [file] [other]', 'check an evidence bundle, or the folder of a mirror, offline; or whether checkpoints show a fork', 'sealwrit verify evidence.json --key log.vkey')
+    .option('--fork', 'FILE is a fork proof, or FILE and OTHER are checkpoints: does the log show two histories?')
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
     .option('--gate-key <key...>', 'public keys of gates that you hold independently')
+    .option('--witness-policy <file>', 'tlog-policy file: the checkpoint needs the cosignatures of its quorum')
     .option('--checkpoint <file...>', 'signed checkpoints that you hold from elsewhere: the history must be theirs')
     .option('--tsa-cert <file...>', 'certificates of timestamp authorities whose word counts')
     .option('--replay', 'decide every decision again from the stored policies and inputs')
-    .action(async (file: string, o: object) => (await import('./commands/evidence.ts')).verify(file, all(program, o)))
+    .action(async (file: string | undefined, other: string | undefined, o: { fork?: boolean }) => {
+      const named = [file, other].filter((name) => name !== undefined)
+      if (o.fork === true) return (await import('./commands/fork.ts')).verifyForkFiles(named, all(program, o))
+      if (file === undefined || other !== undefined) throw new CliError('verify takes one evidence bundle', { exit: EXIT.usage, hint: 'two files are compared with --fork' })
+      return (await import('./commands/evidence.ts')).verify(file, all(program, o))
+    })
+  add('witness', 'run a witness: cosigns checkpoints that extend what it saw', 'sealwrit witness --dir w1 --listen 127.0.0.1:4190 --log log.vkey')
+    .requiredOption('--log <key...>', 'verifier keys of the logs to follow, or files that hold one')
+    .option('--listen <host:port>', 'address to serve on', '127.0.0.1:4190')
+    .option('--name <name>', 'name of the witness, a schema-less URL (default: made on the first run)')
+    .action(async (o: { listen: string; log: string[] }) => (await import('./commands/witness.ts')).witness(all(program, o)))
   add('decide <file>', 'dry run: what would be decided about an action, explained', 'sealwrit decide action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).decide(file, all(program, o)))
   add('canon <file>', 'canonical bytes and digest of a JSON file, or its denial code', 'sealwrit canon action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).canon(file, all(program, o)))
   const anchor = add('anchor', 'checkpoints kept outside: time stamping authorities, files, endpoints', 'sealwrit anchor verify anchor.json --tsa-cert tsa.pem --key log.vkey')

@@ -14,6 +14,7 @@ import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
+import type { WitnessOptions } from './log/witnesses.ts'
 import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
@@ -31,6 +32,8 @@ export interface PlaneOptions {
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored; nowhere without it. */
   readonly anchors?: AnchorsOptions
+  /** Who cosigns checkpoints before they are shown; nobody where it is not given. */
+  readonly witnesses?: WitnessOptions | undefined
 }
 
 /** What a decision is asked about. */
@@ -78,7 +81,9 @@ export class Plane {
     // A closed log can be read and asked, and takes nothing.
     if (log.stopped !== undefined) return new Plane(log, ports, { engine: new PolicyEngine(policies), epoch: log.state.epoch }, options)
     await completeErasures(log, ports.store)
-    return new Plane(log, ports, await activatePolicies(policies, log, ports.store), options)
+    const active = await activatePolicies(policies, log, ports.store)
+    if (options.witnesses !== undefined && options.witnesses.policy.quorum.kind !== 'none') log.witnessedBy(options.witnesses)
+    return new Plane(log, ports, active, options)
   }
 
   get sub(): string {
@@ -95,8 +100,7 @@ export class Plane {
   async enrol(request: EnrolRequest, shown: Shown): Promise<{ gate: string; sub: string; epoch: number; sealed: SealedEntry; consistency: string[] }> {
     if (request.checkpoint !== undefined) await this.#recall(request.checkpoint)
     const { gate, session } = await enrolGate(request, this.log, this.#ports.crypto)
-    return this.log.proved(() => {
-      const head = this.log.checkpoint
+    return this.log.sealed(Math.max(session.seq + 1, request.floor ?? 0, shown.size), (head) => {
       const sealed = this.log.seal(session, head)
       const consistency = this.log.extends(request.floor ?? 0, head).map(toBase64)
       shown.size = head.size

@@ -1,6 +1,8 @@
+import type { WitnessPolicy } from '@sealwrit/protocol'
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 import { openTelemetryTracing } from './adapters/opentelemetry.ts'
 import { PrometheusMetrics } from './adapters/prometheus.ts'
+import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
@@ -32,6 +34,8 @@ export interface ServerOptions {
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored, and how often. */
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
+  /** As in `PlaneOptions`, asked over HTTP. */
+  readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
 }
 
 export interface RunningPlane {
@@ -68,7 +72,10 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const metrics = new PrometheusMetrics(options.version, nodeClock)
     const tracing = openTelemetryTracing(options.version)
     const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
-    const plane = await Plane.open(ports, options.policies, { ...options, anchors: { ...anchors, sinks: made } })
+    const { post, close: closePost } = witnessPost()
+    closing.push(closePost)
+    const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
+    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())

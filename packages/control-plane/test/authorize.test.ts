@@ -200,3 +200,17 @@ describe('receipts', () => {
     expect(await count(rig, 'expiry')).toBe(1)
   })
 })
+
+describe('enrolment', () => {
+  it('that is refused as a whole is heard as a whole: no rejection is left over that would end the plane', async () => {
+    const rig = await open()
+    const unheard: unknown[] = []
+    const listen = (reason: unknown): void => void unheard.push(reason)
+    process.on('unhandledRejection', listen)
+    rig.clock.jump(3_600_000)
+    expect(await outcome(new TestGate(rig).enrol())).toBe('clock_rollback')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    process.off('unhandledRejection', listen)
+    expect(unheard).toEqual([])
+  })
+})

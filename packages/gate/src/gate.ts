@@ -1,7 +1,7 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, isObject, signingInput, signingKey,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
-  verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
+  verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
@@ -31,6 +31,8 @@ export interface GateOptions {
   readonly socketPaths: readonly string[]
   /** The log key that this gate trusts; it never comes from the plane's answers. */
   readonly logKey: NoteKey
+  /** Which cosignatures this gate asks for; like the log key it never comes from the plane. Undefined: it is not known, and nothing runs. */
+  readonly witnesses: WitnessQuorum | undefined
   readonly tenant: string
   /** Undefined when it could not be measured: then nothing runs. */
   readonly environment: MeasuredEnvironment | undefined
@@ -176,6 +178,9 @@ export class Gate {
     const { crypto } = this.#ports
     const seal = parseSealed(sealed)
     const checkpoint = verifyCheckpoint(seal.proof.checkpoint, logKey, crypto)
+    const { witnesses } = this.#options
+    if (witnesses === undefined) throw new Denied('witness_quorum_not_met', 'this gate has no witness policy')
+    witnesses.verify(seal.proof.checkpoint, Math.floor(this.time.nowMs() / 1_000), crypto)
     verifyExtends(this.#newest, checkpoint, consistency, crypto)
     const { index, hashes } = seal.proof
     verifyInclusion({ index, size: checkpoint.size, leaf: leafHash(utf8(seal.entry), crypto.sha256), root: checkpoint.root, proof: hashes }, crypto.sha256)
@@ -255,10 +260,11 @@ export class Gate {
   }
 
   #state(request: GateRequest, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
-    const { environment, logKey, tenant, capabilities } = this.#options
+    const { environment, logKey, witnesses, tenant, capabilities } = this.#options
     return {
       crypto: this.#ports.crypto,
       logKey,
+      witnesses,
       tenant,
       gateId: this.id,
       newest: this.#newest,

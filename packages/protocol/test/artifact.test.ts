@@ -1,4 +1,4 @@
-import { type Check, CHECKS, type Checks, type DenialCode, Denied, entryText, type GateState, type JsonObject, type JsonValue, parseEntry, parseStrict, utf8, verifySealedArtifact } from '@sealwrit/protocol'
+import { type Check, CHECKS, type Checks, cosignedMessage, cosignerKey, type DenialCode, Denied, entryText, formatCosignature, formatCosignerKey, parseWitnessPolicy, WitnessQuorum, type GateState, type JsonObject, type JsonValue, parseEntry, parseStrict, utf8, verifySealedArtifact } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 import { GATE, gateState, keyPair, LOG_KEY, NOW, permitBody, sealedPermit, sha256, TestLog } from './support/fixture.ts'
 import { noteKey } from '@sealwrit/protocol'
@@ -175,6 +175,25 @@ describe('the eight checks: each is alone enough to deny', () => {
   it('never calls a check good that was not reached', () => {
     const result = denied({ gateId: 'other' })
     expect(CHECKS.filter((check) => result.checks[check] === 'pass')).toEqual(['cryptography'])
+  })
+  it('a gate without a witness policy misses an input, which is not a `quorum none`', () => {
+    const result = denied({ witnesses: undefined })
+    expect([result.code, result.checks.cryptography]).toEqual(['witness_quorum_not_met', 'missing'])
+  })
+  it('asks for the quorum before it takes the checkpoint, and after the log’s own signature', () => {
+    const pair = keyPair('witness')
+    const policy = parseWitnessPolicy(utf8(`witness w ${formatCosignerKey(cosignerKey('w.test/w', pair.publicKey, sha256))}\nquorum w\n`), sha256)
+    const taken: number[] = []
+    const change = { witnesses: new WitnessQuorum(policy), accept: () => void taken.push(1) }
+    expect(denied(change).code).toBe('witness_quorum_not_met')
+    expect(denied({ ...change, logKey: noteKey(LOG_KEY.name, GATE.publicKey, sha256) }).code).toBe('signature_invalid')
+    expect(taken).toEqual([])
+    const { sealed, log } = sealedPermit()
+    const text = log.note().split('\n\u2014')[0] as string
+    const line = formatCosignature(cosignerKey('w.test/w', pair.publicKey, sha256), NOW, pair.sign(cosignedMessage(text, NOW)))
+    expect(verify({ ...sealed, proof: sealed.proof + line }, change)).toBe('ok')
+    expect(verify({ ...sealed, proof: sealed.proof + line }, { ...change, nowSeconds: NOW + 59, witnesses: new WitnessQuorum(policy, 58) })).toBe('witness_quorum_not_met')
+    expect(taken).toEqual([1])
   })
   it('kill and revocation deny with their own codes', () => {
     expect(denied({ governance: { ...governance, isKilled: () => true } }).code).toBe('killed')

@@ -36,7 +36,7 @@ describe('a checkpoint', () => {
     ['a signature by a stranger only', `${text}\n${strange}`, 'key_unknown'],
     ['a signature by a stranger before ours', `${text}\n${strange}${mark}`, 'ok'],
     ['ours twice', `${text}\n${mark}${mark}`, 'artifact_malformed'],
-    ['33 signatures', `${text}\n${strange.repeat(32)}${mark}`, 'artifact_malformed'],
+    ['65 signatures', `${text}\n${strange.repeat(64)}${mark}`, 'artifact_malformed'],
     ['CRLF', NOTE.replaceAll('\n', '\r\n'), 'artifact_malformed'],
     ['no final newline', NOTE.slice(0, -1), 'artifact_malformed'],
     ['text after it', `${NOTE}x\n`, 'artifact_malformed'],

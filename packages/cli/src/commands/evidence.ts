@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { once } from 'node:events'
-import { nodeCryptography } from '@sealwrit/gate'
+import { nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { fromBase64Url, type Report, type SigningKey, signingKey, type Trust } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { checkBundle } from '../evidence/check.ts'
@@ -11,6 +11,7 @@ import { readTsaTrust } from '../evidence/trust.ts'
 import { HttpSource, PlaneSource } from '../evidence/source.ts'
 import { found } from '../local/client.ts'
 import { findFolder, readSecret, readVerifierKey } from '../local/folder.ts'
+import { readWitnessPolicy } from '../local/witnesses.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { selfLine } from '../self.ts'
@@ -67,6 +68,7 @@ export interface VerifyOptions extends GlobalOptions {
   readonly checkpoint?: readonly string[]
   readonly replay?: boolean
   readonly tsaCert?: readonly string[]
+  readonly witnessPolicy?: string
 }
 
 /** Checks a bundle, or a mirror of a log, offline. */
@@ -76,7 +78,8 @@ export async function verify(file: string, options: VerifyOptions): Promise<void
   if (pinned && !fs.existsSync(folder.verifierKey)) throw new CliError('no key to verify against', { exit: EXIT.usage, hint: 'give the log’s verifier key with --key KEY-OR-FILE' })
   const logKey = readVerifierKey(options.key ?? folder.verifierKey)
   const replay = options.replay === true ? { replay: new (await import('@sealwrit/control-plane')).DecisionReplay(nodeCryptography.sha256) } : {}
-  const trust: Trust = { crypto: nodeCryptography, logKey, gateKeys: (options.gateKey ?? []).map(readGateKey), checkpoints: (options.checkpoint ?? []).map(readNote), tsa: readTsaTrust(options.tsaCert ?? []), ...replay }
+  const witnesses = options.witnessPolicy === undefined ? {} : { witnesses: { policy: readWitnessPolicy(options.witnessPolicy), nowSeconds: Math.floor(nodeClock.wallMs() / 1_000) } }
+  const trust: Trust = { crypto: nodeCryptography, logKey, gateKeys: (options.gateKey ?? []).map(readGateKey), checkpoints: (options.checkpoint ?? []).map(readNote), tsa: readTsaTrust(options.tsaCert ?? []), ...witnesses, ...replay }
   const progress = new Progress('verifying', options.json === true)
   const isMirror = file !== '-' && fs.existsSync(file) && fs.statSync(file).isDirectory()
   if (isMirror && options.replay === true) throw new CliError('a mirror holds no inputs to replay', { exit: EXIT.usage, hint: 'replay a bundle: `sealwrit export all`' })
@@ -105,7 +108,7 @@ function printReport(report: Report, key: string): void {
   for (const { verdict, claim, seq } of findings.slice(0, MAX_PRINTED)) line(`  ${verdict === 'contradicted' ? red(verdict) : yellow(verdict)}: ${plain(claim)}${seq === undefined ? '' : ` (entry ${seq})`}`)
   more(findings.length - MAX_PRINTED, 'findings')
   for (const { claim, count } of established) line(`  ${green('established')}: ${plain(claim)}${count === 1 ? '' : ` (${count} times)`}`)
-  for (const { kind, sentence } of times) line(`  ${kind === 'external time' ? green('time') : dim('time')}: ${plain(sentence)}`)
+  for (const { kind, sentence } of times) line(`  ${kind === 'external time' || kind === 'cosignature' ? green('time') : dim('time')}: ${plain(sentence)}`)
   if (notShown.length > 0) line('  not shown by this bundle:')
   for (const sentence of notShown.slice(0, MAX_PRINTED)) line(`    - ${plain(sentence)}`)
   more(notShown.length - MAX_PRINTED, 'sentences')

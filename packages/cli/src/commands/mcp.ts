@@ -2,12 +2,14 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { floorFile, Gate, measureServer, nodeClock, nodeCryptography, nodeNet, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
 import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
+import type { WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey, TENANT } from '../local/folder.ts'
 import { takeSlot } from '../local/gate-slot.ts'
+import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
 import { version } from '../version.ts'
 
@@ -16,6 +18,7 @@ export interface McpOptions extends GlobalOptions {
   readonly agent?: string
   readonly env?: readonly string[]
   readonly plane?: readonly string[]
+  readonly witnessPolicy?: string
 }
 
 /** Governs one stdio MCP server: this process is the gate, the server its child. */
@@ -23,11 +26,12 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(options.name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage })
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
+  const witnesses = gateWitnesses(folder, options.witnessPolicy)
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const environment = measureServer({ command: resolved, cwd, gateVersion: version }, nodeCryptography, nodeRng)
-  const gate = openGate(folder, options.name, environment, options.plane?.map((file) => path.resolve(file)))
+  const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const receiptOrder = readConfig(folder.dir)?.config.receipt ?? 'before_reply'
   try {
@@ -53,11 +57,11 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
 }
 
 /** The gate of this name: its key and floor live in a slot of their own, so that two clients can wrap the same server. `further` are sockets of other planes of the same log. */
-export function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>, further: readonly string[] = []): Gate {
+export function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>, witnesses: WitnessQuorum, further: readonly string[] = []): Gate {
   const slot = takeSlot(path.join(folder.gates, name))
   const key = loadKeyFile(path.join(slot, 'key.pem'), true)
   return new Gate(
-    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
+    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), witnesses, tenant: TENANT, environment, capabilities: () => false },
     { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(slot, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
   )
 }

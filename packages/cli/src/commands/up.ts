@@ -9,6 +9,7 @@ import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
+import { planeWitnesses } from '../local/witnesses.ts'
 import { exampleFolder, selfLine } from '../self.ts'
 import { version } from '../version.ts'
 import { bold, dim, type GlobalOptions, json, line, plain, red } from '../output.ts'
@@ -34,6 +35,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       policies,
       tenant: TENANT,
       owner: config?.config.owner,
+      witnesses: planeWitnesses(folder),
       isNew,
       version,
       retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
@@ -117,7 +119,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
 }
 
 /** Resolves at the first signal that asks this process to end. */
-function stopSignal(): Promise<void> {
+export function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve())
   })

@@ -5,7 +5,7 @@ import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
 import { floorFile, Gate, measureServer, nodeClock, nodeCryptography, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
 import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
-import type { Clock } from '@sealwrit/protocol'
+import { type Clock, NO_WITNESSES, WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { McpSession } from '../doctor/mcp-session.ts'
 import { CliError } from '../errors.ts'
@@ -92,7 +92,7 @@ export class Stage {
     const key = loadKeyFile(path.join(this.root, 'gate.pem'), true)
     const clock: Clock = { ...nodeClock, wallMs: () => nodeClock.wallMs() + this.clockOffsetMs }
     const gate = new Gate(
-      { socketPaths: [this.folder.socket], logKey: readVerifierKey(this.folder.verifierKey), tenant: TENANT, environment, capabilities: () => false },
+      { socketPaths: [this.folder.socket], logKey: readVerifierKey(this.folder.verifierKey), witnesses: new WitnessQuorum(NO_WITNESSES), tenant: TENANT, environment, capabilities: () => false },
       { clock, rng: nodeRng, crypto: nodeCryptography, net: this.wire.net, floor: floorFile(path.join(this.root, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
     )
     this.#gate = gate

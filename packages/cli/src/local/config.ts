@@ -22,6 +22,10 @@ export interface Config {
   /** Where checkpoints are anchored; a path is relative to this file. */
   readonly anchors: readonly SinkConfig[]
   readonly anchor_interval_minutes: number
+  /** A tlog-policy file, relative to this one: which witnesses the plane asks, and which cosignatures local gates need. */
+  readonly witnesses?: string | undefined
+  /** How old a cosignature may be that counts, in seconds. */
+  readonly witness_max_age_seconds?: number | undefined
 }
 
 /** As many as the plane takes; not imported from there, since gateways read this file too and load no plane. */
@@ -36,6 +40,8 @@ const shape = {
   log_entries: z.enum(['private', 'public']).default('private'),
   high_water: z.string().min(1).optional(),
   retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
+  witnesses: z.string().min(1).optional(),
+  witness_max_age_seconds: z.int().min(2).max(86_400).optional(),
   anchors: z
     .array(z.discriminatedUnion('type', [z.strictObject({ type: z.literal('rfc3161'), url: place }), z.strictObject({ type: z.literal('file'), path: place }), z.strictObject({ type: z.literal('http'), url: place })]))
     .max(MAX_SINKS)

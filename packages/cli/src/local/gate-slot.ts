@@ -13,12 +13,13 @@ export function takeSlot(folder: string): string {
   for (let number = 0; number < MAX_SLOTS; number++) {
     const slot = path.join(folder, String(number))
     fs.mkdirSync(slot, { recursive: true, mode: 0o700 })
-    if (lock(path.join(slot, 'pid'))) return slot
+    if (takeLock(path.join(slot, 'pid'))) return slot
   }
   throw new CliError(`${MAX_SLOTS} gates of this name run already`)
 }
 
-function lock(file: string): boolean {
+/** Holds `file` until this process ends; false while another process that runs holds it. */
+export function takeLock(file: string): boolean {
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
       fs.writeFileSync(file, String(process.pid), { flag: 'wx', mode: 0o600 })

@@ -33,7 +33,8 @@ interface Committable {
  * Issues the authorization artifact for a permit: an entry of the log and its seal. Whatever was true when the permit was
  * decided is looked at again in the turn in which the entry gets its place, so that no permit follows what forbids it.
  *
- * @throws {Denied} `challenge_mismatch`, `overloaded`, `evidence_unavailable`
+ * @throws {Denied} `challenge_mismatch`, `overloaded`, `evidence_unavailable`; `witness_quorum_not_met` when the permit is logged, but
+ *   no quorum cosigned it in time: it is never delivered, and ends as `indeterminate`
  */
 export function authorize(permit: Permit, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   return settle(permit, request, caller, log, ports, shown)
@@ -144,9 +145,7 @@ async function reply(committed: Committed, salt: string | undefined, log: Sequen
   if (entry.kind === 'deny') return { decision: 'deny', code: entry.code, seq }
   if (entry.kind === 'hold') return { decision: 'hold', hold: entry.hold, seq }
   if (entry.kind !== 'permit') throw new TypeError('a challenge was answered by another kind of entry')
-  return log.proved((): AuthorizeReply => {
-    // In one turn: what is shown on a connection leaves in the order in which each extends the one before.
-    const head = log.checkpoint
+  return log.sealed(Math.max(seq + 1, shown.size), (head): AuthorizeReply => {
     const sealed = log.seal(committed, head, salt)
     const consistency = log.extends(shown.size, head).map(toBase64)
     shown.size = head.size

@@ -30,6 +30,6 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
     if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined) return { repeat: known.sessionSeq }
     return { body: { kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level } }, bodies: [body] }
   })
-  const [opened] = await Promise.all([session, enrolled]) // both may be refused at once
+  const [opened] = await Promise.all([session, enrolled]) // both are waited for: one that is refused with the other must not go unheard
   return { gate, session: opened }
 }

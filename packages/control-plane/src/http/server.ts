@@ -113,7 +113,7 @@ function readPath(app: FastifyInstance, plane: Plane, options: HttpOptions): voi
   }
   app.get('/t/:tenant/checkpoint', async (request, reply) => {
     isHere(request)
-    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.refresh()).note)
+    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await plane.log.published()).note)
   })
   app.get('/t/:tenant/tile/*', async (request, reply) => {
     isHere(request)

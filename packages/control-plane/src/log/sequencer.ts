@@ -3,6 +3,7 @@ import { type Metrics, NO_METRICS, type PlanePorts } from '../ports.ts'
 import { type Appended, type Group, type StoredBody, StoreFailure } from '../store/store.ts'
 import { History, type SignedHead } from './history.ts'
 import type { LogState } from './state.ts'
+import { type WitnessedLog, type WitnessOptions, Witnesses } from './witnesses.ts'
 
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
@@ -83,6 +84,7 @@ export class Sequencer {
   #stopped: Denied | undefined
   #markedMs = Number.NEGATIVE_INFINITY
   #marked = ''
+  #witnesses: Witnesses | undefined
   /** What the store's clock said at the start, or this machine's own where the store has none; and the machine's uptime then. */
   readonly #clockAtStart: number
   readonly #bootAtStart: number
@@ -165,14 +167,56 @@ export class Sequencer {
 
   /** The newest checkpoint, signed anew where it does not cover every entry there is. @throws {Denied} `evidence_unavailable` */
   async cover(): Promise<SignedHead> {
-    if (this.checkpoint.size !== this.size) await this.#cover(false)
+    if (this.checkpoint.size !== this.size && this.#stopped === undefined) await this.#cover(false)
     return this.checkpoint
   }
 
   /** As {@link Sequencer.cover}, after what other writers added was read. @throws {Denied} `evidence_unavailable` */
   async refresh(): Promise<SignedHead> {
-    await this.#cover(true)
+    if (this.#stopped === undefined) await this.#cover(true) // a closed log can be read as it is
     return this.checkpoint
+  }
+
+  /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
+  witnessedBy(options: WitnessOptions): void {
+    const { clock, crypto, logKey } = this.#ports
+    const log: WitnessedLog = {
+      key: logKey.key,
+      newest: () => this.checkpoint,
+      extends: (older, head) => this.extends(older, head),
+      proved: (prove) => this.proved(prove),
+      refresh: () => this.refresh(),
+      contradicted: (code, what) => {
+        this.#stopped ??= new Denied(code, what) // a witness holds what contradicts this log: nothing goes on before a restart
+        this.#witnesses?.refuse(this.#stopped)
+      },
+    }
+    this.#witnesses = new Witnesses(options, log, clock, crypto)
+    void this.#witnesses.covering(this.checkpoint.size).catch(() => undefined) // a witness that knows better says so before the first request
+  }
+
+  /**
+   * Runs `prove` in one turn with the checkpoint that may be shown: the newest, or where there are witnesses the newest one
+   * that they cosigned. It covers the first `covers` leaves, as far as there are so many.
+   * @throws {Denied} `witness_quorum_not_met`, `store_rollback`, `state_diverged`
+   */
+  async sealed<T>(covers: number, prove: (head: SignedHead) => T): Promise<T> {
+    if (this.#witnesses !== undefined) {
+      if (this.#stopped !== undefined) throw this.#stopped
+      await this.#witnesses.covering(Math.min(covers, this.checkpoint.size))
+    }
+    // Read in the turn of the proof: what is shown on a connection leaves in the order in which each extends the one before.
+    return this.proved(() => prove(this.#witnesses?.head ?? this.checkpoint))
+  }
+
+  /** The checkpoint for everybody: it covers all there is, or is the newest that witnesses cosigned. @throws {Denied} */
+  async published(): Promise<SignedHead> {
+    const head = await this.refresh()
+    return this.sealed(head.size, (shown) => shown).catch((error: unknown) => {
+      const cosigned = this.#stopped === undefined ? this.#witnesses?.head : undefined
+      if (cosigned === undefined) throw error
+      return cosigned
+    })
   }
 
   #cover(follows: boolean): Promise<void> {

@@ -15,6 +15,8 @@ export interface SimulatedPlaneOptions {
   readonly tenant?: string
   /** `permit`, or the code to deny with. */
   readonly decide?: (action: JsonObject) => 'permit' | DenialCode
+  /** Cosignature lines for the text of a checkpoint. */
+  readonly cosign?: (text: string) => string
 }
 
 /** What happens to an answer on its way: it is passed on, changed, or (undefined) lost. */
@@ -181,7 +183,7 @@ export class SimulatedPlane implements Net {
     const size = this.#leaves.length
     const { sha256 } = this.#options.crypto
     const text = checkpointText({ origin: this.key.name, size, root: treeRoot(size, this.#subtree, sha256) })
-    const checkpoint = `${text}\n${formatSignature(this.key, sign(null, utf8(text), this.#privateKey))}`
+    const checkpoint = `${text}\n${formatSignature(this.key, sign(null, utf8(text), this.#privateKey))}${this.#options.cosign?.(text) ?? ''}`
     const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
     return { entry: this.#leaves[seq] as string, proof: formatProof({ ...extra, index: seq, hashes: inclusionProof(seq, size, this.#subtree, sha256), checkpoint }) }
   }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { enforce, Gate, type MeasuredEnvironment, nodeCryptography, type Executed, type ReceiptOrder, type GateRequest } from '@sealwrit/gate'
 import { FakeClock, MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
-import { type Action, commitment, type DenialCode, Denied, digestOf, canonicalize, fromBase64Url, type Facts } from '@sealwrit/protocol'
+import { type Action, commitment, type DenialCode, Denied, digestOf, canonicalize, fromBase64Url, NO_WITNESSES, WitnessQuorum, type Facts } from '@sealwrit/protocol'
 
 export const ACTION: Action = {
   type: 'mcp.tool_call',
@@ -24,20 +24,23 @@ export class Rig {
   /** Effects that really happened. */
   effects: string[] = []
   gate: Gate
+  /** Cosignature lines that the plane puts under its checkpoints. */
+  cosign: (text: string) => string = () => ''
 
   constructor(seed = 'rig') {
     this.rng = seededRng(seed)
-    this.plane = new SimulatedPlane({ clock: this.clock, rng: this.rng, crypto: nodeCryptography })
+    this.plane = new SimulatedPlane({ clock: this.clock, rng: this.rng, crypto: nodeCryptography, cosign: (text) => this.cosign(text) })
     this.gate = this.openGate()
   }
 
-  openGate(overrides: { logKey?: SimulatedPlane['key']; environment?: MeasuredEnvironment | undefined; keys?: Rig['keys'] } = {}): Gate {
+  openGate(overrides: { logKey?: SimulatedPlane['key']; environment?: MeasuredEnvironment | undefined; keys?: Rig['keys']; witnesses?: WitnessQuorum | undefined } = {}): Gate {
     const keys = overrides.keys ?? this.keys
     const { x } = keys.publicKey.export({ format: 'jwk' })
     return new Gate(
       {
         socketPaths: ['/simulated'],
         logKey: overrides.logKey ?? this.plane.key,
+        witnesses: 'witnesses' in overrides ? overrides.witnesses : new WitnessQuorum(NO_WITNESSES),
         tenant: this.plane.tenant,
         environment: 'environment' in overrides ? overrides.environment : this.environment(),
         capabilities: () => false,

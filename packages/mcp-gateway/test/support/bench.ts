@@ -2,7 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import { Gate, nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
 import { McpGateway } from '@sealwrit/mcp-gateway'
-import { canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject } from '@sealwrit/protocol'
+import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject } from '@sealwrit/protocol'
 
 export const TOOL = { name: 'read_file', description: 'reads', inputSchema: { type: 'object' } }
 
@@ -44,7 +44,7 @@ export class Bench {
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
     this.gate = new Gate(
-      { socketPaths: ['/simulated'], logKey: this.plane.key, tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { socketPaths: ['/simulated'], logKey: this.plane.key, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     this.gateway = new McpGateway({

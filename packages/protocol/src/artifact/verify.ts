@@ -6,6 +6,7 @@ import type { JsonValue } from '../json/value.ts'
 import type { Checkpoint } from '../log/checkpoint.ts'
 import { parseEntry } from '../log/entry.ts'
 import type { NoteKey } from '../log/note.ts'
+import type { WitnessQuorum } from '../log/quorum.ts'
 import { MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
 import { Checklist, needed } from './checklist.ts'
 import { leafDigest, parseSealed, verifyExtends, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
@@ -27,6 +28,8 @@ export interface Governance {
 export interface GateState {
   readonly crypto: Crypto
   readonly logKey: NoteKey | undefined
+  /** Which cosignatures a checkpoint needs; that none are needed is a policy too, and is said. */
+  readonly witnesses: WitnessQuorum | undefined
   readonly tenant: string
   readonly gateId: string
   /** The newest checkpoint this gate has verified; undefined only before its first. */
@@ -81,6 +84,7 @@ export function verifySealedArtifact(sealed: JsonValue | undefined, at: GateStat
   const seal = step('authorization', () => parseSealed(sealed))
   const logKey = step('cryptography', () => needed(at.logKey, 'key_unknown', 'log key'))
   const checkpoint = step('cryptography', () => verifySealCheckpoint(seal, logKey, at))
+  step('cryptography', () => needed(at.witnesses, 'witness_quorum_not_met', 'witness policy').verify(seal.proof.checkpoint, at.nowSeconds, at.crypto))
   step('state', () => verifyExtends(at.newest, checkpoint, at.consistency, at.crypto))
   at.accept(checkpoint, seal.proof.checkpoint)
   const leaf = step('cryptography', () => verifySealInclusion(seal, checkpoint, at.crypto))

@@ -18,7 +18,7 @@ export interface Finding {
 
 /** A time that the bundle tells, and by whose word. */
 export interface ToldTime {
-  readonly kind: AnchorVerdict['kind'] | 'plane'
+  readonly kind: AnchorVerdict['kind'] | 'cosignature' | 'plane'
   /** Milliseconds since 1970, where it is established. */
   readonly time?: number
   readonly sentence: string

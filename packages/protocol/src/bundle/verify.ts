@@ -3,7 +3,7 @@ import type { TsaTrust } from '../anchor/tsa.ts'
 import type { Artifact, Permit, PolicyState } from '../artifact/artifact.ts'
 import { leafDigest, parseSealed, verifySealInclusion } from '../artifact/seal.ts'
 import type { Crypto } from '../crypto.ts'
-import { Denied } from '../denial.ts'
+import { Denied, quoted } from '../denial.ts'
 import { digestOf } from '../digest.ts'
 import { equalBytes, utf8 } from '../encoding.ts'
 import { canonicalize } from '../json/canonicalize.ts'
@@ -12,6 +12,8 @@ import { type Entry, type EntryHead, type EntryKind, parseEntry } from '../log/e
 import { Frontier } from '../log/frontier.ts'
 import { leafHash } from '../log/merkle.ts'
 import type { NoteKey } from '../log/note.ts'
+import { verifyQuorum } from '../log/quorum.ts'
+import type { WitnessPolicy } from '../log/witness-policy.ts'
 import type { SigningKey } from '../receipt/jws.ts'
 import { Bodies } from './bodies.ts'
 import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
@@ -29,6 +31,8 @@ export interface Trust {
   readonly gateKeys: readonly SigningKey[]
   /** Signed checkpoints of this log that the verifier holds from elsewhere: its history must be theirs. */
   readonly checkpoints?: readonly string[]
+  /** Whose cosignatures the checkpoint needs, whatever their age; none where it is not given. */
+  readonly witnesses?: { readonly policy: WitnessPolicy; readonly nowSeconds: number }
   /** Whose timestamps the verifier believes; without it none establishes a time. */
   readonly tsa?: TsaTrust
   /** Decides again what was decided, where the verifier has a policy engine at hand. */
@@ -97,9 +101,19 @@ export class BundleVerifier implements BundleListener {
   head(head: BundleHead): void {
     this.#bundle = head
     this.#heads.head(head)
-    const cosigners = head.checkpoint.split('\n\u2014 ').length - 2
+    this.#cosigned(head.checkpoint)
     this.#tally.time({ kind: 'plane', sentence: 'the times of entries are the word of the plane' })
-    if (cosigners <= 0) this.#tally.notShown('no witness cosigned: that this is the only history is the word of the log key')
+  }
+
+  /** What witnesses say of the checkpoint: that there is one history, and when they saw it. */
+  #cosigned(note: string): void {
+    const { witnesses, crypto } = this.#trust
+    if (witnesses === undefined) {
+      const cosigners = note.split('\n\u2014 ').length - 2
+      return this.#tally.notShown(cosigners <= 0 ? 'no witness cosigned: that this is the only history is the word of the log key' : `${cosigners} further signatures on the checkpoint count for nothing without a witness policy; give it with --witness-policy`)
+    }
+    const counted = this.#tally.claim('the checkpoint is cosigned as the witness policy asks', () => verifyQuorum(note, witnesses.policy, { nowSeconds: witnesses.nowSeconds, maxAgeSeconds: undefined }, crypto))
+    for (const { name, time } of counted?.value ?? []) this.#tally.time({ kind: 'cosignature', time: time * 1_000, sentence: `witness ${quoted(name)} saw the checkpoint at ${new Date(time * 1_000).toISOString()}: no entry under it is younger` })
   }
 
   checkpoint(linked: LinkedCheckpoint): void {

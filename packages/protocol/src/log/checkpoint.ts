@@ -23,11 +23,16 @@ export function parseDecimal(text: string): number {
   return value
 }
 
-/** Reads the signed text of a checkpoint; extension lines are refused, since no signer of ours writes them. */
-function parseCheckpointText(text: string): Checkpoint {
+/**
+ * Reads the signed text of a checkpoint. Extension lines are refused where our own logs are read, since no signer of ours
+ * writes them; a witness serves other logs too.
+ * @throws {Denied} `artifact_malformed`, `encoding_invalid`
+ */
+export function parseCheckpointText(text: string, extensions: 'refused' | 'allowed' = 'refused'): Checkpoint {
   const lines = text.split('\n')
   const [origin, size, root] = lines
-  if (lines.length !== 4 || lines[3] !== '' || !origin || size === undefined || !root) throw new Denied('artifact_malformed', 'not a checkpoint')
+  const isShort = lines.length < 4 || lines.indexOf('') !== lines.length - 1
+  if (isShort || (extensions === 'refused' && lines.length > 4) || !origin || size === undefined || !root) throw new Denied('artifact_malformed', 'not a checkpoint')
   const hash = fromBase64(root)
   if (hash.length !== HASH_BYTES) throw new Denied('artifact_malformed', 'not a root hash')
   return { origin, size: parseDecimal(size), root: hash }

@@ -90,22 +90,48 @@ export interface TreeHead {
  * @see RFC 9162 section 2.1.4.2
  */
 export function verifyConsistency(older: TreeHead, newer: TreeHead, proof: readonly Uint8Array[], sha256: Sha256): void {
-  if (!Number.isSafeInteger(older.size) || !Number.isSafeInteger(newer.size)) invalid('tree size')
-  if (older.size <= 0 || older.size > newer.size) invalid('tree sizes')
+  checkSizes(older.size, newer.size)
   checkHashes([older.root, newer.root, ...proof])
   if (older.size === newer.size) {
     if (proof.length !== 0) invalid('proof too long')
     if (!equalBytes(older.root, newer.root)) invalid('two roots at one size')
     return
   }
-  let node = older.size - 1
-  let last = newer.size - 1
+  // When the older tree is a whole subtree its root is the first hash and is left out of the proof.
+  const path = isPowerOfTwo(older.size) ? [older.root, ...proof] : proof
+  const roots = consistencyRoots(older.size, newer.size, path, sha256)
+  if (!equalBytes(roots.older, older.root)) invalid('older root differs')
+  if (!equalBytes(roots.newer, newer.root)) invalid('newer root differs')
+}
+
+/** Whether a tree of `size` leaves is one whole subtree, so that a consistency proof from it leaves its root out. */
+export function isPowerOfTwo(size: number): boolean {
+  let rest = size
+  while (rest > 1 && !isOdd(rest)) rest = half(rest)
+  return rest === 1
+}
+
+function checkSizes(older: number, newer: number): void {
+  if (!Number.isSafeInteger(older) || !Number.isSafeInteger(newer)) invalid('tree size')
+  if (older <= 0 || older > newer) invalid('tree sizes')
+}
+
+/**
+ * Both roots that a consistency path between two sizes amounts to: that of the newer tree, and that of its first `older`
+ * leaves.
+ * @param path SUBPROOF(older, D[newer], false): the proof, whose first hash is there also where RFC 6962 leaves it out
+ * @throws {Denied} `seal_invalid` when the path is not one between trees of these sizes
+ * @see RFC 6962 section 2.1.2
+ */
+export function consistencyRoots(older: number, newer: number, path: readonly Uint8Array[], sha256: Sha256): { older: Uint8Array; newer: Uint8Array } {
+  checkSizes(older, newer)
+  checkHashes(path)
+  let node = older - 1
+  let last = newer - 1
   while (isOdd(node)) {
     node = half(node)
     last = half(last)
   }
-  // When the older tree is a whole subtree its root is the first hash and is left out of the proof.
-  const path = node === 0 ? [older.root, ...proof] : proof
   const first = path[0] ?? invalid('empty proof')
   let olderHash = first
   let newerHash = first
@@ -125,6 +151,5 @@ export function verifyConsistency(older: TreeHead, newer: TreeHead, proof: reado
     last = half(last)
   }
   if (last !== 0) invalid('proof too short')
-  if (!equalBytes(olderHash, older.root)) invalid('older root differs')
-  if (!equalBytes(newerHash, newer.root)) invalid('newer root differs')
+  return { older: olderHash, newer: newerHash }
 }

@@ -3,11 +3,12 @@ import { Denied } from '../denial.ts'
 import { concatBytes, equalBytes, fromBase64, fromHex, toBase64, toHex, utf8 } from '../encoding.ts'
 
 /** Signature lines that are looked at; unknown ones are ignored, but their number is bounded (ATK-013). */
-export const MAX_NOTE_SIGNATURES = 32
-/** Signature type of plain Ed25519. @see c2sp.org/signed-note */
-const TYPE_ED25519 = 1
+export const MAX_NOTE_SIGNATURES = 64
+/** Signature types of a key: 1 is plain Ed25519, 4 timestamped Ed25519 cosignatures. @see c2sp.org/signed-note */
+export type KeyType = 1 | 4
+const TYPE_ED25519: KeyType = 1
 const KEY_BYTES = 32
-const SIGNATURE_BYTES = 64
+export const SIGNATURE_BYTES = 64
 
 /** A key that signs notes: name and Ed25519 public key, as in a `vkey` line. */
 export interface NoteKey {
@@ -25,19 +26,19 @@ export interface Note {
 }
 
 /** @see c2sp.org/signed-note "Signatures" */
-export function noteKey(name: string, publicKey: Uint8Array, sha256: Sha256): NoteKey {
+export function noteKey(name: string, publicKey: Uint8Array, sha256: Sha256, type: KeyType = TYPE_ED25519): NoteKey {
   if (!isKeyName(name) || publicKey.length !== KEY_BYTES) throw new TypeError('a note key needs a name and 32 bytes')
-  const input = concatBytes(utf8(`${name}\n`), Uint8Array.of(TYPE_ED25519), publicKey)
+  const input = concatBytes(utf8(`${name}\n`), Uint8Array.of(type), publicKey)
   return { name, id: toHex(sha256(input).subarray(0, 4)), publicKey }
 }
 
 /** `<name>+<id>+<base64 of type ‖ key>`: how a public key is written down and handed on. */
-export function formatVerifierKey(key: NoteKey): string {
-  return `${key.name}+${key.id}+${toBase64(concatBytes(Uint8Array.of(TYPE_ED25519), key.publicKey))}`
+export function formatVerifierKey(key: NoteKey, type: KeyType = TYPE_ED25519): string {
+  return `${key.name}+${key.id}+${toBase64(concatBytes(Uint8Array.of(type), key.publicKey))}`
 }
 
-/** @throws {Denied} `key_unknown` when `text` is not a verifier key whose id fits its name and key */
-export function parseVerifierKey(text: string, sha256: Sha256): NoteKey {
+/** @throws {Denied} `key_unknown` when `text` is not a verifier key of this type whose id fits its name and key */
+export function parseVerifierKey(text: string, sha256: Sha256, type: KeyType = TYPE_ED25519): NoteKey {
   const first = text.indexOf('+')
   const second = text.indexOf('+', first + 1)
   if (first <= 0 || second < 0) throw new Denied('key_unknown', 'not a verifier key (NAME+ID+KEY)')
@@ -49,14 +50,14 @@ export function parseVerifierKey(text: string, sha256: Sha256): NoteKey {
   } catch {
     throw new Denied('key_unknown', 'not a verifier key (NAME+ID+KEY)')
   }
-  if (material[0] !== TYPE_ED25519 || material.length !== 1 + KEY_BYTES || !isKeyName(name)) throw new Denied('key_unknown', 'not an Ed25519 verifier key')
-  const key = noteKey(name, material.slice(1), sha256)
+  if (material[0] !== type || material.length !== 1 + KEY_BYTES || !isKeyName(name)) throw new Denied('key_unknown', `not an Ed25519 verifier key of type ${type}`)
+  const key = noteKey(name, material.slice(1), sha256, type)
   if (key.id !== text.slice(first + 1, second)) throw new Denied('key_unknown', 'the key id does not fit the key')
   return key
 }
 
 /** Key names hold neither white space nor `+`. */
-function isKeyName(name: string): boolean {
+export function isKeyName(name: string): boolean {
   if (name === '' || name.length > 256 || name.includes('+')) return false
   return !/[\s\p{Cc}]/u.test(name)
 }

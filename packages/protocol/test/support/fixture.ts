@@ -1,7 +1,7 @@
 import * as nodeCrypto from 'node:crypto'
 import {
   type Action, actionDigest, type Artifact, checkpointText, type Checkpoint, commitment, cryptoFrom, type Entry, entryText, formatProof, formatSignature, fromBase64Url,
-  type GateState, inclusionProof, type JsonValue, leafHash, nodeHash, type NoteKey, noteKey, treeRoot, toBase64Url, utf8, attachSignature, signingInput, signingKey, type Receipt, type JsonObject,
+  type GateState, inclusionProof, type JsonValue, leafHash, NO_WITNESSES, nodeHash, WitnessQuorum, type NoteKey, noteKey, treeRoot, toBase64Url, utf8, attachSignature, signingInput, signingKey, type Receipt, type JsonObject,
 } from '@sealwrit/protocol'
 
 export const crypto = cryptoFrom(nodeCrypto, toBase64Url)
@@ -91,7 +91,7 @@ export function sealedPermit(change: Partial<Artifact> = {}, log: TestLog = new 
 /** A gate's view in which the fixture passes; every member can be changed. */
 export function gateState(change: Partial<GateState> = {}): GateState {
   return {
-    crypto, logKey: LOG_KEY, tenant: 'default', gateId: GATE_KEY.kid,
+    crypto, logKey: LOG_KEY, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', gateId: GATE_KEY.kid,
     newest: undefined, newestNote: undefined, consistency: [], accept: () => undefined,
     takeChallenge: (shown) => shown === CHALLENGE,
     nowSeconds: NOW + 1,

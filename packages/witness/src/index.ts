@@ -1,0 +1,6 @@
+export { nodeCryptography, nodeWallMs, witnessFiles } from './adapters/node.ts'
+export type { WitnessFiles, WitnessKey, WitnessPorts } from './ports.ts'
+export { beginWitness, MAX_LOGS, originHash, readName, WitnessDamaged } from './record.ts'
+export { MAX_CONSISTENCY_LINES, parseSubmission, type Submission } from './request.ts'
+export { MAX_BODY_BYTES, serveWitness, WitnessListenError } from './server.ts'
+export { type Answer, Witness } from './witness.ts'
