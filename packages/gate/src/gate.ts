@@ -255,7 +255,7 @@ export class Gate {
       takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
       nowSeconds: Math.floor(this.time.nowMs() / 1_000),
       governance: this.#governance(sentMs),
-      subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}` },
+      subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}`, verified: request.agent.verified },
       measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
       action: request.action,
       capabilities,

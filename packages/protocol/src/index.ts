@@ -1,14 +1,17 @@
 export * from './action.ts'
 export type * from './artifact/artifact.ts'
 export { ASSURANCE_LEVELS, MAX_DEPTH_LINEAGE, MAX_SKEW_SECONDS, MAX_START_SECONDS, RISKS } from './artifact/artifact.ts'
-export { leafDigest, parseSealed, type SealedEntry, verifyExtends } from './artifact/seal.ts'
+export { openCarried, type RedeemedSeals, type Redemption, verifyRedeemedArtifact } from './artifact/redemption.ts'
+export { leafDigest, type OpenedSeal, parseSealed, type SealedEntry, verifyExtends } from './artifact/seal.ts'
 export {
   type GateState,
   type Governance,
   isVerifiedArtifact,
   type VerifiedArtifact,
+  readPermit,
   verifySealedArtifact,
   verifyState,
+  verifyTimeWindow,
 } from './artifact/verify.ts'
 export { type Body, type Bundle, MAX_BUNDLE_BYTES, parseBundle } from './bundle/bundle.ts'
 export type { Finding, Report, Verdict } from './bundle/report.ts'
@@ -37,4 +40,5 @@ export { OUTCOMES, type Outcome, type Receipt, verifyReceipt } from './receipt/r
 export { cryptoFrom, type NodeCryptoModule } from './node-crypto.ts'
 export type { Clock, Rng } from './ports.ts'
 export * from './wire.ts'
+export * from './wire-redeem.ts'
 export { LineReader } from './lines.ts'

@@ -96,7 +96,7 @@ export function gateState(change: Partial<GateState> = {}): GateState {
     takeChallenge: (shown) => shown === CHALLENGE,
     nowSeconds: NOW + 1,
     governance: { epochFloor: 3, isFresh: () => true, isRevoked: () => false, isKilled: () => false },
-    subject: { sub: 'user:1', act: 'agent:tester' },
+    subject: { sub: 'user:1', act: 'agent:tester', verified: true },
     measureEnvironment: () => ENV_COMMIT,
     action: ACTION,
     capabilities: () => false,
