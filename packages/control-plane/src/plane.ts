@@ -1,6 +1,6 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Facts, formatVerifierKey, type Action, type Agent,
-  type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, formatVerifierKey, type Action, type Agent,
+  type ReceiptRequest, type RedeemReply, type RedeemRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
 import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
@@ -16,6 +16,7 @@ import type { PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
 import { Reader } from './prove/reader.ts'
+import { redeem } from './redeem/redeem.ts'
 
 export interface PlaneOptions {
   readonly tenant: string
@@ -92,6 +93,25 @@ export class Plane {
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
+  }
+
+  /**
+   * decide → authorize for an artifact that is carried. Nobody has looked at the machine, so the policies see paths as
+   * `unresolved`; the gate looks when it redeems.
+   * @throws {Denied}
+   */
+  async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
+    if (!this.log.state.gates.has(request.audience) && this.#ports.store.isShared) await this.log.refresh() // enrolled at another plane of this log
+    const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner }
+    const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }), await this.#policy())
+    return decision.kind === 'permit'
+      ? authorize(decision, request, caller, this.log, this.#ports, shown)
+      : refuse(decision, request, caller, this.log, this.#ports, shown)
+  }
+
+  /** Spends a carried artifact at the gate that it names. @throws {Denied} */
+  redeem(request: RedeemRequest, gate: string, shown: Shown): Promise<RedeemReply> {
+    return redeem(request, { gate, session: request.session }, this.log, this.#ports, shown)
   }
 
   /** What would be decided; issues and logs nothing. */

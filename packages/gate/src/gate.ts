@@ -1,7 +1,7 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, isObject, signingInput, signingKey,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
-  verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
+  type CarriedState, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint,
 } from '@sealwrit/protocol'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
@@ -42,6 +42,15 @@ export interface GateRequest {
   readonly agent: Agent
   /** Looks at the machine; called once to ask and once more right before the effect. */
   readonly facts: () => Facts
+  /** An artifact that the agent carries, as it was presented; it is redeemed instead of asking for a new one. */
+  readonly carried?: JsonValue
+}
+
+/** An answer of the plane that carries a seal, and how it is verified. */
+interface Answer {
+  readonly sealed: JsonValue
+  readonly consistency: readonly Uint8Array[]
+  readonly verify: (state: GateState) => VerifiedArtifact
 }
 
 /**
@@ -185,39 +194,57 @@ export class Gate {
   }
 
   /**
-   * Asks the plane, and verifies its answer in the very turn in which it arrives, so that checkpoints are met in the order
-   * in which the plane proved them.
+   * Asks the plane for an artifact that answers this gate's challenge.
    * @throws {Denied} the plane's denial, or the first check that fails
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
+    const { action, agent } = request
+    const params = { action, agent, environment: this.#options.environment?.commit, facts: request.facts() }
+    return this.#ask('authorize', params, request, (value) => {
+      const reply = parseAuthorizeReply(value)
+      if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
+      if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
+      return { sealed: reply.sealed, consistency: reply.consistency, verify: (state) => verifySealedArtifact(reply.sealed, state) }
+    })
+  }
+
+  /**
+   * Has the plane spend an artifact that the agent carries, for this gate's challenge.
+   * @throws {Denied} what the plane refuses with, or the first check that fails
+   */
+  async redeem(carried: JsonValue, request: GateRequest): Promise<VerifiedArtifact> {
+    await this.connect() // who the subject is here is known from the enrolment
+    const entry = openCarried(carried, this.#known(request))
+    // Nobody had looked when the policies were asked: what a path prohibition would have stopped does not run.
+    if (request.facts().paths === 'outside') throw new Denied('environment_mismatch', 'a path leads outside, which no policy has seen')
+    return this.#ask('redeem', { artifact: carried }, request, (value) => {
+      const reply = parseRedeemReply(value)
+      return { sealed: reply.redemption, consistency: reply.consistency, verify: (state) => verifyRedeemedArtifact(reply, entry, state) }
+    })
+  }
+
+  /**
+   * Asks the plane, and verifies its answer in the very turn in which it arrives, so that checkpoints are met in the order
+   * in which the plane proved them.
+   */
+  async #ask(method: 'authorize' | 'redeem', params: object, request: GateRequest, read: (value: JsonValue) => Answer): Promise<VerifiedArtifact> {
     const link = await this.connect()
     this.saveFloor()
     const challenge = this.#challenges.draw(ANSWER_DEADLINE_MS)
     if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
-    const { session } = this
     const sentMs = this.#ports.clock.monotonicMs()
     try {
-      const params = {
-        session,
-        challenge,
-        action: request.action,
-        agent: request.agent,
-        environment: this.#options.environment?.commit,
-        facts: request.facts(),
-      }
-      return await link.request('authorize', params as unknown as JsonValue, (value) => {
-        const reply = parseAuthorizeReply(value)
-        if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
-        if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
+      return await link.request(method, { ...params, session: this.session, challenge } as unknown as JsonValue, (value) => {
+        const { sealed, consistency, verify } = read(value)
         const known = this.#newestNote
         try {
-          const state = this.#state(request, challenge, reply.consistency, sentMs)
-          const artifact = verifySealedArtifact(reply.sealed, state)
+          const state = this.#state(request, challenge, consistency, sentMs)
+          const artifact = verify(state)
           this.#governanceOf.set(artifact, state.governance)
           return artifact
         } catch (error) {
           // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
-          if (this.#newestNote === known && !carries(reply.sealed, known)) link.close()
+          if (this.#newestNote === known && !carries(sealed, known)) link.close()
           throw error
         }
       })
@@ -242,7 +269,20 @@ export class Gate {
   }
 
   #state(request: GateRequest, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
-    const { environment, logKey, tenant, capabilities } = this.#options
+    const { environment, capabilities } = this.#options
+    return {
+      ...this.#known(request),
+      consistency,
+      accept: (checkpoint, note) => this.#accept(checkpoint, note),
+      takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
+      governance: this.#governance(sentMs),
+      measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
+      capabilities,
+    }
+  }
+
+  #known(request: GateRequest): CarriedState {
+    const { logKey, tenant } = this.#options
     return {
       crypto: this.#ports.crypto,
       logKey,
@@ -250,15 +290,9 @@ export class Gate {
       gateId: this.id,
       newest: this.#newest,
       newestNote: this.#newestNote,
-      consistency,
-      accept: (checkpoint, note) => this.#accept(checkpoint, note),
-      takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
       nowSeconds: Math.floor(this.time.nowMs() / 1_000),
-      governance: this.#governance(sentMs),
       subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}`, verified: request.agent.verified },
-      measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
       action: request.action,
-      capabilities,
     }
   }
 

@@ -7,7 +7,7 @@ import type { LogState } from './state.ts'
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
 /** Entries in one group. */
-const MAX_GROUP = 4_096
+export const MAX_GROUP = 4_096
 /** Times that a group may lose against other writers before it is refused. */
 const MAX_ATTEMPTS = 64
 

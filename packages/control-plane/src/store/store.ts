@@ -85,6 +85,8 @@ export interface Store {
   tile(level: number, index: number): Promise<Uint8Array | undefined>
   /** The bodies of `count` entries from `from` on (default: of one), in the order of their entries. */
   bodies(from: number, count?: number): Promise<readonly StoredBody[]>
+  /** Leaf index of the first entry of the group that spent `key`; undefined while it is not spent. */
+  spentAt(key: string): Promise<number | undefined>
   getMeta(key: string): Promise<string | undefined>
   putMeta(key: string, value: string): Promise<void>
   /** How many leaves the index of executions covers; it may lag behind the log and is brought up to date from it. */

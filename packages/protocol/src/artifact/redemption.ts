@@ -2,10 +2,10 @@ import { Denied } from '../denial.ts'
 import type { JsonValue } from '../json/value.ts'
 import type { RedemptionEntry } from '../log/entries.ts'
 import { type EntryHead, parseEntry } from '../log/entry.ts'
-import type { NoteKey } from '../log/note.ts'
 import type { Permit } from './artifact.ts'
+import { needed } from './checklist.ts'
 import { leafDigest, type OpenedSeal, parseSealed, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
-import { type GateState, proveSealed, readPermit, type VerifiedArtifact, verifyProved } from './verify.ts'
+import { type GateState, proveSealed, readPermit, type VerifiedArtifact, verifyActionCommitment, verifyAudience, verifyProved, verifySubject, verifyTimeWindow } from './verify.ts'
 
 export type Redemption = EntryHead & RedemptionEntry
 
@@ -40,18 +40,28 @@ export function verifyRedeemedArtifact(seals: RedeemedSeals, carried: string, at
   }, at)
 }
 
+/** What a gate knows before it asks the plane. */
+export type CarriedState = Omit<GateState, 'accept' | 'consistency' | 'takeChallenge' | 'governance' | 'measureEnvironment' | 'capabilities'>
+
 /**
- * Opens an artifact that an agent carries, before the plane is asked to spend it: form, checkpoint signature, inclusion and
- * kind. How its checkpoint stands to the newest one is shown by the plane's answer, which seals it anew.
- * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `key_unknown`, `signature_invalid`, `seal_invalid`,
- *   `type_mismatch`, or `challenge_mismatch` for an artifact that answers a challenge and cannot be carried
+ * Looks at an artifact that an agent carries, before the plane is asked to spend it, so that what cannot run here is not used
+ * up: another's, another gate's, one for another action. It proves nothing yet: how its checkpoint stands to the newest one
+ * is shown by the plane's answer, which seals it anew, and then everything is verified.
+ *
+ * @returns the leaf text of the artifact
+ * @throws {Denied} the first check that fails; `challenge_mismatch` for an artifact that answers a challenge and cannot be carried
  */
-export function openCarried(carried: JsonValue | undefined, logKey: NoteKey, known: Parameters<typeof verifySealCheckpoint>[2]): { readonly entry: string; readonly permit: Permit } {
+export function openCarried(carried: JsonValue | undefined, at: CarriedState): string {
   const seal = parseSealed(carried)
-  verifySealInclusion(seal, verifySealCheckpoint(seal, logKey, known), known.crypto)
+  const logKey = needed(at.logKey, 'key_unknown', 'log key')
+  verifySealInclusion(seal, verifySealCheckpoint(seal, logKey, at), at.crypto)
   const permit = readPermit(seal.entry, seal.proof.index, logKey.name)
+  verifyAudience(permit, at)
   if (permit.use !== 'redeem') throw new Denied('challenge_mismatch', 'an artifact that answers a challenge cannot be carried')
-  return { entry: seal.entry, permit }
+  verifyTimeWindow(permit, at.nowSeconds)
+  verifySubject(permit, at)
+  verifyActionCommitment(permit, seal.salt, at)
+  return seal.entry
 }
 
 /** @throws {Denied} `artifact_malformed`, `type_mismatch`, `seal_invalid` */

@@ -148,7 +148,7 @@ export function readPermit(text: string, index: number, origin: string): Permit 
   return entry
 }
 
-function verifyAudience(permit: Permit, at: GateState): void {
+export function verifyAudience(permit: Permit, at: Pick<GateState, 'tenant' | 'gateId'>): void {
   if (permit.tenant !== at.tenant) throw new Denied('tenant_mismatch')
   if (permit.aud !== at.gateId) throw new Denied('audience_mismatch')
 }
@@ -167,7 +167,7 @@ export function verifyTimeWindow(permit: Permit, nowSeconds: number): void {
   if (nowSeconds >= permit.exp) throw new Denied('artifact_expired')
 }
 
-function verifySubject(permit: Permit, at: GateState): void {
+export function verifySubject(permit: Permit, at: Pick<GateState, 'subject'>): void {
   const subject = needed(at.subject, 'identity_missing', 'subject')
   if (permit.sub !== subject.sub || permit.act.sub !== subject.act) throw new Denied('subject_mismatch')
   // A name that something vouched for when it was issued must be vouched for here too (ATK-049).
@@ -198,7 +198,7 @@ function verifyEnvironment(permit: Permit, measure: (() => Digest) | undefined):
   if (permit.env.commit !== commit) throw new Denied('environment_mismatch')
 }
 
-function verifyActionCommitment(permit: Permit, salt: string | undefined, at: GateState): void {
+export function verifyActionCommitment(permit: Permit, salt: string | undefined, at: Pick<GateState, 'action' | 'crypto'>): void {
   const action = needed(at.action, 'request_malformed', 'action')
   const known = needed(salt, 'action_mismatch', 'salt')
   const scope = scopeOf(action)

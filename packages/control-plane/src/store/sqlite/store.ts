@@ -117,6 +117,11 @@ class SqliteStore implements Store {
     return out
   }
 
+  async spentAt(key: string): Promise<number | undefined> {
+    const row = this.#database.prepare('SELECT seq FROM spent WHERE key = ?').get(key) as { seq: number } | undefined
+    return row?.seq
+  }
+
   async getMeta(key: string): Promise<string | undefined> {
     return this.#getMeta(key)
   }
