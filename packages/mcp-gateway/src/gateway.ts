@@ -1,5 +1,6 @@
-import { enforce, type Effect, type Gate, type ReceiptOrder } from '@sealwrit/gate'
+import { enforce, type Effect, type Gate, type GateRequest, type ReceiptOrder } from '@sealwrit/gate'
 import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader } from '@sealwrit/protocol'
+import { carriedBy } from './carried.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
 import { Upstream, type UpstreamAnswer } from './upstream.ts'
@@ -146,11 +147,12 @@ export class McpGateway {
     if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
-    return this.#govern(action, this.#agent, progressTokenOf(params), signal)
+    return this.#govern({ action, agent: this.#agent, ...carriedBy(method, params) }, progressTokenOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
-  async #govern(action: Action, agent: Agent, progressToken: RequestId | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
+  async #govern(asked: Omit<GateRequest, 'facts'>, progressToken: RequestId | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
+    const { action } = asked
     const { gate, facts, receiptOrder } = this.#options
     const { method, params } = toRequest(action)
     const run = async (_artifact: unknown, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
@@ -160,7 +162,7 @@ export class McpGateway {
       const value = 'error' in answer ? answer.error : answer.result
       return { outcome: isError ? 'failed' : 'completed', ...(isError ? { cause: 'tool_error' as const } : {}), resultBytes: canonicalize(value), value: answer }
     }
-    const executed = await enforce(gate, { action, agent, facts: () => facts(action.arguments as JsonObject) }, run, receiptOrder)
+    const executed = await enforce(gate, { ...asked, facts: () => facts(action.arguments as JsonObject) }, run, receiptOrder)
     if (executed.value === undefined) throw new Denied('unavailable', 'the server did not answer')
     return executed.value
   }
@@ -170,7 +172,7 @@ export class McpGateway {
     const { target } = this.#options
     try {
       const fields = new Fields(params, 'request_malformed', method)
-      fields.optional('_meta', (name) => fields.value(name)) // a progress token at the most; nothing else of it is forwarded
+      fields.optional('_meta', (name) => fields.value(name)) // a progress token and a carried artifact are taken from it; nothing of it is forwarded
       let action: Action
       if (method === 'tools/call') {
         const name = fields.text('name', 256)
