@@ -73,7 +73,7 @@ export class TestLog {
     return `${text}\n${formatSignature(this.#key, this.#sign(utf8(text)))}`
   }
   seal(index: number, salt: string | undefined = SALT, size: number = this.leaves.length): { entry: string; proof: string } {
-    const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
+    const extra = salt === undefined || salt === '' ? {} : { extra: fromBase64Url(salt) }
     return { entry: this.leaves[index] as string, proof: formatProof({ ...extra, index, hashes: inclusionProof(index, size, this.subtree, sha256), checkpoint: this.note(size) }) }
   }
 }
