@@ -235,7 +235,7 @@ export class Gate {
     const sentMs = this.#ports.clock.monotonicMs()
     try {
       return await link.request(method, { ...params, session: this.session, challenge } as unknown as JsonValue, (value) => {
-        const { sealed, consistency, verify } = read(value)
+        const { sealed, consistency, verify } = readOrEnd(() => read(value), link)
         const known = this.#newestNote
         try {
           const state = this.#state(request, challenge, consistency, sentMs)
@@ -344,6 +344,16 @@ export class Gate {
     this.#floorWrittenMs = Number.NEGATIVE_INFINITY
     this.#link?.close()
     this.saveFloor()
+  }
+}
+
+/** An answer that cannot be read may have carried a checkpoint, which is missed then: begin anew from the floor. */
+function readOrEnd(read: () => Answer, link: PlaneLink): Answer {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof PlaneDenied)) link.close()
+    throw error
   }
 }
 
