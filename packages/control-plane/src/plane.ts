@@ -101,7 +101,6 @@ export class Plane {
    * @throws {Denied}
    */
   async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
-    if (!this.log.state.gates.has(request.audience) && this.#ports.store.isShared) await this.log.refresh() // enrolled at another plane of this log
     const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner }
     const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }), await this.#policy())
     return decision.kind === 'permit'

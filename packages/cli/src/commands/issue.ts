@@ -63,7 +63,7 @@ async function withDefinition(action: JsonObject, folder: PlaneFolder): Promise<
     if (next === undefined) break
     before = next
   }
-  throw new CliError(`tool_not_pinned: ${DENIALS.tool_not_pinned.meaning}`, { exit: DENIALS.tool_not_pinned.exit, code: 'tool_not_pinned', hint: `see what is recorded: ${selfLine('log', '--kind', 'tool')}` })
+  throw new CliError(`tool_not_pinned: ${DENIALS.tool_not_pinned.meaning}`, { exit: DENIALS.tool_not_pinned.exit, code: 'tool_not_pinned', hint: `a tool is recorded with its first call through the gate; see what is: ${selfLine('log', '--kind', 'tool')}` })
 }
 
 /** Readable by its owner alone: the salt in it is what a reader of the log does not have. */

@@ -43,7 +43,9 @@ export class SocketClient {
   private constructor(socket: net.Socket) {
     this.#socket = socket
     socket.on('error', () => undefined)
-    createInterface({ input: socket }).on('line', (line) => {
+    const lines = createInterface({ input: socket })
+    lines.on('error', () => undefined) // it repeats what the socket says when the other end is killed
+    lines.on('line', (line) => {
       const answer = JSON.parse(line) as { id: number }
       this.#waiting.get(answer.id)?.(answer as never)
       this.#waiting.delete(answer.id)
