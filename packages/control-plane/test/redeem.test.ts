@@ -229,8 +229,8 @@ describe('redeem', () => {
     tools.delete(key)
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('tool_not_pinned')
     tools.set(key, TOOL_DIGEST)
-    const { bodies } = rig.store
-    rig.store.bodies = async (...args) => (await bodies.apply(rig.store, args)).map((body) => ({ ...body, text: undefined }))
+    const bodies = rig.store.bodies.bind(rig.store)
+    rig.store.bodies = async (...args) => (await bodies(...args)).map((body) => ({ ...body, text: undefined }))
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('evidence_unavailable')
     rig.store.bodies = bodies
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('ok')
@@ -248,6 +248,19 @@ describe('redeem', () => {
     expect(await outcome(redeem(rig.plane, gate, a, rig.token())), 'not spent by the failure').toBe('ok')
     expect(await outcome(redeem(rig.plane, gate, b, second))).toBe('ok')
     expect(await outcome(redeem(rig.plane, gate, b, rig.token()))).toBe('artifact_spent')
+    expect(await count(rig, 'redemption')).toBe(2)
+  })
+  it('I2: the store refuses a second redemption by itself, even where the state had forgotten the first', async () => {
+    const rig = await open()
+    const gate = await rig.gate()
+    const [carried, other] = [await issue(rig.plane, gate), await issue(rig.plane, gate)]
+    const { state } = rig.plane.log
+    const before = state.open.get(carried.permit.jti)
+    await redeem(rig.plane, gate, carried, rig.token())
+    state.redemptionOf = () => undefined
+    ;(state.open as Map<string, unknown>).set(carried.permit.jti, before)
+    const codes = await Promise.all([carried, other].map((one) => outcome(redeem(rig.plane, gate, one, rig.token()))))
+    expect(codes, 'and nobody else is refused for it').toEqual(['artifact_spent', 'ok'])
     expect(await count(rig, 'redemption')).toBe(2)
   })
   it('evidence of one execution shows permit, redemption and receipt, and verifies', async () => {
@@ -390,7 +403,7 @@ describe('the life of a carried permit', () => {
       }),
       { numRuns: process.env['SEALWRIT_SOAK'] === '1' ? 2_000 : 60, seed: Number(process.env['SEALWRIT_SEED'] ?? 20_261_123) },
     )
-    console.log(`lives of carried permits: ${JSON.stringify(Object.fromEntries([...seen].sort()))}`)
+    console.log(`lives of carried permits: ${JSON.stringify(Object.fromEntries([...seen].sort(([a], [b]) => (a < b ? -1 : 1))))}`)
     // The orders were really met, and not only the easy ones.
     for (const met of ['redeem ok', 'redeem artifact_spent', 'redeem artifact_expired', 'redeem audience_mismatch', 'receipt ok', 'receipt challenge_mismatch', 'receipt artifact_spent']) expect(seen.get(met) ?? 0, met).toBeGreaterThan(0)
   }, 600_000)

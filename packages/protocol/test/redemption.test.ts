@@ -63,6 +63,7 @@ describe('two seals that do not belong together', () => {
     expect(code(carriedAndRedeemed({}, { aud: 'another' }))).toBe('audience_mismatch')
     expect(code(carriedAndRedeemed({}, { exp: NOW + 59 }))).toBe('seal_invalid')
     expect(code(carriedAndRedeemed({}, { tenant: 'other' }))).toBe('tenant_mismatch')
+    expect(code(carriedAndRedeemed({}, { seq: 5 })), 'another index').toBe('seal_invalid')
     const log = new TestLog()
     const permit = { ...carriedBody() }
     const early = log.add({ kind: 'redemption', jti: JTI, leaf_hash: leafOf(JSON.stringify({})), aud: GATE_KEY.kid, challenge: CHALLENGE, exp: NOW + 60 })
