@@ -311,11 +311,10 @@ describe('the ending of a carried permit', () => {
     const rig = await open()
     const gate = await rig.gate()
     const carried = await issue(rig.plane, gate)
-    const [ended, code] = await Promise.all([
-      outcome(redeem(rig.plane, gate, carried, rig.token())).then(async () => endOverdue(rig.plane.log, (carried.permit.exp + 30) * 1_000)),
-      outcome(redeem(rig.plane, gate, carried, rig.token())),
-    ])
-    expect([ended, code]).toEqual([0, 'artifact_spent'])
+    const redeeming = outcome(redeem(rig.plane, gate, carried, rig.token()))
+    for (let i = 0; i < 50; i++) await Promise.resolve() // it waits for its place now, and the permit still looks overdue
+    const ending = endOverdue(rig.plane.log, (carried.permit.exp + 30) * 1_000)
+    expect([await redeeming, await ending]).toEqual(['ok', 0])
     expect(await count(rig, 'expiry')).toBe(0)
   })
 })
