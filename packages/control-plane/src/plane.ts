@@ -1,6 +1,6 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type Facts, formatVerifierKey, type Action, type Agent,
-  type ReceiptRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, formatVerifierKey, type Action, type Agent,
+  type ReceiptRequest, type RedeemReply, type RedeemRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
@@ -19,6 +19,7 @@ import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
 import { Reader } from './prove/reader.ts'
+import { redeem } from './redeem/redeem.ts'
 
 export interface PlaneOptions {
   readonly tenant: string
@@ -136,16 +137,38 @@ export class Plane {
 
   async #settle(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
-    const level = this.log.state.gates.get(gate)?.env?.level ?? 'none'
-    const decision = decide(this.#input(request, level), await this.#policy())
+    const decision = decide(this.#input(request, this.#levelOf(gate)), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
   }
 
+  /**
+   * decide → authorize for an artifact that is carried. Nobody has looked at the machine, so the policies see paths as
+   * `unresolved`; the gate looks when it redeems.
+   * @throws {Denied}
+   */
+  async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
+    const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner }
+    const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(request.audience)), await this.#policy())
+    return decision.kind === 'permit'
+      ? authorize(decision, request, caller, this.log, this.#ports, shown)
+      : refuse(decision, request, caller, this.log, this.#ports, shown)
+  }
+
+  /** Spends a carried artifact at the gate that it names. @throws {Denied} */
+  redeem(request: RedeemRequest, gate: string, shown: Shown): Promise<RedeemReply> {
+    return redeem(request, { gate, session: request.session }, this.log, this.#ports, shown)
+  }
+
   /** What would be decided; issues and logs nothing. */
   async decide(request: Asking): Promise<Decision> {
     return decide(this.#input(request, 'software'), await this.#policy())
+  }
+
+  /** How well the environment of a gate's open session is attested. */
+  #levelOf(gate: string): EnvironmentLevel {
+    return this.log.state.gates.get(gate)?.env?.level ?? 'none'
   }
 
   #input({ action, agent, facts }: Asking, level: EnvironmentLevel): DecisionInput {

@@ -2,9 +2,10 @@ import * as http from 'node:http'
 import * as net from 'node:net'
 import { ListenError, serveHttp } from '@sealwrit/control-plane'
 import { gunzipSync } from 'node:zlib'
-import { decodeEntries, decodeHashes, DENIALS, Frontier, type JsonObject, parseEntry, tilePath, tilesOf, verifyCheckpoint } from '@sealwrit/protocol'
+import { decodeEntries, decodeHashes, DENIALS, Frontier, type JsonObject, parseEntry, type RedeemReply, type SealedEntry, tilePath, tilesOf, verifyCheckpoint } from '@sealwrit/protocol'
 import { nodeCryptography } from '@sealwrit/control-plane'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { issueRequest } from './support/push.ts'
 import { Rig, sha256, TestGate } from './support/rig.ts'
 
 const TOKEN = 'the-first-run-token'
@@ -102,6 +103,22 @@ describe('the HTTP API', () => {
     expect((answer['consistency'] as string[]).length).toBeGreaterThan(0)
     const { permit, leaf } = await gate.permit()
     expect(await post('/v1/receipts', { session: gate.session, receipt: gate.receiptFor(permit.jti, leaf) })).toEqual({ seq: rig.plane.log.size - 1 })
+  })
+  it('issues an artifact that is carried and redeems it once: /v1/authorize tells the two requests apart', async () => {
+    const gate = await rig.gate()
+    const post = (url: string, body: unknown): Promise<Answer> => ask('POST', url, { headers: AUTHORIZED, body: JSON.stringify(body) })
+    const issued = JSON.parse((await post('/v1/authorize', issueRequest(gate))).text) as { decision: string; sealed: SealedEntry }
+    expect(issued).toMatchObject({ decision: 'permit', consistency: [] })
+    const challenge = rig.token()
+    const body = { session: gate.session, artifact: issued.sealed, challenge }
+    const reply = JSON.parse((await post('/v1/redeem', body)).text) as RedeemReply
+    expect(parseEntry(reply.redemption.entry)).toMatchObject({ kind: 'redemption', challenge })
+    expect(JSON.parse((await post('/v1/redeem', body)).text)).toMatchObject({ redemption: { entry: reply.redemption.entry } })
+    expect(problem(await post('/v1/redeem', { ...body, challenge: rig.token() }))).toBe('409 artifact_spent')
+    expect(problem(await post('/v1/authorize', { ...issueRequest(gate), seconds: 61 }))).toBe('403 lifetime_exceeded')
+    expect(problem(await post('/v1/authorize', { ...issueRequest(gate), form: 'jws' }))).toBe('400 request_malformed')
+    expect(problem(await post('/v1/authorize', { ...gate.request(), form: 'redeem' }))).toBe('400 request_malformed')
+    expect(problem(await ask('POST', '/v1/redeem', { headers: JSON_TYPE, body: JSON.stringify(body) }))).toBe('401 identity_invalid')
   })
 
   it.each([

@@ -27,7 +27,7 @@ export interface Executed<T> {
 }
 
 /**
- * The whole fail-closed pipeline: authorize → verify → look once more → run, bounded in time → receipt → reply. Nothing
+ * The whole fail-closed pipeline: authorize (or redeem) → verify → look once more → run, bounded in time → receipt → reply. Nothing
  * runs unless every step before it succeeded, and whatever is not a `Denied` becomes `unavailable` here and nowhere else.
  *
  * @throws {Denied} nothing ran, or (`lease_expired`, `evidence_unavailable`) it ran and may not be answered as a success
@@ -37,7 +37,9 @@ export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, 
   let isStarted = false
   try {
     const facts = request.facts()
-    artifact = await traced(request.trace, 'authorize', () => gate.authorize({ ...request, facts: () => facts })) // the plane decides and seals; the eight checks run on arrival
+    const asked = { ...request, facts: () => facts }
+    // The plane decides and seals, or spends what the agent carries; the eight checks run on arrival.
+    artifact = await traced(request.trace, 'authorize', () => (asked.carried === undefined ? gate.authorize(asked) : gate.redeem(asked.carried, asked)))
     gate.lookOnceMore(artifact, request, facts) // INVARIANT: I1, no await between this line and the effect
     isStarted = true
     const permitted = artifact

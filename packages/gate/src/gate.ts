@@ -1,7 +1,7 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, isObject, signingInput, signingKey,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
-  verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint, type WitnessQuorum,
+  type CarriedState, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
@@ -47,6 +47,15 @@ export interface GateRequest {
   readonly facts: () => Facts
   /** Follows this execution; undefined where nobody does. */
   readonly trace?: Trace | undefined
+  /** An artifact that the agent carries, as it was presented; it is redeemed instead of asking for a new one. */
+  readonly carried?: JsonValue
+}
+
+/** An answer of the plane that carries a seal, and how it is verified. */
+interface Answer {
+  readonly sealed: JsonValue
+  readonly consistency: readonly Uint8Array[]
+  readonly verify: (state: GateState) => VerifiedArtifact
 }
 
 /**
@@ -198,44 +207,61 @@ export class Gate {
   }
 
   /**
-   * Asks the plane, and verifies its answer in the very turn in which it arrives, so that checkpoints are met in the order
-   * in which the plane proved them.
+   * Asks the plane for an artifact that answers this gate's challenge.
    * @throws {Denied} the plane's denial, or the first check that fails
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
+    const { action, agent } = request
+    const params = { action, agent, environment: this.#options.environment?.commit, facts: request.facts() }
+    return this.#ask('authorize', params, request, (value) => {
+      const reply = parseAuthorizeReply(value)
+      if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
+      if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
+      return { sealed: reply.sealed, consistency: reply.consistency, verify: (state) => verifySealedArtifact(reply.sealed, state) }
+    })
+  }
+
+  /**
+   * Has the plane spend an artifact that the agent carries, for this gate's challenge.
+   * @throws {Denied} what the plane refuses with, or the first check that fails
+   */
+  async redeem(carried: JsonValue, request: GateRequest): Promise<VerifiedArtifact> {
+    await this.connect() // who the subject is here is known from the enrolment
+    const entry = openCarried(carried, this.#known(request))
+    // Nobody had looked when the policies were asked: what a path prohibition would have stopped does not run.
+    if (request.facts().paths === 'outside') throw new Denied('environment_mismatch', 'a path leads outside, which no policy has seen')
+    return this.#ask('redeem', { artifact: carried }, request, (value) => {
+      const reply = parseRedeemReply(value)
+      return { sealed: reply.redemption, consistency: reply.consistency, verify: (state) => verifyRedeemedArtifact(reply, entry, state) }
+    })
+  }
+
+  /**
+   * Asks the plane, and verifies its answer in the very turn in which it arrives, so that checkpoints are met in the order
+   * in which the plane proved them.
+   */
+  async #ask(method: 'authorize' | 'redeem', params: object, request: GateRequest, read: (value: JsonValue) => Answer): Promise<VerifiedArtifact> {
     const link = await this.connect()
     this.saveFloor()
     const challenge = this.#challenges.draw(ANSWER_DEADLINE_MS)
     if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
-    const { session } = this
     const sentMs = this.#ports.clock.monotonicMs()
     const traceparent = traceparentOf(request.trace)
     try {
-      const params = {
-        session,
-        challenge,
-        action: request.action,
-        agent: request.agent,
-        environment: this.#options.environment?.commit,
-        facts: request.facts(),
-        ...(traceparent === undefined ? {} : { traceparent }),
-      }
-      return await link.request('authorize', params as unknown as JsonValue, (value) => {
-        const reply = parseAuthorizeReply(value)
-        if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
-        if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
+      return await link.request(method, { ...params, session: this.session, challenge, ...(traceparent === undefined || method !== 'authorize' ? {} : { traceparent }) } as unknown as JsonValue, (value) => {
+        const { sealed, consistency, verify } = readOrEnd(() => read(value), link)
         const known = this.#newestNote
         const verified = begin(request.trace, 'verify')
         try {
-          const state = this.#state(request, challenge, reply.consistency, sentMs)
-          const artifact = verifySealedArtifact(reply.sealed, state)
+          const state = this.#state(request, challenge, consistency, sentMs)
+          const artifact = verify(state)
           this.#governanceOf.set(artifact, state.governance)
           verified()
           return artifact
         } catch (error) {
           verified(error instanceof Denied ? error.code : 'unavailable')
           // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
-          if (this.#newestNote === known && !carries(reply.sealed, known)) link.close()
+          if (this.#newestNote === known && !carries(sealed, known)) link.close()
           throw error
         }
       })
@@ -260,7 +286,20 @@ export class Gate {
   }
 
   #state(request: GateRequest, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
-    const { environment, logKey, witnesses, tenant, capabilities } = this.#options
+    const { environment, capabilities } = this.#options
+    return {
+      ...this.#known(request),
+      consistency,
+      accept: (checkpoint, note) => this.#accept(checkpoint, note),
+      takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
+      governance: this.#governance(sentMs),
+      measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
+      capabilities,
+    }
+  }
+
+  #known(request: GateRequest): CarriedState {
+    const { logKey, witnesses, tenant } = this.#options
     return {
       crypto: this.#ports.crypto,
       logKey,
@@ -269,15 +308,9 @@ export class Gate {
       gateId: this.id,
       newest: this.#newest,
       newestNote: this.#newestNote,
-      consistency,
-      accept: (checkpoint, note) => this.#accept(checkpoint, note),
-      takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
       nowSeconds: Math.floor(this.time.nowMs() / 1_000),
-      governance: this.#governance(sentMs),
-      subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}` },
-      measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
+      subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}`, verified: request.agent.verified },
       action: request.action,
-      capabilities,
     }
   }
 
@@ -329,6 +362,16 @@ export class Gate {
     this.#floorWrittenMs = Number.NEGATIVE_INFINITY
     this.#link?.close()
     this.saveFloor()
+  }
+}
+
+/** An answer that cannot be read may have carried a checkpoint, which is missed then: begin anew from the floor. */
+function readOrEnd(read: () => Answer, link: PlaneLink): Answer {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof PlaneDenied)) link.close()
+    throw error
   }
 }
 

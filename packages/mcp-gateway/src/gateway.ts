@@ -1,5 +1,6 @@
-import { enforce, type Effect, type Gate, type ReceiptOrder } from '@sealwrit/gate'
+import { enforce, type Effect, type Gate, type GateRequest, type ReceiptOrder } from '@sealwrit/gate'
 import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
+import { carriedBy } from './carried.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
 import { ExecutionSpan, metaOf } from './tracing.ts'
@@ -147,11 +148,12 @@ export class McpGateway {
     if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
-    return this.#govern(action, this.#agent, metaOf(params), signal)
+    return this.#govern({ action, agent: this.#agent, ...carriedBy(method, params) }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
-  async #govern(action: Action, agent: Agent, meta: JsonObject | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
+  async #govern(asked: Omit<GateRequest, 'facts'>, meta: JsonObject | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
+    const { action } = asked
     const { gate, facts, receiptOrder } = this.#options
     const { method, params } = toRequest(action)
     const progressToken = progressTokenOf(meta)
@@ -160,14 +162,14 @@ export class McpGateway {
     const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
       hasRun = true
       expired.addEventListener('abort', () => setTimeout(() => this.#close('a call outlived its permit'), CANCEL_GRACE_MS).unref(), { once: true })
-      const asked = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]) })
+      const sent = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]) })
       span.permitted(artifact)
-      const answer = await asked
+      const answer = await sent
       const isError = 'error' in answer || answer.result['isError'] === true
       const value = 'error' in answer ? answer.error : answer.result
       return { outcome: isError ? 'failed' : 'completed', ...(isError ? { cause: 'tool_error' as const } : {}), resultBytes: canonicalize(value), value: answer }
     }
-    const request = { action, agent, facts: () => facts(action.arguments as JsonObject), trace: span }
+    const request = { ...asked, facts: () => facts(action.arguments as JsonObject), trace: span }
     const executed = await enforce(gate, request, run, receiptOrder).catch((error: unknown) => {
       span.refused(error instanceof Denied ? error : new Denied('unavailable'), hasRun)
       throw error
@@ -182,7 +184,7 @@ export class McpGateway {
     const { target } = this.#options
     try {
       const fields = new Fields(params, 'request_malformed', method)
-      fields.optional('_meta', (name) => fields.value(name)) // a progress token at the most; nothing else of it is forwarded
+      fields.optional('_meta', (name) => fields.value(name)) // a progress token and a carried artifact are taken from it; nothing of it is forwarded
       let action: Action
       if (method === 'tools/call') {
         const name = fields.text('name', 256)

@@ -10,14 +10,17 @@ export { TIME_KINDS, type TimeKind } from './anchor/time.ts'
 export type { TsaTrust } from './anchor/tsa.ts'
 export type * from './artifact/artifact.ts'
 export { ASSURANCE_LEVELS, MAX_DEPTH_LINEAGE, MAX_SKEW_SECONDS, MAX_START_SECONDS, RISKS } from './artifact/artifact.ts'
-export { leafDigest, parseSealed, type SealedEntry, verifyExtends } from './artifact/seal.ts'
+export { type CarriedState, openCarried, type RedeemedSeals, type Redemption, verifyRedeemedArtifact } from './artifact/redemption.ts'
+export { leafDigest, type OpenedSeal, parseSealed, type SealedEntry, verifyExtends } from './artifact/seal.ts'
 export {
   type GateState,
   type Governance,
   isVerifiedArtifact,
   type VerifiedArtifact,
+  readPermit,
   verifySealedArtifact,
   verifyState,
+  verifyTimeWindow,
 } from './artifact/verify.ts'
 export {
   type Body, type Bundle, type BundleEntry, type BundleHead, bundleLines, type BundleListener, BundleReader, closeLine, formatBundle, headLine,
@@ -57,4 +60,5 @@ export { cryptoFrom, type NodeCryptoModule } from './node-crypto.ts'
 export type { Clock, Rng } from './ports.ts'
 export { formatTraceparent, parseTraceparent, type TraceParent } from './traceparent.ts'
 export * from './wire.ts'
+export * from './wire-redeem.ts'
 export { LineReader } from './lines.ts'

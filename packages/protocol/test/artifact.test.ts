@@ -134,7 +134,7 @@ describe('the eight checks: each is alone enough to deny', () => {
   const governance = gateState().governance as NonNullable<GateState['governance']>
   const rows: readonly { check: Check; fail: [Partial<GateState>, DenialCode]; missing: [Partial<GateState>, DenialCode]; error: Partial<GateState> }[] = [
     { check: 'authorization', fail: [{ gateId: 'other' }, 'audience_mismatch'], missing: [{}, 'artifact_missing'], error: { takeChallenge: boom } },
-    { check: 'identity', fail: [{ subject: { sub: 'user:2', act: 'agent:tester' } }, 'subject_mismatch'], missing: [{ subject: undefined }, 'identity_missing'], error: { get subject() { return boom() } } },
+    { check: 'identity', fail: [{ subject: { sub: 'user:2', act: 'agent:tester', verified: true } }, 'subject_mismatch'], missing: [{ subject: undefined }, 'identity_missing'], error: { get subject() { return boom() } } },
     { check: 'policy', fail: [{ governance: { ...governance, epochFloor: 4 } }, 'policy_rollback'], missing: [{ governance: { ...governance, epochFloor: undefined } }, 'policy_missing'], error: { governance: { ...governance, get epochFloor() { return boom() } } } },
     { check: 'environment', fail: [{ measureEnvironment: () => `sha256:${'1'.repeat(64)}` }, 'environment_mismatch'], missing: [{ measureEnvironment: undefined }, 'environment_unattested'], error: { measureEnvironment: boom } },
     { check: 'cryptography', fail: [{ logKey: noteKey(LOG_KEY.name, GATE.publicKey, sha256) }, 'signature_invalid'], missing: [{ logKey: undefined }, 'key_unknown'], error: { crypto: { sha256, verifyEd25519: boom } } },

@@ -195,6 +195,44 @@ describe('checkpoints that the verifier holds', () => {
   })
 })
 
+describe('carried permits', () => {
+  const carried = (build: (log: TestLog, jti: string, leaf: string, redeem: (change?: JsonObject) => void, receipt: (sequence?: number) => void) => void): Report => {
+    const log = new TestLog()
+    log.add({ kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(GATE.publicKey) })
+    const { challenge: _, ...body } = permitBody({ use: 'redeem' })
+    const leaf = leafDigest(leafHash(utf8(log.leaves[log.add(body)] as string), sha256))
+    const { jti, aud, exp } = body
+    build(log, jti, leaf, (change = {}) => void log.add({ kind: 'redemption', jti, leaf_hash: leaf, aud, challenge: SESSION, exp, ...change }), (sequence = 0) => void log.add({ kind: 'receipt', jti, receipt: signed({ ...receiptClaims(), jti, leaf_hash: leaf, sequence }) }))
+    return verify({ v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(), checkpoints: [], anchors: [], policies: [], entries: log.leaves.map((_text, i) => ({ ...log.seal(i, undefined), bodies: [] })) })
+  }
+  it('I2: one redemption by its gate in its time, and then its receipt, are established', () => {
+    const report = carried((_log, _jti, _leaf, redeem, receipt) => (redeem(), receipt()))
+    expect(report.verdict).toBe('established')
+    expect(report.findings).toEqual([])
+    expect(report.established.map(({ claim }) => claim)).toContain('the redemption spends its permit, once and in its time')
+  })
+  it.each([
+    ['spent twice', 'artifact_spent'], ['by another gate', 'audience_mismatch'], ['of another leaf', 'seal_invalid'], ['with another end', 'seal_invalid'],
+    ['at its end', 'artifact_expired'], ['after its ending', 'artifact_spent'], ['expired after it was spent', 'a permit is called expired'],
+  ])('I2: %s is contradicted (%s)', (what, reason) => {
+    const report = carried((log, jti, leaf, redeem) => {
+      if (what === 'spent twice') (redeem(), redeem())
+      if (what === 'by another gate') redeem({ aud: 'x' })
+      if (what === 'of another leaf') redeem({ leaf_hash: `sha256:${'0'.repeat(64)}` })
+      if (what === 'with another end') redeem({ exp: 1 })
+      if (what === 'at its end') redeem({ time: (permitBody().exp as number) * 1_000 })
+      if (what === 'after its ending') (log.add({ kind: 'expiry', jti, leaf_hash: leaf, outcome: 'expired' }), redeem())
+      if (what === 'expired after it was spent') (redeem(), log.add({ kind: 'expiry', jti, leaf_hash: leaf, outcome: 'expired' }))
+    })
+    expect(contradictions(report).join()).toContain(reason)
+  })
+  it('a pull permit cannot be redeemed, nor one that is not there; a receipt without a redemption is not established', () => {
+    expect(contradictions(verify(bundle('pull', { receipts: () => [], extra: (log, jti, leaf) => log.add({ kind: 'redemption', jti, leaf_hash: leaf, aud: GATE_KEY.kid, challenge: SESSION, exp: permitBody().exp }) }))).join()).toContain('type_mismatch')
+    expect(carried((_log, _jti, _leaf, _redeem, receipt) => receipt()).findings.map(({ verdict }) => verdict)).toEqual(['not established'])
+    expect(carried((_log, _jti, _leaf, redeem) => redeem({ jti: SESSION })).findings.map(({ verdict }) => verdict)).toEqual(['not established'])
+  })
+})
+
 describe('erasure', () => {
   it('ATK-079: a body that is gone is told as erased where an entry of the log says so, and every proof still holds', () => {
     const full = bundle('erased', { extra: (log) => log.add({ kind: 'erasure', ranges: [{ from: 3, to: 4 }], cause: 'request', by: 'user:1' }) })

@@ -90,7 +90,7 @@ function receiptVectors(): ReceiptVector[] {
 
 if (process.env['SEALWRIT_UPDATE'] === '1') {
   const about = 'Made from fixed keys by packages/protocol/test/vectors.test.ts. Apache-2.0.'
-  const gate = { now: NOW + 1, id: GATE_KEY.kid, tenant: 'default', log_key: formatVerifierKey(LOG_KEY), challenge: CHALLENGE, epoch_floor: 3, subject: 'user:1', agent: 'agent:tester', environment: ENV_COMMIT, action: ACTION }
+  const gate = { now: NOW + 1, id: GATE_KEY.kid, tenant: 'default', log_key: formatVerifierKey(LOG_KEY), challenge: CHALLENGE, epoch_floor: 3, subject: 'user:1', agent: 'agent:tester', agent_verified: true, environment: ENV_COMMIT, action: ACTION }
   fs.writeFileSync(path.join(FOLDER, 'artifact.json'), `${JSON.stringify({ about, gate, vectors: artifactVectors() }, null, 1)}\n`)
   fs.writeFileSync(path.join(FOLDER, 'receipt.json'), `${JSON.stringify({ about, key: toBase64Url(GATE.publicKey), vectors: receiptVectors() }, null, 1)}\n`)
 }
@@ -118,7 +118,7 @@ describe('spec/vectors/artifact.json', () => {
       tenant: at['tenant'] as string,
       takeChallenge: (shown) => shown === at['challenge'],
       governance: { epochFloor: at['epoch_floor'] as number, isFresh: () => true, isRevoked: () => false, isKilled: () => false },
-      subject: { sub: at['subject'] as string, act: at['agent'] as string },
+      subject: { sub: at['subject'] as string, act: at['agent'] as string, verified: at['agent_verified'] === true },
       measureEnvironment: () => at['environment'] as string,
       action: at['action'] as Action,
     })

@@ -43,6 +43,8 @@ function detail(entry: JsonObject): string {
       return [text('code'), what, who, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
     case 'receipt':
       return `${receiptOutcome(text('receipt'))}  ${text('jti')}`
+    case 'redemption':
+      return `by ${text('aud')}  ${text('jti')}`
     case 'expiry':
       return `${text('outcome')}  ${text('jti')}`
     case 'policy':

@@ -1,6 +1,6 @@
 import {
   actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type Digest, digestOf, MAX_START_SECONDS,
-  type EntryBody, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
+  type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
 import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
@@ -8,13 +8,12 @@ import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 
-/** Seconds in which a permit may be started. */
-const START_SECONDS = MAX_START_SECONDS
-
 /** Who asks over which connection, as the plane authenticated it. */
 export interface Caller {
+  /** The gate that asks, or the one that the artifact is to be carried to. */
   readonly gate: string
-  readonly session: string
+  /** The session that the gate asks in; undefined where the caller is no gate. */
+  readonly session: string | undefined
   readonly sub: string
   readonly owner: string
 }
@@ -36,19 +35,20 @@ interface Committable {
  * @throws {Denied} `challenge_mismatch`, `overloaded`, `evidence_unavailable`; `witness_quorum_not_met` when the permit is logged, but
  *   no quorum cosigned it in time: it is never delivered, and ends as `indeterminate`
  */
-export function authorize(permit: Permit, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+export function authorize(permit: Permit, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   return settle(permit, request, caller, log, ports, shown)
 }
 
 /** Logs a deny or a hold: every refusal has its record. @throws {Denied} as {@link authorize} */
-export function refuse(decision: Deny | Hold, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+export function refuse(decision: Deny | Hold, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   return settle(decision, request, caller, log, ports, shown)
 }
 
-async function settle(decision: Decision, request: AuthorizeRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+async function settle(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   const asked = ask(decision, request, ports)
   const committed = await log.submit((state, _seq, timeMs) => {
-    const answered = state.answered(caller.gate, request.challenge)
+    // What is carried answers no challenge: whoever asks twice gets two, and the one that is not used expires.
+    const answered = 'challenge' in request ? state.answered(caller.gate, request.challenge) : undefined
     if (answered !== undefined) {
       // A lost reply is given again for the same request only; this never makes a second permit.
       if (answered.request !== asked.action.body.digest) throw new Denied('challenge_mismatch')
@@ -75,7 +75,7 @@ interface AskedWith {
   readonly jti: string
 }
 
-function ask(decision: Decision, { action }: AuthorizeRequest, ports: PlanePorts): AskedWith {
+function ask(decision: Decision, { action }: AuthorizeRequest | IssueRequest, ports: PlanePorts): AskedWith {
   return {
     action: commit('action', fromUtf8(actionBytes(action)), ports),
     inputs: commit('inputs', canonicalText(decision.inputs as JsonValue), ports),
@@ -89,11 +89,12 @@ function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: Pla
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
 
-function write(decision: Decision, request: AuthorizeRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string): Written {
+function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string): Written {
   const { action, inputs, jti } = asked
   const act = { sub: `agent:${request.agent.name}`, verified: request.agent.verified }
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit }
-  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, challenge: request.challenge, policy }
+  const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
+  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
   const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
   const code = decision.kind === 'deny' ? decision.code : refusedNow(decision, request, caller, state)
   if (code !== undefined) return done({ kind: 'deny', code, ...common })
@@ -111,7 +112,7 @@ function write(decision: Decision, request: AuthorizeRequest, caller: Caller, as
     policy,
     iat,
     nbf: iat,
-    exp: iat + START_SECONDS,
+    exp: iat + ('seconds' in request ? request.seconds : MAX_START_SECONDS),
     constraints: decision.constraints,
     iss,
     owner: caller.owner,
@@ -122,18 +123,18 @@ function write(decision: Decision, request: AuthorizeRequest, caller: Caller, as
     risk: decision.risk,
     assurance: 'A3',
     aud: caller.gate,
-    use: 'challenge',
-    challenge: request.challenge,
+    use: 'challenge' in request ? 'challenge' : 'redeem',
+    ...challenge,
   })
 }
 
 /** What the state at this very place in the log forbids, whatever was decided before. */
-function refusedNow(decision: Decision, request: AuthorizeRequest, caller: Caller, state: LogState): Denied['code'] | undefined {
+function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined) return 'identity_unknown'
-  if (gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
+  if (caller.session !== undefined && gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
-  if (gate.env?.commit !== request.environment) return 'environment_mismatch'
+  if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
   if (request.action.type !== 'mcp.tool_call') return undefined
   const recorded: Digest | undefined = state.tools.get(toolKey(request.action.target, request.action.name))
   if (recorded === undefined) return 'tool_not_pinned'

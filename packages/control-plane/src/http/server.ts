@@ -98,6 +98,7 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
     })
   }
   serve('/v1/authorize', 'authorize')
+  serve('/v1/redeem', 'redeem')
   serve('/v1/receipts', 'receipts')
   serve('/v1/gates', 'gates.enrol')
 }

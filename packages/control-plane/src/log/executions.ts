@@ -1,5 +1,6 @@
 import { type Entry, parseEntry } from '@sealwrit/protocol'
 import type { ExecutionRow, Store } from '../store/store.ts'
+import { MAX_GROUP } from './sequencer.ts'
 import { ENDING_MARGIN_MS } from './state.ts'
 
 /** Leaves indexed in one step. */
@@ -36,4 +37,18 @@ export function indexEntry(entry: Entry, rows: Map<string, ExecutionRow>): void 
     const row = rows.get(entry.jti)
     if (row !== undefined) rows.set(entry.jti, { ...row, ending: entry.seq, expiry: entry.kind === 'expiry' ? entry.seq : row.expiry })
   }
+}
+
+/** The index of the redemption that spent `jti`, where one did: it is in the group that spent the key. */
+export async function redemptionSeq(jti: string, store: Store): Promise<number | undefined> {
+  const from = await store.spentAt(`jti ${jti}`)
+  if (from === undefined) return undefined
+  for (let at = from; at < from + MAX_GROUP; at += BATCH) {
+    for (const text of await store.entries(at, BATCH)) {
+      if (!text.includes('"kind":"redemption"')) continue
+      const entry = parseEntry(text)
+      if (entry.kind === 'redemption' && entry.jti === jti) return entry.seq
+    }
+  }
+  return undefined
 }

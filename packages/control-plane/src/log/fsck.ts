@@ -8,7 +8,7 @@ import { indexEntry } from './executions.ts'
 /** Problems that are told one by one. */
 const MAX_PROBLEMS = 1_000
 /** Names under which the store keeps something that is not an entry, with what each must be. */
-const KNOWN_META: readonly RegExp[] = [/^policy sha256:[0-9a-f]{64}$/, /^indexed_size$/, /^erased_below$/]
+const KNOWN_META: readonly RegExp[] = [/^policy sha256:[0-9a-f]{64}$/, /^indexed_size$/, /^erased_below$/, /^anchor sinks$/, /^anchor sink \d{1,2}$/, /^anchor \d{1,2} \d{1,7}$/]
 
 export interface FsckReport {
   readonly entries: number
@@ -165,6 +165,7 @@ class Fsck {
     this.#lastTimeMs = entry.time
     indexEntry(entry, this.#executions)
     if (entry.kind === 'policy') this.#policies.add(entry.digest)
+    if (entry.kind === 'redemption') this.#spent.set(`jti ${entry.jti}`, entry.seq)
     if (entry.kind === 'key') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
   }
 

@@ -8,7 +8,7 @@ import { type WitnessedLog, type WitnessOptions, Witnesses } from './witnesses.t
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
 /** Entries in one group. */
-const MAX_GROUP = 4_096
+export const MAX_GROUP = 4_096
 /** Time between two writings of the high-water mark, milliseconds; a crash loses this much of it. */
 const MARK_INTERVAL_MS = 1_000
 /** Times that a group may lose against other writers before it is refused. */

@@ -1,4 +1,4 @@
-import { type Digest, type Entry, type ErasureEntry, type GateEntry, MAX_START_SECONDS } from '@sealwrit/protocol'
+import { type Digest, type Entry, type ErasureEntry, type GateEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit, type RedemptionEntry } from '@sealwrit/protocol'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -10,6 +10,13 @@ export const MAX_CHALLENGES = 1_000_000
 export const MAX_RECORDED_TOOLS = 100_000
 /** Permits that may be without an ending at once. */
 export const MAX_OPEN = 1_000_000
+/** Redemptions remembered at once; beyond it further ones are `overloaded`. */
+export const MAX_REDEEMED = 1_000_000
+/**
+ * Redemptions are remembered for at least as long as their permit could be shown to any clock that is accepted: to `exp`, skew
+ * and margin, counted from the redemption, which is never before `iat`. The store's spent key stays for ever (ATK-044).
+ */
+export const REDEEMED_LIFE_MS: number = (MAX_START_SECONDS + MAX_SKEW_SECONDS) * 1_000 + ENDING_MARGIN_MS
 /** Receipts whose place is remembered, so that one that is sent again is answered as before. */
 const MAX_RECEIPTS = 65_536
 
@@ -17,7 +24,18 @@ export interface OpenPermit {
   readonly seq: number
   readonly leafHash: Digest
   readonly aud: string
+  /** When the plane ends it by itself, and as what. */
   readonly deadlineMs: number
+  readonly ending: 'expired' | 'indeterminate'
+  readonly leaseMs: number
+}
+
+/** A carried permit that was spent. */
+export interface Redeemed {
+  readonly seq: number
+  readonly timeMs: number
+  readonly aud: string
+  readonly challenge: string
 }
 
 export interface Answered {
@@ -53,6 +71,8 @@ export class LogState {
   policyDigest: Digest | undefined
   /** Bodies below this leaf index were erased by the rule of retention. */
   retainedFrom = 0
+  /** Permits below this leaf index can no longer be redeemed: what spent them may be in a history that was lost. */
+  voidBefore = 0
   readonly gates: Map<string, EnrolledGate> = new Map()
   readonly tools: Map<string, Digest> = new Map()
   /** Epoch in which each policy set was last activated. */
@@ -65,14 +85,15 @@ export class LogState {
   /** Gate of each open session. */
   readonly sessions: Map<string, string> = new Map()
   readonly #answered = new Map<string, Answered>()
+  readonly #redeemed = new Map<string, Redeemed>()
   readonly #receipts = new Map<string, number>()
   /** How to take back what was applied since {@link LogState.begin}; undefined while nothing can be taken back. */
   #undo: (() => void)[] | undefined
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest, retainedFrom } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, retainedFrom })]
+    const { timeMs, epoch, policyDigest, retainedFrom, voidBefore } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, retainedFrom, voidBefore })]
   }
 
   /** What was applied so far stays. */
@@ -105,8 +126,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
-        this.#set(this.open, jti, { seq, leafHash, aud, deadlineMs })
+        this.#set(this.open, jti, { seq, leafHash, aud, ...endingOf(entry) })
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         break
       }
@@ -115,6 +135,9 @@ export class LogState {
         if (entry.challenge !== undefined && entry.aud !== undefined && request !== undefined) {
           this.#remember(entry.aud, entry.challenge, { seq: entry.seq, timeMs: entry.time, request })
         }
+        break
+      case 'redemption':
+        this.#applyRedemption(entry, entry.seq, entry.time)
         break
       case 'receipt':
         this.#recall(entry.jti, entry.seq)
@@ -143,6 +166,7 @@ export class LogState {
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
         break
       case 'key':
+        if (entry.lost !== undefined) this.voidBefore = entry.seq
         break
     }
   }
@@ -155,6 +179,26 @@ export class LogState {
   #recall(jti: string, seq: number): void {
     if (this.#receipts.size >= MAX_RECEIPTS) this.#delete(this.#receipts, this.#receipts.keys().next().value as string)
     this.#set(this.#receipts, jti, seq)
+  }
+
+  /** By what a carried permit was spent, while that is remembered. */
+  redemptionOf(jti: string): Redeemed | undefined {
+    return this.#redeemed.get(jti)
+  }
+
+  get redeemedCount(): number {
+    return this.#redeemed.size
+  }
+
+  /** From here on the permit may be running: it ends as any other, by a receipt or as `indeterminate`. */
+  #applyRedemption({ jti, aud, challenge, exp }: RedemptionEntry, seq: number, timeMs: number): void {
+    for (const [key, old] of this.#redeemed) {
+      if (timeMs - old.timeMs < REDEEMED_LIFE_MS) break // oldest first
+      this.#delete(this.#redeemed, key)
+    }
+    this.#set(this.#redeemed, jti, { seq, timeMs, aud, challenge })
+    const permit = this.open.get(jti)
+    if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: exp * 1_000 + permit.leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate' })
   }
 
   /** What a challenge of `gate` was answered with, if it was. */
@@ -184,6 +228,14 @@ export class LogState {
     }
     this.#set(this.#answered, `${gate} ${challenge}`, answered)
   }
+}
+
+/** A permit that is carried may never be used, and then it expires; any other may be running from the start. */
+function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadlineMs' | 'ending' | 'leaseMs'> {
+  const leaseMs = constraints.lease_seconds * 1_000
+  return use === 'redeem'
+    ? { deadlineMs: (exp + MAX_SKEW_SECONDS) * 1_000, ending: 'expired', leaseMs }
+    : { deadlineMs: exp * 1_000 + leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate', leaseMs }
 }
 
 export function toolKey(target: string, name: string): string {

@@ -6,16 +6,18 @@ import type { PlaneClock } from '../ports.ts'
 const INTERVAL_MS = 5_000
 
 /**
- * Writes `indeterminate` for permits whose start window, lease and margin passed without a receipt: the effect may have
- * happened, nobody knows, and nothing is retried. A late receipt may resolve it.
+ * Ends permits that nothing else ended in time. `indeterminate` after start window, lease and margin: the effect may have
+ * happened, nobody knows, and nothing is retried; a late receipt may resolve it. `expired` for a carried permit that nobody
+ * redeemed while it could be started: nothing ran.
  * @returns how many were ended
  */
 export async function endOverdue(log: Sequencer, nowMs: number): Promise<number> {
   const overdue = [...log.state.open].filter(([, permit]) => permit.deadlineMs <= nowMs)
   const ended = overdue.map(([jti, { leafHash }]) =>
     log.submit((state): Written => {
-      if (!state.open.has(jti)) throw new Denied('artifact_spent', 'a receipt came meanwhile')
-      return { body: { kind: 'expiry', jti, leaf_hash: leafHash, outcome: 'indeterminate' }, bodies: [] }
+      const permit = state.open.get(jti)
+      if (permit === undefined || permit.deadlineMs > nowMs) throw new Denied('artifact_spent', 'a receipt or a redemption came meanwhile')
+      return { body: { kind: 'expiry', jti, leaf_hash: leafHash, outcome: permit.ending }, bodies: [] }
     }),
   )
   return (await Promise.allSettled(ended)).filter(({ status }) => status === 'fulfilled').length

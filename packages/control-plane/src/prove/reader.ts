@@ -1,5 +1,5 @@
 import { type Bundle, Denied, type Digest, type Entry, fromBase64Url, parseEntry, parseStrictText, type JsonValue } from '@sealwrit/protocol'
-import { catchUp } from '../log/executions.ts'
+import { catchUp, redemptionSeq } from '../log/executions.ts'
 import { fsck, type FsckReport } from '../log/fsck.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
@@ -147,7 +147,7 @@ export class Reader {
     if (!isId(id)) throw new Denied('request_malformed', 'neither an index nor the id of an execution')
     const row = await this.#store.execution(id)
     if (row === undefined) throw new Denied('request_malformed', 'no execution with this id')
-    return [row.seq, row.expiry, row.ending].filter((seq, i, all): seq is number => seq !== undefined && all.indexOf(seq) === i)
+    return [row.seq, await redemptionSeq(id, this.#store), row.expiry, row.ending].filter((seq, i, all): seq is number => seq !== undefined && all.indexOf(seq) === i)
   }
 }
 

@@ -1,6 +1,6 @@
 import {
-  Denied, Fields, type JsonValue, MAX_PROOF_LENGTH, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts,
-  parseReceiptRequest, parseToolsRequest, toBase64,
+  Denied, Fields, type JsonValue, isIssueRequest, MAX_PROOF_LENGTH, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  parseReceiptRequest, parseRedeemRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import type { Shown } from '../authorize/authorize.ts'
 import type { Plane } from '../plane.ts'
@@ -25,8 +25,14 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     return { sealed: answer.sealed, consistency: answer.consistency, sub: answer.sub, epoch: answer.epoch }
   },
   authorize: async (plane, params, peer) => {
+    if (isIssueRequest(params)) return issue(plane, params, peer)
     const request = parseAuthorizeRequest(params)
     return plane.authorize(request, await speaker(plane, request.session, peer), peer.shown)
+  },
+  issue,
+  redeem: async (plane, params, peer) => {
+    const request = parseRedeemRequest(params)
+    return plane.redeem(request, await speaker(plane, request.session, peer), peer.shown)
   },
   receipts: async (plane, params, peer) => {
     const request = parseReceiptRequest(params)
@@ -127,6 +133,13 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     anchors: await plane.anchors.status(),
   }),
 })
+
+/** An artifact to be carried is for a caller that is no gate: a gate can never issue for itself or for another. */
+async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<unknown> {
+  const request = parseIssueRequest(params)
+  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
+  return plane.issue(request, peer.shown)
+}
 
 /** The gate that a request may speak for. Over a socket only for the session that it opened itself (ATK-049). */
 async function speaker(plane: Plane, session: string, peer: Peer): Promise<string> {

@@ -98,6 +98,8 @@ export interface Store {
   bodies(from: number, count?: number): Promise<readonly StoredBody[]>
   /** Deletes the bodies and salts of the entries from leaf index `from` to before `to`. @returns how many there were */
   eraseBodies(from: number, to: number): Promise<number>
+  /** Leaf index of the first entry of the group that spent `key`; undefined while it is not spent. */
+  spentAt(key: string): Promise<number | undefined>
   getMeta(key: string): Promise<string | undefined>
   putMeta(key: string, value: string): Promise<void>
   /** How many leaves the index of executions covers; it may lag behind the log and is brought up to date from it. */

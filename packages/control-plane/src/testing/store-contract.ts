@@ -89,6 +89,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       assert.equal(await store.append(group(1, 2, { spent: ['c', 'a'] })), 'spent')
       assert.deepEqual(await store.head(), { size: 1, checkpoint: undefined })
       assert.equal(await store.append(group(1, 1, { spent: ['c'] })), 'appended')
+      assert.deepEqual([await store.spentAt('a'), await store.spentAt('b'), await store.spentAt('c'), await store.spentAt('d')], [0, 0, 1, undefined])
     }),
     on('puts a checkpoint only over the size that it was signed for', async (store) => {
       await store.append(group(0, 2))

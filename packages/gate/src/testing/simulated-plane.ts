@@ -1,8 +1,8 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import {
-  type Action, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
-  fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
-  parseEnrolRequest, parseEntry, parseReceiptRequest, parseRpcRequest, parseToolsRequest, present, rpcError, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
+  type Action, type Agent, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
+  fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
+  parseEnrolRequest, parseEntry, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
 } from '@sealwrit/protocol'
 import type { Connection, ConnectionEvents, Net } from '../ports.ts'
@@ -97,6 +97,8 @@ export class SimulatedPlane implements Net {
         return this.#enrol(params, shown)
       case 'authorize':
         return this.#authorize(params, shown)
+      case 'redeem':
+        return this.#redeem(params, shown)
       case 'receipts': {
         const { receipt } = parseReceiptRequest(params)
         const { jti } = JSON.parse(Buffer.from(receipt.split('.')[1] ?? '', 'base64url').toString()) as { jti: string } // oxlint-disable-line no-restricted-properties -- the gate's own words, in a test
@@ -146,10 +148,19 @@ export class SimulatedPlane implements Net {
 
   #authorize(params: JsonValue, shown: { size: number }): JsonObject {
     const { session, challenge, action, agent } = parseAuthorizeRequest(params)
-    const { rng, crypto, decide = () => 'permit' as const } = this.#options
+    const { decide = () => 'permit' as const } = this.#options
     const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject)
     const aud = this.#gates.get(session) ?? ''
     if (decision !== 'permit') return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
+    const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge })
+    const sealed = this.seal(seq, salt)
+    const consistency = this.#consistency(shown.size)
+    shown.size = this.#leaves.length
+    return { decision: 'permit', sealed: { ...sealed }, consistency }
+  }
+
+  #permit(action: Action, agent: Agent, aud: string, env: Artifact['env'] | undefined, how: Pick<Artifact, 'use' | 'challenge'>): { seq: number; salt: string } {
+    const { rng, crypto } = this.#options
     const salt = toBase64Url(rng.bytes(16))
     const jti = toBase64Url(rng.bytes(16))
     const iat = Math.floor(this.#options.clock.wallMs() / 1_000)
@@ -159,16 +170,38 @@ export class SimulatedPlane implements Net {
       action_commit: commitment('action', salt, actionDigest(action, crypto.sha256), crypto.sha256),
       sub: this.sub,
       act: { sub: `agent:${agent.name}`, verified: agent.verified },
-      env: this.#environments.get(session) ?? { commit: `sha256:${'0'.repeat(64)}`, level: 'none' },
+      env: env ?? { commit: `sha256:${'0'.repeat(64)}`, level: 'none' },
       policy: { digest: `sha256:${'0'.repeat(64)}`, epoch: this.epoch, determining: [] },
       iat, nbf: iat, exp: iat + 60,
       constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [] },
-      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, use: 'challenge', challenge,
+      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, ...how,
     })
-    const sealed = this.seal(seq, salt)
+    return { seq, salt }
+  }
+
+  /** Issues an artifact that can be carried to the gate `aud`, which has enrolled. */
+  issue(action: Action, agent: Agent, aud: string): SealedEntry {
+    const session = [...this.#gates].findLast(([, gate]) => gate === aud)?.[0] ?? ''
+    const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'redeem' })
+    return this.seal(seq, salt)
+  }
+
+  #redeem(params: JsonValue, shown: { size: number }): JsonObject {
+    const { session, artifact, challenge } = parseRedeemRequest(params)
+    const { entry, proof, salt } = parseSealed(artifact)
+    const permit = parseEntry(entry)
+    if (this.#leaves[proof.index] !== entry || permit.kind !== 'permit') throw new Denied('issuance_not_logged')
+    if (permit.use !== 'redeem') throw new Denied('artifact_spent')
+    const { jti, aud, exp } = permit
+    if (aud !== this.#gates.get(session)) throw new Denied('audience_mismatch')
+    const before = this.entries.find((one) => one.kind === 'redemption' && one.jti === jti)
+    if (before?.kind === 'redemption' && before.challenge !== challenge) throw new Denied('artifact_spent')
+    const leaf = leafDigest(leafHash(utf8(entry), this.#options.crypto.sha256))
+    const seq = before?.seq ?? this.append({ kind: 'redemption', jti, leaf_hash: leaf, aud, challenge, exp })
+    const seals = { redemption: { ...this.seal(seq) }, artifact: { ...this.seal(proof.index, salt) } }
     const consistency = this.#consistency(shown.size)
     shown.size = this.#leaves.length
-    return { decision: 'permit', sealed: { ...sealed }, consistency }
+    return { ...seals, consistency }
   }
 
   /** Logs one entry. @returns its leaf index */

@@ -9,7 +9,7 @@ import type { NoteKey } from '../log/note.ts'
 import type { WitnessQuorum } from '../log/quorum.ts'
 import { MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
 import { Checklist, needed } from './checklist.ts'
-import { leafDigest, parseSealed, verifyExtends, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
+import { leafDigest, type OpenedSeal, parseSealed, verifyExtends, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
 
 /** What a gate knows about revocation, kills and policy when it verifies. */
 export interface Governance {
@@ -46,7 +46,7 @@ export interface GateState {
   readonly nowSeconds: number
   readonly governance: Governance | undefined
   /** Who asked, as this gate authenticated it. */
-  readonly subject: { readonly sub: string; readonly act: string } | undefined
+  readonly subject: { readonly sub: string; readonly act: string; readonly verified: boolean } | undefined
   /** Measures the environment again and gives its commitment. */
   readonly measureEnvironment: (() => Digest) | undefined
   /** What is about to run. */
@@ -78,21 +78,38 @@ export function isVerifiedArtifact(value: VerifiedArtifact): boolean {
  * @throws {Denied} the first check that fails, in the order of spec/artifact.md#verification, with the checks so far
  */
 export function verifySealedArtifact(sealed: JsonValue | undefined, at: GateState): VerifiedArtifact {
-  const list = new Checklist()
-  const step = <T>(check: Check, run: () => T): T => list.step(check, run)
+  return verifyProved((step) => {
+    const { seal, checkpoint, leaf, logKey } = proveSealed(sealed, at, step)
+    const permit = step('cryptography', () => readPermit(seal.entry, seal.proof.index, logKey.name))
+    return { permit, leafHash: leafDigest(leaf), checkpoint, salt: seal.salt, challenge: permit.challenge }
+  }, at)
+}
 
-  const seal = step('authorization', () => parseSealed(sealed))
-  const logKey = step('cryptography', () => needed(at.logKey, 'key_unknown', 'log key'))
-  const checkpoint = step('cryptography', () => verifySealCheckpoint(seal, logKey, at))
-  step('cryptography', () => needed(at.witnesses, 'witness_quorum_not_met', 'witness policy').verify(seal.proof.checkpoint, at.nowSeconds, at.crypto))
-  step('state', () => verifyExtends(at.newest, checkpoint, at.consistency, at.crypto))
-  at.accept(checkpoint, seal.proof.checkpoint)
-  const leaf = step('cryptography', () => verifySealInclusion(seal, checkpoint, at.crypto))
-  const permit = step('cryptography', () => readPermit(seal.entry, seal.proof.index, logKey.name))
+/** Runs one step of a check. */
+export type Step = <T>(check: Check, run: () => T) => T
+
+/** A permit that is proved to be in the log, and the challenge that came back with it: its own, or its redemption's. */
+export interface Proved {
+  readonly permit: Permit
+  readonly leafHash: Digest
+  readonly checkpoint: Checkpoint
+  readonly salt: string | undefined
+  readonly challenge: string | undefined
+}
+
+/**
+ * The one order of verification: what `prove` proves to be in the log is held against `at`, check by check.
+ * @throws {Denied} the first check that fails, with the checks so far
+ */
+export function verifyProved(prove: (step: Step) => Proved, at: GateState): VerifiedArtifact {
+  const list = new Checklist()
+  const step: Step = (check, run) => list.step(check, run)
+
+  const { permit, leafHash, checkpoint, salt, challenge } = prove(step)
   list.pass('cryptography')
   step('authorization', () => verifyAudience(permit, at))
-  step('authorization', () => verifyChallenge(permit, at))
-  list.permit = { jti: permit.jti, leafHash: leafDigest(leaf) } // ours from here on: a refusal ends it as `not_started`
+  step('authorization', () => verifyChallenge(challenge, at))
+  list.permit = { jti: permit.jti, leafHash } // ours from here on: a refusal ends it as `not_started`
   step('authorization', () => verifyTimeWindow(permit, at.nowSeconds))
   list.pass('authorization')
   step('identity', () => verifySubject(permit, at))
@@ -105,16 +122,29 @@ export function verifySealedArtifact(sealed: JsonValue | undefined, at: GateStat
   list.pass('lineage')
   step('environment', () => verifyEnvironment(permit, at.measureEnvironment))
   list.pass('environment')
-  step('conditions', () => verifyActionCommitment(permit, seal.salt, at))
+  step('conditions', () => verifyActionCommitment(permit, salt, at))
   step('conditions', () => verifyObligations(permit, at.capabilities))
   list.pass('conditions')
 
-  const artifact = Object.freeze({ permit, leafHash: leafDigest(leaf), checkpoint, checks: list.snapshot() }) as VerifiedArtifact
+  const artifact = Object.freeze({ permit, leafHash, checkpoint, checks: list.snapshot() }) as VerifiedArtifact
   issued.add(artifact)
   return artifact
 }
 
-function readPermit(text: string, index: number, origin: string): Permit {
+/** Proves that a sealed entry is in the log that this gate always saw, and takes its checkpoint. @throws {Denied} */
+export function proveSealed(sealed: JsonValue | undefined, at: GateState, step: Step): { seal: OpenedSeal; checkpoint: Checkpoint; leaf: Uint8Array; logKey: NoteKey } {
+  const seal = step('authorization', () => parseSealed(sealed))
+  const logKey = step('cryptography', () => needed(at.logKey, 'key_unknown', 'log key'))
+  const checkpoint = step('cryptography', () => verifySealCheckpoint(seal, logKey, at))
+  step('cryptography', () => needed(at.witnesses, 'witness_quorum_not_met', 'witness policy').verify(seal.proof.checkpoint, at.nowSeconds, at.crypto))
+  step('state', () => verifyExtends(at.newest, checkpoint, at.consistency, at.crypto))
+  at.accept(checkpoint, seal.proof.checkpoint)
+  const leaf = step('cryptography', () => verifySealInclusion(seal, checkpoint, at.crypto))
+  return { seal, checkpoint, leaf, logKey }
+}
+
+/** @throws {Denied} `artifact_malformed`, `type_mismatch`, `seal_invalid`, `key_unknown` */
+export function readPermit(text: string, index: number, origin: string): Permit {
   const entry = parseEntry(text)
   if (entry.kind !== 'permit') throw new Denied('type_mismatch', `a ${entry.kind} entry is not a permit`)
   if (entry.seq !== index) throw new Denied('seal_invalid', 'seq is not the leaf index')
@@ -122,25 +152,30 @@ function readPermit(text: string, index: number, origin: string): Permit {
   return entry
 }
 
-function verifyAudience(permit: Permit, at: GateState): void {
+export function verifyAudience(permit: Permit, at: Pick<GateState, 'tenant' | 'gateId'>): void {
   if (permit.tenant !== at.tenant) throw new Denied('tenant_mismatch')
   if (permit.aud !== at.gateId) throw new Denied('audience_mismatch')
 }
 
-function verifyChallenge(permit: Permit, at: GateState): void {
-  if (permit.challenge === undefined || !at.takeChallenge(permit.challenge)) throw new Denied('challenge_mismatch')
+function verifyChallenge(challenge: string | undefined, at: GateState): void {
+  if (challenge === undefined || !at.takeChallenge(challenge)) throw new Denied('challenge_mismatch')
 }
 
-/** `nbf` ≤ now < `exp`, within the stated skew for the beginning only; the start window has a maximum. */
-function verifyTimeWindow(permit: Permit, nowSeconds: number): void {
+/**
+ * `nbf` ≤ now < `exp`, within the stated skew for the beginning only; the start window has a maximum.
+ * @throws {Denied} `lifetime_exceeded`, `artifact_not_yet_valid`, `artifact_expired`
+ */
+export function verifyTimeWindow(permit: Permit, nowSeconds: number): void {
   if (permit.exp <= permit.nbf || permit.exp - permit.nbf > MAX_START_SECONDS || permit.exp - permit.iat > MAX_START_SECONDS) throw new Denied('lifetime_exceeded')
   if (nowSeconds < permit.nbf - MAX_SKEW_SECONDS) throw new Denied('artifact_not_yet_valid')
   if (nowSeconds >= permit.exp) throw new Denied('artifact_expired')
 }
 
-function verifySubject(permit: Permit, at: GateState): void {
+export function verifySubject(permit: Permit, at: Pick<GateState, 'subject'>): void {
   const subject = needed(at.subject, 'identity_missing', 'subject')
   if (permit.sub !== subject.sub || permit.act.sub !== subject.act) throw new Denied('subject_mismatch')
+  // A name that something vouched for when it was issued must be vouched for here too (ATK-049).
+  if (permit.act.verified !== subject.verified) throw new Denied('subject_mismatch', 'the agent is only who it says it is')
 }
 
 function verifyEpoch(permit: Permit, governance: Governance | undefined): void {
@@ -167,7 +202,7 @@ function verifyEnvironment(permit: Permit, measure: (() => Digest) | undefined):
   if (permit.env.commit !== commit) throw new Denied('environment_mismatch')
 }
 
-function verifyActionCommitment(permit: Permit, salt: string | undefined, at: GateState): void {
+export function verifyActionCommitment(permit: Permit, salt: string | undefined, at: Pick<GateState, 'action' | 'crypto'>): void {
   const action = needed(at.action, 'request_malformed', 'action')
   const known = needed(salt, 'action_mismatch', 'salt')
   const scope = scopeOf(action)

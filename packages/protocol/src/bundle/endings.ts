@@ -1,5 +1,7 @@
-import type { Permit } from '../artifact/artifact.ts'
-import type { ExpiryEntry } from '../log/entries.ts'
+import { MAX_SKEW_SECONDS, type Permit } from '../artifact/artifact.ts'
+import { Denied } from '../denial.ts'
+import type { ExpiryEntry, ReceiptEntry, RedemptionEntry } from '../log/entries.ts'
+import type { EntryHead } from '../log/entry.ts'
 import type { Tally } from './tally.ts'
 
 /** What is remembered of a permit until the bundle ends. */
@@ -8,13 +10,21 @@ export interface KnownPermit {
   readonly leaf: string
   readonly aud: string
   readonly tenant: string
+  readonly use: Permit['use']
+  readonly nbf: number
+  readonly exp: number
+  /** Leaf index of what spent it. */
+  redemption: number | undefined
   ending: { readonly seq: number; readonly isResolvable: boolean } | undefined
 }
 
 /** Open permits that are named one by one. */
 const MAX_NAMED = 100
 
-/** Every permit has exactly one effective ending: its receipt or the plane's own, less an `indeterminate` that a late receipt resolves. */
+/**
+ * The life of every permit: spent at most once, by the gate that it names and in its time, and exactly one effective ending: its
+ * receipt or the plane's own, less an `indeterminate` that a late receipt resolves.
+ */
 export class Endings {
   readonly #permits = new Map<string, KnownPermit>()
   readonly #tally: Tally
@@ -25,26 +35,39 @@ export class Endings {
   }
 
   permitted(permit: Permit, leaf: string): void {
-    const { jti, seq, aud, tenant } = permit
+    const { jti, seq, aud, tenant, use, nbf, exp } = permit
     if (this.#permits.has(jti)) this.#tally.found('contradicted', 'two permits have one id', { seq, jti })
-    else this.#permits.set(jti, { seq, leaf, aud, tenant, ending: undefined })
+    else this.#permits.set(jti, { seq, leaf, aud, tenant, use, nbf, exp, redemption: undefined, ending: undefined })
   }
 
   permit(jti: string): KnownPermit | undefined {
     return this.#permits.get(jti)
   }
 
-  /** @param resolves leaf index of the `indeterminate` that the receipt says it replaces */
-  received(jti: string, seq: number, resolves: number | undefined): void {
+  redeemed(entry: RedemptionEntry & EntryHead): void {
+    const { jti, seq } = entry
+    const permit = this.#permits.get(jti)
+    if (permit === undefined) return this.#tally.found('not established', 'the redemption belongs to a permit that is not in this bundle', { seq, jti })
+    const isSpent = this.#tally.prove('the redemption spends its permit, once and in its time', () => verifyRedemption(entry, permit), { seq, jti })
+    if (isSpent) this.#tally.holds('the redemption spends its permit, once and in its time')
+    permit.redemption ??= seq
+  }
+
+  /** A receipt that its gate signed for the permit. `resolves`: leaf index of the `indeterminate` that it says it replaces. */
+  received({ jti, seq, resolves }: ReceiptEntry & EntryHead): void {
     const permit = this.#permits.get(jti)
     if (permit === undefined) return
+    if (permit.use === 'redeem' && permit.redemption === undefined) this.#tally.found('not established', 'the receipt is of a carried permit whose redemption is not in this bundle', { seq, jti })
     const replaces = permit.ending?.isResolvable === true && permit.ending.seq === resolves
     this.#end(jti, permit, { seq, isResolvable: false }, replaces)
   }
 
-  expired({ jti, outcome }: ExpiryEntry, seq: number): void {
+  expired({ jti, outcome, seq, leaf_hash: leaf }: ExpiryEntry & EntryHead): void {
     const permit = this.#permits.get(jti)
-    if (permit !== undefined) this.#end(jti, permit, { seq, isResolvable: outcome === 'indeterminate' }, false)
+    if (permit === undefined) return
+    if (leaf !== permit.leaf) this.#tally.found('contradicted', 'the ending is of another permit', { seq, jti })
+    if (outcome === 'expired' && (permit.use !== 'redeem' || permit.redemption !== undefined)) this.#tally.found('contradicted', 'a permit is called expired that was spent, or that nobody could carry', { seq, jti })
+    this.#end(jti, permit, { seq, isResolvable: outcome === 'indeterminate' }, false)
   }
 
   #end(jti: string, permit: KnownPermit, ending: NonNullable<KnownPermit['ending']>, replaces: boolean): void {
@@ -62,4 +85,17 @@ export class Endings {
     }
     if (open > MAX_NAMED) this.#tally.notShown(`${open - MAX_NAMED} further permits are open`)
   }
+}
+
+/** @throws {Denied} */
+function verifyRedemption({ leaf_hash: leaf, aud, exp, tenant, seq, time }: RedemptionEntry & EntryHead, permit: KnownPermit): void {
+  if (permit.use !== 'redeem') throw new Denied('type_mismatch', 'the permit answers a challenge of its own')
+  if (permit.redemption !== undefined) throw new Denied('artifact_spent', `it was spent at index ${permit.redemption}`)
+  if (permit.ending !== undefined) throw new Denied('artifact_spent', 'the permit has its ending')
+  if (leaf !== permit.leaf || exp !== permit.exp || seq <= permit.seq) throw new Denied('seal_invalid', 'it is about another permit')
+  if (aud !== permit.aud) throw new Denied('audience_mismatch')
+  if (tenant !== permit.tenant) throw new Denied('tenant_mismatch')
+  const seconds = Math.floor(time / 1_000)
+  if (seconds >= permit.exp) throw new Denied('artifact_expired')
+  if (seconds < permit.nbf - MAX_SKEW_SECONDS) throw new Denied('artifact_not_yet_valid')
 }

@@ -213,11 +213,14 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'receipt': {
         const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
-        if (receipt !== undefined) this.#endings.received(entry.jti, entry.seq, entry.resolves)
+        if (receipt !== undefined) this.#endings.received(entry)
         return receipt
       }
+      case 'redemption':
+        this.#endings.redeemed(entry)
+        return undefined
       case 'expiry':
-        this.#endings.expired(entry, entry.seq)
+        this.#endings.expired(entry)
         return undefined
       case 'erasure':
         this.#bodies.erased(entry)

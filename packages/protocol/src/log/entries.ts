@@ -39,6 +39,18 @@ export interface ReceiptEntry {
   /** Leaf index of the `indeterminate` ending that this late receipt replaces. */
   readonly resolves?: number
 }
+/** The plane's record that a carried permit was spent: once, by this gate, for this challenge. @see spec/artifact.md#redemption */
+export interface RedemptionEntry {
+  readonly kind: 'redemption'
+  readonly jti: string
+  /** Leaf hash of the permit. */
+  readonly leaf_hash: Digest
+  readonly aud: string
+  /** The gate's challenge. */
+  readonly challenge: string
+  /** That of the permit, seconds since 1970, exclusive. */
+  readonly exp: number
+}
 /** The plane's own ending of a permit that no receipt ended in time. */
 export interface ExpiryEntry {
   readonly kind: 'expiry'
@@ -131,6 +143,17 @@ export function readReceipt(fields: Fields): ReceiptEntry {
     receipt: fields.text('receipt', MAX_JWS),
     resolves: fields.optional('resolves', (name) => fields.integer(name)),
   })
+}
+
+export function readRedemption(fields: Fields): RedemptionEntry {
+  return {
+    kind: 'redemption',
+    jti: fields.token('jti'),
+    leaf_hash: fields.digest('leaf_hash'),
+    aud: fields.text('aud'),
+    challenge: fields.token('challenge'),
+    exp: fields.integer('exp'),
+  }
 }
 
 export function readExpiry(fields: Fields): ExpiryEntry {

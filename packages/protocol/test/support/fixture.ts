@@ -73,7 +73,7 @@ export class TestLog {
     return `${text}\n${formatSignature(this.#key, this.#sign(utf8(text)))}`
   }
   seal(index: number, salt: string | undefined = SALT, size: number = this.leaves.length): { entry: string; proof: string } {
-    const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
+    const extra = salt === undefined || salt === '' ? {} : { extra: fromBase64Url(salt) }
     return { entry: this.leaves[index] as string, proof: formatProof({ ...extra, index, hashes: inclusionProof(index, size, this.subtree, sha256), checkpoint: this.note(size) }) }
   }
 }
@@ -96,7 +96,7 @@ export function gateState(change: Partial<GateState> = {}): GateState {
     takeChallenge: (shown) => shown === CHALLENGE,
     nowSeconds: NOW + 1,
     governance: { epochFloor: 3, isFresh: () => true, isRevoked: () => false, isKilled: () => false },
-    subject: { sub: 'user:1', act: 'agent:tester' },
+    subject: { sub: 'user:1', act: 'agent:tester', verified: true },
     measureEnvironment: () => ENV_COMMIT,
     action: ACTION,
     capabilities: () => false,

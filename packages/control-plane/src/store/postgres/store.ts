@@ -162,6 +162,11 @@ class PostgresStore implements Store {
     }
   }
 
+  async spentAt(key: string): Promise<number | undefined> {
+    const { rows } = await this.#connection.query<{ seq: string }>('SELECT seq FROM sealwrit_spent WHERE tenant = $1 AND key = $2', [this.#tenant, key])
+    return rows[0] === undefined ? undefined : Number(rows[0].seq)
+  }
+
   async getMeta(key: string): Promise<string | undefined> {
     const { rows } = await this.#connection.query<{ value: string }>('SELECT value FROM sealwrit_meta WHERE tenant = $1 AND key = $2', [this.#tenant, key])
     return rows[0]?.value

@@ -148,6 +148,11 @@ class SqliteStore implements Store {
     for (const row of this.#database.prepare('SELECT key, value FROM meta ORDER BY key').iterate()) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
   }
 
+  async spentAt(key: string): Promise<number | undefined> {
+    const row = this.#database.prepare('SELECT seq FROM spent WHERE key = ?').get(key) as { seq: number } | undefined
+    return row?.seq
+  }
+
   async getMeta(key: string): Promise<string | undefined> {
     return this.#getMeta(key)
   }

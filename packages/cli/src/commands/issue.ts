@@ -1,0 +1,77 @@
+import * as fs from 'node:fs'
+import { Denied, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS, parseStrict } from '@sealwrit/protocol'
+import { CliError, EXIT, fromDenied } from '../errors.ts'
+import { askPlane } from '../local/client.ts'
+import { findFolder, type PlaneFolder } from '../local/folder.ts'
+import { type GlobalOptions, json, line, plain } from '../output.ts'
+import { selfLine } from '../self.ts'
+
+export interface IssueOptions extends GlobalOptions {
+  readonly audience: string
+  readonly agent?: string
+  readonly seconds?: string
+  readonly output?: string
+}
+
+/** Pages of recorded tools that are looked through for a definition. */
+const MAX_PAGES = 100
+
+/** Has the plane issue an artifact that an agent carries to the gate that it names, and writes it. */
+export async function issue(file: string, options: IssueOptions): Promise<void> {
+  const folder = findFolder(options.dir)
+  const seconds = options.seconds === undefined ? undefined : Number(options.seconds)
+  if (seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_START_SECONDS)) throw new CliError(`--seconds takes a whole number from 1 to ${MAX_START_SECONDS}`, { exit: EXIT.usage })
+  const action = await withDefinition(readAction(file), folder)
+  const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
+  const answer = (await askPlane(folder, 'issue', { action, agent, audience: options.audience, form: 'redeem', ...(seconds === undefined ? {} : { seconds }) })) as JsonObject
+  const { decision, code, seq, sealed } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue }
+  if (decision === 'hold') throw new CliError(`approval_required: recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: DENIALS.approval_required.hint })
+  if (decision !== 'permit' || sealed === undefined) {
+    const known = code ?? 'unavailable'
+    throw new CliError(`${known}: ${DENIALS[known].meaning}; recorded at index ${seq}`, { exit: DENIALS[known].exit, code: known, hint: DENIALS[known].hint })
+  }
+  const text = `${JSON.stringify(sealed)}\n`
+  if (options.output === undefined || options.output === '-') {
+    process.stdout.write(text)
+    return
+  }
+  writeNew(options.output, text)
+  if (options.json === true) json({ file: options.output })
+  else line(`artifact in ${plain(options.output)}; it can be started once, within ${seconds ?? MAX_START_SECONDS} s, at gate ${plain(options.audience)}`)
+}
+
+function readAction(file: string): JsonObject {
+  let value: JsonValue
+  try {
+    value = parseStrict(fs.readFileSync(file === '-' ? 0 : file))
+  } catch (error) {
+    if (error instanceof Denied) throw fromDenied(error)
+    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`)
+  }
+  if (!isObject(value)) throw new CliError(`${file} does not hold an action`, { hint: 'an action looks like {"type":"mcp.tool_call","target":"mcp://fs","name":"read_file","arguments":{}}' })
+  return value
+}
+
+/** A tool call without the digest of its definition gets the recorded one. */
+async function withDefinition(action: JsonObject, folder: PlaneFolder): Promise<JsonObject> {
+  if (action['type'] !== 'mcp.tool_call' || 'tool_digest' in action) return action
+  let before: number | undefined
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const { entries, next } = (await askPlane(folder, 'log.list', { kinds: ['tool'], limit: 1_000, ...(before === undefined ? {} : { before }) })) as unknown as { entries: JsonObject[]; next?: number }
+    const found = entries.find(({ target, name }) => target === action['target'] && name === action['name'])
+    if (found !== undefined) return { ...action, tool_digest: found['digest'] as string }
+    if (next === undefined) break
+    before = next
+  }
+  throw new CliError(`tool_not_pinned: ${DENIALS.tool_not_pinned.meaning}`, { exit: DENIALS.tool_not_pinned.exit, code: 'tool_not_pinned', hint: `a tool is recorded with its first call through the gate; see what is: ${selfLine('log', '--kind', 'tool')}` })
+}
+
+/** Readable by its owner alone: the salt in it is what a reader of the log does not have. */
+function writeNew(file: string, text: string): void {
+  try {
+    fs.writeFileSync(file, text, { flag: 'wx', mode: 0o600 })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new CliError(code === 'EEXIST' ? `${file} exists already` : `${file} cannot be written (${code})`, { hint: 'choose another file with -o; the artifact that was issued expires unused' })
+  }
+}

@@ -1,0 +1,101 @@
+import {
+  type Action, actionDigest, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit,
+  readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
+} from '@sealwrit/protocol'
+import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+import { type LogState, MAX_REDEEMED, toolKey } from '../log/state.ts'
+import type { PlanePorts } from '../ports.ts'
+
+/** The gate that redeems, as the plane authenticated it. */
+export interface Redeemer {
+  readonly gate: string
+  readonly session: string
+}
+
+/**
+ * Spends a carried artifact for a challenge of the gate that it names: once for ever. Whatever was true when it was issued is
+ * looked at again in the turn in which the redemption gets its place. The same gate with the same challenge gets the same
+ * redemption again, since its answer may have been lost; any other is too late.
+ *
+ * INVARIANT: I2, the spent key is durable in the transaction that holds the redemption, before anybody hears of it.
+ *
+ * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `type_mismatch`, `key_unknown`, `issuance_not_logged`,
+ *   `tenant_mismatch`, `audience_mismatch`, `artifact_spent`, `artifact_expired`, `artifact_not_yet_valid`, `lifetime_exceeded`,
+ *   `identity_unknown`, `identity_invalid`, `revoked`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
+ *   `action_mismatch`, `overloaded`, `evidence_unavailable`
+ */
+export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Sequencer, ports: PlanePorts, shown: { size: number }): Promise<RedeemReply> {
+  const seal = parseSealed(request.artifact)
+  const permit = readCarried(seal, redeemer.gate, log)
+  const leaf = leafDigest(leafHash(utf8(seal.entry), ports.crypto.sha256))
+  const issued = await issuedEntry(seal, log)
+  const action = await committedAction(permit, seal.salt, ports)
+  const redemption = await log.submit((state, _seq, timeMs) => spend(permit, leaf, action, request.challenge, redeemer, state, timeMs))
+  return reply(redemption, issued, seal.salt, log, shown)
+}
+
+/** What can be said of the artifact by itself. A pull artifact answers a challenge already, so it is as good as spent. */
+function readCarried(seal: OpenedSeal, gate: string, log: Sequencer): Permit {
+  const permit = readPermit(seal.entry, seal.proof.index, log.origin)
+  if (permit.use !== 'redeem') throw new Denied('artifact_spent', 'it answers a challenge and cannot be redeemed')
+  if (permit.tenant !== log.tenant) throw new Denied('tenant_mismatch')
+  if (permit.aud !== gate) throw new Denied('audience_mismatch')
+  return permit
+}
+
+/** The leaf itself decides, read back from the store; the proof that was carried is not looked at. */
+async function issuedEntry(seal: OpenedSeal, log: Sequencer): Promise<Committed> {
+  const [issued] = await log.readRun(seal.proof.index, 1)
+  if (issued === undefined || issued.text !== seal.entry) throw new Denied('issuance_not_logged')
+  return issued
+}
+
+/**
+ * What the permit commits to, from the plane's own record. The salt must be the carried one: it is what a reader of the log
+ * alone does not have.
+ */
+async function committedAction(permit: Permit, salt: string | undefined, { store, crypto }: PlanePorts): Promise<Action> {
+  const text = (await store.bodies(permit.seq)).find(({ purpose }) => purpose === 'action')?.text
+  if (text === undefined) throw new Denied('evidence_unavailable', 'the action of this artifact is not kept any more')
+  const action = parseAction(parseStrictText(text))
+  if (salt === undefined || commitment('action', salt, actionDigest(action, crypto.sha256), crypto.sha256) !== permit.action_commit) throw new Denied('action_mismatch', 'another salt')
+  return action
+}
+
+function spend(permit: Permit, leaf: string, action: Action, challenge: string, redeemer: Redeemer, state: LogState, timeMs: number): Written | { readonly repeat: number } {
+  const { jti, aud, exp } = permit
+  const gate = state.gates.get(aud)
+  if (gate === undefined) throw new Denied('identity_unknown')
+  if (gate.session !== redeemer.session) throw new Denied('identity_invalid', 'a newer session of this gate is open')
+  const before = state.redemptionOf(jti)
+  if (before !== undefined) {
+    if (before.challenge !== challenge || before.aud !== redeemer.gate) throw new Denied('artifact_spent', `redeemed at index ${before.seq}`)
+    return { repeat: before.seq }
+  }
+  verifyTimeWindow(permit, Math.floor(timeMs / 1_000))
+  if (state.open.get(jti)?.ending !== 'expired') throw new Denied('artifact_spent', 'the permit has its ending')
+  if (permit.seq < state.voidBefore) throw new Denied('revoked', 'it was issued before the log was re-anchored')
+  if (permit.policy.epoch !== state.epoch) throw new Denied('policy_superseded')
+  if (gate.env === undefined || gate.env.commit !== permit.env.commit || gate.env.level !== permit.env.level) throw new Denied('environment_mismatch')
+  verifyTool(action, state)
+  if (state.redeemedCount >= MAX_REDEEMED) throw new Denied('overloaded', 'too many redemptions are remembered')
+  return { body: { kind: 'redemption', jti, leaf_hash: leaf, aud, challenge, exp }, bodies: [], spends: `jti ${jti}` }
+}
+
+function verifyTool(action: Action, state: LogState): void {
+  if (action.type !== 'mcp.tool_call') return
+  const recorded = state.tools.get(toolKey(action.target, action.name))
+  if (recorded === undefined) throw new Denied('tool_not_pinned')
+  if (recorded !== action.tool_digest) throw new Denied('tool_changed')
+}
+
+/** Both entries under one checkpoint, so that the gate verifies one signature and one step of the log. */
+function reply(redemption: Committed, issued: Committed, salt: string | undefined, log: Sequencer, shown: { size: number }): Promise<RedeemReply> {
+  return log.sealed(Math.max(redemption.seq, issued.seq) + 1, (head): RedeemReply => {
+    // In one turn: what is shown on a connection leaves in the order in which each extends the one before.
+    const sealed = { redemption: log.seal(redemption, head), artifact: log.seal(issued, head, salt) }
+    const consistency = log.extends(shown.size, head).map(toBase64)
+    shown.size = head.size
+    return { ...sealed, consistency }
+  })
+}

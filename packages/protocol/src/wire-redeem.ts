@@ -1,0 +1,69 @@
+import { type Action, parseAction } from './action.ts'
+import type { SealedEntry } from './artifact/seal.ts'
+import { MAX_START_SECONDS } from './artifact/artifact.ts'
+import { Denied } from './denial.ts'
+import { Fields } from './json/fields.ts'
+import { isObject, type JsonValue } from './json/value.ts'
+import { type Agent, parseAgent, parseHashes } from './wire.ts'
+
+/** Asks for an artifact that can be carried to the gate `audience`; by a caller that is no gate. */
+export interface IssueRequest {
+  readonly action: Action
+  readonly agent: Agent
+  /** The one gate that may redeem it. */
+  readonly audience: string
+  readonly form: 'redeem'
+  /** How long it may be started, at most {@link MAX_START_SECONDS}, which is the default. */
+  readonly seconds: number
+}
+
+/** Asks to spend a carried artifact for a challenge of the session's gate. */
+export interface RedeemRequest {
+  readonly session: string
+  /** The sealed artifact as it was carried; its verifier reads it. */
+  readonly artifact: JsonValue
+  readonly challenge: string
+}
+
+/** What the plane answers to `redeem`: two entries under one checkpoint, and the proof that it extends the one shown before. */
+export interface RedeemReply {
+  readonly redemption: SealedEntry
+  readonly artifact: SealedEntry
+  readonly consistency: readonly string[]
+}
+
+/** Whether a body of `authorize` asks for a carried artifact: a gate's own names neither member. */
+export function isIssueRequest(value: JsonValue): boolean {
+  return isObject(value) && ('audience' in value || 'form' in value)
+}
+
+/** @throws {Denied} `request_malformed`, or `lifetime_exceeded` for a start window that is never issued */
+export function parseIssueRequest(value: JsonValue): IssueRequest {
+  const fields = new Fields(value, 'request_malformed', 'issue')
+  const request: IssueRequest = {
+    action: parseAction(fields.value('action')),
+    agent: parseAgent(fields.object('agent')),
+    audience: fields.text('audience', 64),
+    form: fields.literal('form', 'redeem'),
+    seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
+  }
+  fields.end()
+  if (request.seconds === 0) throw new Denied('request_malformed', 'issue: seconds')
+  if (request.seconds > MAX_START_SECONDS) throw new Denied('lifetime_exceeded')
+  return request
+}
+
+export function parseRedeemRequest(value: JsonValue): RedeemRequest {
+  const fields = new Fields(value, 'request_malformed', 'redeem')
+  const request = { session: fields.token('session'), artifact: fields.value('artifact'), challenge: fields.token('challenge') }
+  fields.end()
+  return request
+}
+
+/** Reads the plane's answer to `redeem`. Both seals stay parsed values: their verifier reads them. */
+export function parseRedeemReply(value: JsonValue): { readonly redemption: JsonValue; readonly artifact: JsonValue; readonly consistency: readonly Uint8Array[] } {
+  const fields = new Fields(value, 'request_malformed', 'reply')
+  const reply = { redemption: fields.value('redemption'), artifact: fields.value('artifact'), consistency: parseHashes(fields, 'consistency') }
+  fields.end()
+  return reply
+}
