@@ -227,17 +227,20 @@ export class Sequencer {
     return { placed, repeats, covers, refused }
   }
 
-  async #write({ placed, covers }: Attempt): Promise<Appended> {
+  async #write({ placed, repeats, covers }: Attempt): Promise<Appended> {
     const { store } = this.#ports
     const { size } = this.#history
-    // A group of receipts alone is durable without a signature; the next checkpoint covers it.
-    const signs = covers.length > 0 ? this.checkpoint.size < size : placed.some(({ entry }) => entry.kind !== 'receipt')
+    // A group of receipts alone is durable without a signature; the next checkpoint covers it. An answer that is there already
+    // may be there for readers only, as after a crash before the standby had it: a write behind it is durable where it is.
+    const confirms = repeats.length > 0 && store.isShared
+    const signs = confirms || (covers.length > 0 ? this.checkpoint.size < size : placed.some(({ entry }) => entry.kind !== 'receipt'))
     if (placed.length === 0) return !signs || (await store.putCheckpoint(size, this.#history.sign())) ? 'appended' : 'lost'
     const group: Group = {
       firstSeq: size - placed.length,
       entries: placed.map(({ text }) => text),
       bodies: placed.flatMap(({ written, entry }) => written.bodies.map((body) => ({ seq: entry.seq, ...body }))),
       checkpoint: signs ? this.#history.sign() : undefined,
+      after: this.checkpoint.size === 0 ? undefined : this.checkpoint.note,
       tiles: this.#history.takeFilled(),
       spent: placed.flatMap(({ written }) => written.spends ?? []),
     }
@@ -267,12 +270,28 @@ export class Sequencer {
       return refuse()
     }
     try {
-      await this.#history.follow()
+      for (let attempt = 1; !(await this.#confirm()); attempt++) if (attempt === MAX_ATTEMPTS) return refuse()
     } catch (again) {
       if (!(again instanceof StoreFailure) || !again.recoverable) this.#stopped = again instanceof Error ? again.message : 'the store cannot be read back'
       return refuse()
     }
     for (const item of items) await this.#resolveIfThere(item, failure)
+  }
+
+  /** Reads the store, and has it make durable what it showed: a store that others write to, and that failed, may show more than is. */
+  async #confirm(): Promise<boolean> {
+    const { store } = this.#ports
+    await this.#history.follow()
+    if (!store.isShared || this.size === 0) return true
+    this.#history.begin()
+    let isDurable = false
+    try {
+      isDurable = await store.putCheckpoint(this.size, this.#history.sign())
+    } finally {
+      if (isDurable) this.#history.settle()
+      else this.#history.rollback()
+    }
+    return isDurable
   }
 
   /** An answer that is in the log already, because the commit that seemed to fail did not. */
