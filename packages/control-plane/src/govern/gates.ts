@@ -30,6 +30,5 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
     if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined) return { repeat: known.sessionSeq }
     return { body: { kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level } }, bodies: [body] }
   })
-  await enrolled
-  return { gate, session: await session }
+  return { gate, session: (await Promise.all([session, enrolled]))[0] } // both are awaited at once: neither rejects unheard
 }

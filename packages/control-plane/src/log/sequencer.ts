@@ -266,7 +266,7 @@ export class Sequencer {
     const refuse = (): void => items.forEach((item) => item.reject(failure))
     if (error instanceof Denied) return refuse() // the clock, or stopped: nothing was begun
     if (!(error instanceof StoreFailure) || !error.recoverable) {
-      this.#stopped = `the store failed: ${failure.message}`
+      this.#stopped = `the store failed: ${error instanceof Error ? error.message : 'write failed'}`
       return refuse()
     }
     try {
