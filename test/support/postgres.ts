@@ -18,7 +18,8 @@ export interface Postgres {
   start(): Promise<void>
   /** False when the server is not ours to stop. */
   readonly isOurs: boolean
-  readonly folder: string
+  /** Folder of its socket. */
+  readonly socket: string
   stop(): Promise<void>
 }
 
@@ -32,7 +33,7 @@ const nameOf = (): string => `sealwrit_test_${process.pid}_${made++}`
 
 function external(url: string): Postgres {
   const cannot = (): Promise<never> => Promise.reject(new Error('the server of DATABASE_URL is not ours to stop'))
-  return { isOurs: false, folder: '', database: () => create(url), crash: cannot, start: () => Promise.resolve(), stop: () => Promise.resolve() }
+  return { isOurs: false, socket: '', database: () => create(url), crash: cannot, start: () => Promise.resolve(), stop: () => Promise.resolve() }
 }
 
 async function create(admin: string): Promise<string> {
@@ -162,12 +163,15 @@ function prepare(settings: readonly string[]): { folder: string; primary: Settin
 
 class Cluster implements Postgres {
   readonly isOurs = true
-  readonly folder: string
+  readonly #folder: string
   readonly #server: Server
 
   private constructor(folder: string, server: Server) {
-    this.folder = folder
+    this.#folder = folder
     this.#server = server
+  }
+  get socket(): string {
+    return this.#server.socket
   }
 
   static async create(): Promise<Cluster> {
@@ -188,7 +192,7 @@ class Cluster implements Postgres {
   }
   async stop(): Promise<void> {
     await this.crash('immediate')
-    fs.rmSync(this.folder, { recursive: true, force: true })
+    fs.rmSync(this.#folder, { recursive: true, force: true })
   }
 }
 

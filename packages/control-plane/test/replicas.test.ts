@@ -1,32 +1,24 @@
-import { nodeClock, nodeCryptography, nodeRng, type Plane } from '@sealwrit/control-plane'
-import { type AuthorizeReply, type AuthorizeRequest, parseEntry, verifyBundle, verifyCheckpoint, verifyConsistency } from '@sealwrit/protocol'
+import { nodeCryptography, type Plane } from '@sealwrit/control-plane'
+import { parseEntry, verifyBundle, verifyCheckpoint, verifyConsistency } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
-import { Replicas } from '../../../test/support/replicas.ts'
-import { outcome, policySet, sha256, TestGate, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { pause, Replicas } from '../../../test/support/replicas.ts'
+import { ask, outcome, policySet, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
+/** S13 asks for 20 of each kind; the tests of every change do some. */
+const RESTARTS = process.env['SEALWRIT_SOAK'] === '1' ? 20 : 3
 let postgres: Postgres
 beforeAll(async () => {
   postgres = await startPostgres()
 })
 afterAll(() => postgres.stop())
 
-/** A gate that is known to every replica; it sends anything and checks nothing. */
-async function testGate(replicas: Replicas): Promise<TestGate> {
-  const [first] = replicas.planes as [Plane]
-  const gate = new TestGate({ plane: first, rng: nodeRng, clock: nodeClock, token: () => Buffer.from(nodeRng.bytes(16)).toString('base64url') })
-  await gate.enrol()
-  await first.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
-  for (const plane of replicas.planes) await plane.log.refresh()
-  return gate
-}
 const open = async (count: number): Promise<Replicas> => Replicas.open(await postgres.database(), count)
-const ask = (plane: Plane, gate: TestGate, request: AuthorizeRequest = gate.request()): Promise<AuthorizeReply> => plane.authorize(request, gate.id, { size: 0 })
 
 describe('several planes on one log', () => {
   it('ATK-069, I5: never fork it: every checkpoint of each extends those of the others, every request has its one permit', async () => {
     const replicas = await open(3)
-    const gate = await testGate(replicas)
+    const gate = await TestGate.ofAll(replicas.planes)
     const notes: string[] = []
     const permits: string[] = []
     await Promise.all(replicas.planes.map(async (plane) => {
@@ -54,7 +46,7 @@ describe('several planes on one log', () => {
 
   it('ATK-041, S3: one challenge shown to all at once is answered with one and the same permit: 200 of 200', async () => {
     const replicas = await open(3)
-    const gate = await testGate(replicas)
+    const gate = await TestGate.ofAll(replicas.planes)
     for (let i = 0; i < 200; i++) {
       const request = gate.request()
       const replies = await Promise.all(replicas.planes.map((plane) => ask(plane, gate, request)))
@@ -68,7 +60,7 @@ describe('several planes on one log', () => {
   it('ATK-045: with another request the same challenge is challenge_mismatch at every replica', async () => {
     const replicas = await open(2)
     const [a, b] = replicas.planes as [Plane, Plane]
-    const gate = await testGate(replicas)
+    const gate = await TestGate.ofAll(replicas.planes)
     const request = gate.request()
     await ask(a, gate, request)
     expect(await outcome(ask(b, gate, { ...request, action: toolCall('read_file', { path: '/etc/shadow' }) }))).toBe('challenge_mismatch')
@@ -77,7 +69,7 @@ describe('several planes on one log', () => {
   it('a receipt may be logged by another replica than the one that permitted, once', async () => {
     const replicas = await open(2)
     const [a, b] = replicas.planes as [Plane, Plane]
-    const gate = await testGate(replicas)
+    const gate = await TestGate.ofAll(replicas.planes)
     const { permit, leaf } = await gate.permit()
     const tokens = [gate.receiptFor(permit.jti, leaf), gate.receiptFor(permit.jti, leaf)] as [string, string]
     const results = await Promise.all([outcome(b.receipt({ session: gate.session, receipt: tokens[0] }, gate.id)), outcome(a.receipt({ session: gate.session, receipt: tokens[1] }, gate.id))])
@@ -88,7 +80,7 @@ describe('several planes on one log', () => {
   it('ATK-054: a policy set that one activates is that of all, under one epoch', async () => {
     const replicas = await open(1)
     const [a] = replicas.planes as [Plane]
-    const gate = await testGate(replicas)
+    const gate = await TestGate.ofAll(replicas.planes)
     expect(told(await ask(a, gate))).toBe('permit')
     const b = await replicas.add(policySet('forbid (principal, action, resource);'))
     expect(b.log.state.epoch).toBe(2)
@@ -107,32 +99,38 @@ describe('several planes on one log', () => {
 })
 
 describe('a database that fails', () => {
-  it.each(['immediate', 'kill'] as const)('S13: restarted after %s under load: refused while it lasts, nothing acknowledged is lost, recovers by itself', async (how) => {
+  it.each(['immediate', 'kill'] as const)(`S13, ATK-082: ${RESTARTS} times restarted after %s under load: refused while it lasts, nothing acknowledged is lost, recovers by itself`, async (how) => {
     if (!postgres.isOurs) throw new Error('void: the server of DATABASE_URL cannot be stopped')
     const replicas = await open(2)
-    const gate = await testGate(replicas)
+    const gate = await TestGate.ofAll(replicas.planes)
     const acknowledged = new Set<string>()
     const codes = new Map<string, number>()
-    let running = true
+    let [running, last, longestDenyMs] = [true, performance.now(), 0]
     const load = Promise.all(replicas.planes.flatMap((plane) => Array.from({ length: 6 }, async () => {
       while (running) {
         try {
           const reply = await ask(plane, gate)
-          if (reply.decision === 'permit') acknowledged.add((parseEntry(reply.sealed.entry) as { jti: string }).jti)
+          if (reply.decision === 'permit') {
+            acknowledged.add((parseEntry(reply.sealed.entry) as { jti: string }).jti)
+            longestDenyMs = Math.max(longestDenyMs, performance.now() - last)
+            last = performance.now()
+          }
           codes.set(told(reply), (codes.get(told(reply)) ?? 0) + 1)
         } catch (error) {
           const code = (error as { code?: string }).code ?? String(error)
           codes.set(code, (codes.get(code) ?? 0) + 1)
-          await new Promise((resolve) => setTimeout(resolve, 10))
+          await pause(10)
         }
       }
     })))
-    const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-    for (let round = 0; round < 3; round++) {
-      await pause(300)
+    let landed = 0
+    for (let round = 0; round < RESTARTS; round++) {
+      await pause(300 + ((round * 37) % 200))
+      const refused = codes.get('evidence_unavailable') ?? 0
       await postgres.crash(how)
       await pause(150)
       await postgres.start()
+      if ((codes.get('evidence_unavailable') ?? 0) > refused) landed++
     }
     await pause(500)
     const before = acknowledged.size
@@ -141,12 +139,13 @@ describe('a database that fails', () => {
     await load
     expect(acknowledged.size, 'works again after the last restart').toBeGreaterThan(before)
     expect([...codes.keys()].filter((code) => !['permit', 'evidence_unavailable', 'overloaded'].includes(code))).toEqual([])
-    expect(codes.get('evidence_unavailable') ?? 0, 'the fault landed').toBeGreaterThan(0)
+    expect(landed, 'the fault landed').toBe(RESTARTS)
     const logged = (await replicas.entries()).filter((e) => e.kind === 'permit').map((e) => e.jti)
-    expect(new Set(logged).size).toBe(logged.length)
-    expect([...acknowledged].filter((jti) => !logged.includes(jti))).toEqual([])
+    const known = new Set(logged)
+    expect(known.size).toBe(logged.length)
+    expect([...acknowledged].filter((jti) => !known.has(jti))).toEqual([])
     for (const plane of replicas.planes) expect(plane.notReady).toBeUndefined()
-    console.log(`PostgreSQL ${how}, 3 restarts under load: ${acknowledged.size} permits acknowledged, 0 lost, ${codes.get('evidence_unavailable') ?? 0} requests refused`)
+    console.log(`PostgreSQL ${how}, ${RESTARTS} restarts under load: ${acknowledged.size} permits acknowledged, 0 lost, 0 double, longest time without one ${Math.round(longestDenyMs)} ms, requests: ${JSON.stringify(Object.fromEntries(codes))}`)
     await replicas.close()
-  })
+  }, 600_000)
 })

@@ -6,6 +6,8 @@ import { StoreFailure } from '../store.ts'
 import { codeOf, Connection, type Statement, UNIQUE_VIOLATION } from './connection.ts'
 import { migrate } from './migrations.ts'
 
+export { addressesOf } from './addresses.ts'
+
 /**
  * Opens a log in a PostgreSQL-wire database; any number of planes may do so at once.
  * @param url `postgres://…`, perhaps with several hosts, of which the one that takes writes is used
