@@ -5,8 +5,8 @@ import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { attempt, Load, pause, Replicas, violations } from '../../../test/support/replicas.ts'
+import { ToxicProxy } from '../../../test/support/toxic.ts'
 import { ask, outcome, TestGate, told } from './support/rig.ts'
-import { ToxicProxy } from './support/toxic.ts'
 
 /** The statements at which connections are cut. */
 const APPEND = 'UPDATE sealwrit_head SET size'
@@ -35,7 +35,7 @@ async function through(count: number): Promise<{ proxy: ToxicProxy; replicas: Re
 }
 
 /** The permit of a reply, or why there is none. */
-const permitOf = (reply: Promise<AuthorizeReply>): Promise<string> => reply.then((r) => (r.decision === 'permit' ? r.sealed.entry : told(r)), (error: { code?: string }) => error.code ?? String(error))
+const permitOf = (reply: Promise<AuthorizeReply>): Promise<string> => reply.then((r) => (r.decision === 'permit' ? r.sealed.entry : told(r)), (error: { code?: string; message?: string }) => error.code ?? error.message ?? 'unknown')
 
 describe('a connection that ends in the middle of a commit (ATK-082, I2, I3)', () => {
   it(`${ROUNDS} times, before the statement is sent or before its answer arrives: the challenge settles it, and one request has one permit`, async () => {

@@ -9,11 +9,14 @@ export interface Message {
   readonly bytes: Buffer
 }
 
+/** A moment around a statement: nothing of it was done yet, or all of it was and nobody knows. */
+export type Window = 'before it is sent' | 'before its answer'
+
 /** What becomes of a connection from the next statement on. */
 export type Toxic =
   | { readonly kind: 'none' }
-  /** Ends it when a statement that holds `text` is asked for: before it is sent, or when its answer arrives. */
-  | { readonly kind: 'cut'; readonly text: string; readonly when: 'before it is sent' | 'before its answer' }
+  /** Ends it when a statement that holds `text` is asked for: before it is sent, or when its answer arrives. `at` is called right then. */
+  | { readonly kind: 'cut'; readonly text: string; readonly when: Window; readonly at?: () => void }
   /** Nothing passes any more, and nothing ends. */
   | { readonly kind: 'silent' }
   /** Answers a statement that holds `text` with this SQLSTATE, once, in place of the server. */
@@ -72,7 +75,9 @@ export class ToxicProxy {
       })
     }
     const names = new Map<string, string>() // statements that were parsed under a name
-    let [isStarted, isCut, refused] = [false, false, undefined as string | undefined]
+    let isStarted = false
+    let cut: (() => void) | undefined
+    let refused: string | undefined
     let unread = Buffer.alloc(0)
     client.on('data', (chunk: Buffer) => {
       unread = Buffer.concat([unread, chunk])
@@ -80,7 +85,7 @@ export class ToxicProxy {
     })
     server.on('data', (chunk: Buffer) => {
       if (this.toxic.kind === 'silent') return
-      if (isCut) return end()
+      if (cut !== undefined) return cut()
       client.write(chunk)
     })
     /** The startup message has no type. */
@@ -105,8 +110,11 @@ export class ToxicProxy {
       if (toxic.kind === 'cut' && text?.includes(toxic.text) === true) {
         this.landed++
         this.toxic = { kind: 'none' }
-        if (toxic.when === 'before it is sent') return end()
-        isCut = true
+        cut = (): void => {
+          toxic.at?.()
+          end()
+        }
+        if (toxic.when === 'before it is sent') return cut()
       }
       if (toxic.kind === 'refuse' && text?.includes(toxic.text) === true) {
         this.landed++
