@@ -242,7 +242,7 @@ export class Plane {
   }
 
   async close(): Promise<void> {
-    this.log.mark(0)
+    this.log.mark(true)
     for (const stop of this.#stopWatching) stop()
     await this.anchors.close()
     await this.#ports.store.close()

@@ -3,7 +3,8 @@ import {
 } from '@sealwrit/protocol'
 import { anchorsFor } from '../anchor/kept.ts'
 import type { SignedHead } from '../log/history.ts'
-import type { Committed, Sequencer } from '../log/sequencer.ts'
+import type { Committed } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 
