@@ -102,7 +102,7 @@ class LogAlone {
     const store = await openPostgresStore(url, 'default')
     const keys = generateKeyPairSync('ed25519')
     const key = noteKey('bench.test/default', fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string), nodeCryptography.sha256)
-    const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, keys.privateKey) }, defer: setImmediate }, 'default')
+    const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, keys.privateKey) }, highWater: { read: () => undefined, write: () => undefined }, defer: setImmediate }, 'default')
     return new LogAlone(store, log, bytes)
   }
   run(count: number): Promise<number> {

@@ -210,7 +210,7 @@ export class Plane {
   }
 
   async #selected(selector: string): Promise<{ from: number; to: number }[]> {
-    await this.log.refresh()
+    await this.log.latest()
     const [, kind, value] = /^(agent|sub|before):(.+)$/.exec(selector) ?? []
     if (value === undefined) return rangesOf((await this.reader.show(selector)).entries)
     if (kind === 'before') {

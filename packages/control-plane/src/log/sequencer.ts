@@ -110,14 +110,19 @@ export class Sequencer {
 
   /** The newest checkpoint, signed anew where it does not cover every entry there is. @throws {Denied} `evidence_unavailable` */
   async cover(): Promise<SignedHead> {
-    if (this.checkpoint.size !== this.size && this.#stopped === undefined) await this.#cover(false)
+    if (this.checkpoint.size !== this.size) await this.#cover(false)
     return this.checkpoint
   }
 
   /** As {@link Sequencer.cover}, after what other writers added was read. @throws {Denied} `evidence_unavailable` */
   async refresh(): Promise<SignedHead> {
-    if (this.#stopped === undefined) await this.#cover(true) // a closed log can be read as it is
+    await this.#cover(true)
     return this.checkpoint
+  }
+
+  /** For readers: as {@link Sequencer.refresh}, but a log that takes nothing can be read as it is. @throws {Denied} `evidence_unavailable` */
+  async latest(): Promise<SignedHead> {
+    return this.#stopped === undefined ? this.refresh() : this.checkpoint
   }
 
   /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
@@ -150,6 +155,11 @@ export class Sequencer {
     }
     // Read in the turn of the proof: what is shown on a connection leaves in the order in which each extends the one before.
     return this.proved(() => prove(this.#witnesses?.head ?? this.checkpoint))
+  }
+
+  /** The checkpoint for evidence: as {@link Sequencer.published}, but a log that takes nothing can be read as it is. @throws {Denied} */
+  async evidenced(): Promise<SignedHead> {
+    return this.#stopped === undefined ? this.published() : this.checkpoint
   }
 
   /** The checkpoint for everybody: it covers all there is, or is the newest that witnesses cosigned. @throws {Denied} */

@@ -56,7 +56,7 @@ export class Evidence {
    */
   async start(wanted: readonly number[] | undefined, since?: string): Promise<EvidenceStart> {
     const log = this.#log
-    const head = await log.published()
+    const head = await log.evidenced()
     const anchors = await anchorsFor(this.#ports.store, wanted === undefined ? head.size - 1 : Math.max(...wanted))
     const checkpoints: LinkedCheckpoint[] = []
     for (const note of new Set([...(since === undefined ? [] : [since]), ...anchors.map(({ checkpoint }) => checkpoint)])) {
