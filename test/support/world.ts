@@ -76,13 +76,13 @@ export class World {
     this.logKey = logKeyOf(this.keys.publicKey)
   }
 
-  async start(files: Record<string, string> = policyFiles(), keys: World['keys'] = this.keys): Promise<Plane> {
+  async start(files: Record<string, string> = policyFiles(), keys: World['keys'] = this.keys, options: { liftQuorum?: number } = {}): Promise<Plane> {
     const policies = loadPolicySet(files, nodeCryptography.sha256)
     this.store = faultyStore(this.storeFile)
     const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
     const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate }
     try {
-      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true })
+      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true, ...options })
     } catch (error) {
       await this.store.close()
       throw error

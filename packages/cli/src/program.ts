@@ -44,6 +44,10 @@ export function buildProgram(): Command {
     .option('-o, --output <file>', 'file to write (default: stdout)')
     .option('--since <checkpoint>', 'file with an earlier checkpoint; the bundle proves that it extends that one')
     .action(async (selector: string, o: object) => (await import('./commands/evidence.ts')).exportEvidence(selector, all(program, o)))
+  const SELECTORS = 'artifact:JTI, lineage:JTI, agent:NAME, subject:ID, tool:SERVER/NAME, target:SERVER, policy:ID, key:ID, tenant:NAME or all'
+  add('revoke <selector>', `void what it names, for good, and stop what runs of it: ${SELECTORS}`, 'sealwrit revoke agent:coder').action(async (selector: string, o: object) => (await import('./commands/stop.ts')).stop('revoke', selector, all(program, o)))
+  add('kill <selector>', `stop what it names at once, and refuse it until it is lifted: ${SELECTORS}`, 'sealwrit kill tool:mcp://fs/delete_file').action(async (selector: string, o: object) => (await import('./commands/stop.ts')).stop('kill', selector, all(program, o)))
+  add('unkill [selector]', 'ask to lift a kill; without a selector, list what is revoked and killed', 'sealwrit unkill tool:mcp://fs/delete_file').action(async (selector: string | undefined, o: object) => (await import('./commands/stop.ts')).unkill(selector, all(program, o)))
   add('erase <selector>', 'delete the bodies and salts behind entries: a jti, an index, agent:NAME, sub:ID or before:DATE', 'sealwrit erase before:2026-01-01 --yes')
     .option('--yes', 'do not ask')
     .option('--dry-run', 'only say how many entries it would concern')

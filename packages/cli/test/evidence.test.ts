@@ -59,7 +59,7 @@ describe('evidence', () => {
     expect(replayed).toMatchObject({ exit: 0, verdict: 'established' })
     expect(replayed.established).toContain('the policies give this decision again, with its reasons and obligations')
     const { stdout } = await run(['verify', at('all.json'), '--dir', dir, '--replay'])
-    expect(stdout).toMatch(/established: the policies give this decision again, with its reasons and obligations \(4 times\)/)
+    expect(stdout).toMatch(/established: the policies give this decision again, with its reasons and obligations \(6 times\)/)
   })
   it('passes through pipes', async () => {
     const { stdout } = await run(['export', 'all', '--dir', dir])

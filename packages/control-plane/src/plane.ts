@@ -1,19 +1,25 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, formatVerifierKey, type Action, type Agent,
-  type ReceiptRequest, type RedeemReply, type RedeemRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, type Agent,
+  type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
-import { authorize, type Caller, refuse, type Shown } from './authorize/authorize.ts'
+import { authorize, type Caller, refuse } from './authorize/authorize.ts'
 import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
 import { PolicyEngine } from './decide/engine.ts'
+import { inputOf } from './decide/replay.ts'
 import type { DecisionInput } from './decide/mapping.ts'
 import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
 import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
+import { type Effect, Events } from './govern/events.ts'
 import { enrolGate } from './govern/gates.ts'
+import { renew } from './govern/leases.ts'
+import { kill, lift, revoke } from './govern/prohibitions.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
+import { show, type Shown } from './log/shown.ts'
+import type { OpenPermit } from './log/state.ts'
 import type { WitnessOptions } from './log/witnesses.ts'
 import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
@@ -31,6 +37,8 @@ export interface PlaneOptions {
   readonly isNew: boolean
   /** Bodies older than this are erased, milliseconds; undefined keeps them. */
   readonly retentionMs?: number | undefined
+  /** Distinct people whose word it takes to lift a kill; 1 where it is not given. */
+  readonly liftQuorum?: number | undefined
   /** Where checkpoints are anchored; nowhere without it. */
   readonly anchors?: AnchorsOptions
   /** Who cosigns checkpoints before they are shown; nobody where it is not given. */
@@ -52,11 +60,13 @@ export class Plane {
   readonly log: Sequencer
   readonly reader: Reader
   readonly anchors: Anchors
+  readonly events: Events
   readonly metrics: Metrics
   readonly #ports: PlanePorts
   #active: ActivePolicy
   readonly #sub: string
   readonly #owner: string
+  readonly #liftQuorum: number
   readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
@@ -67,7 +77,9 @@ export class Plane {
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
-    this.#stopWatching = [watchEndings(log, ports.clock)]
+    this.#liftQuorum = options.liftQuorum ?? 1
+    this.events = new Events(log, ports.clock, ports.store.isShared)
+    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close()]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
@@ -98,14 +110,13 @@ export class Plane {
     return this.#ports.clock.wallMs()
   }
 
-  async enrol(request: EnrolRequest, shown: Shown): Promise<{ gate: string; sub: string; epoch: number; sealed: SealedEntry; consistency: string[] }> {
+  async enrol(request: EnrolRequest, shown: Shown): Promise<{ sealed: SealedEntry; consistency: string[]; sub: string; epoch: number }> {
     if (request.checkpoint !== undefined) await this.#recall(request.checkpoint)
-    const { gate, session } = await enrolGate(request, this.log, this.#ports.crypto)
+    const { session } = await enrolGate(request, this.log, this.#ports.crypto)
     return this.log.sealed(Math.max(session.seq + 1, request.floor ?? 0, shown.size), (head) => {
       const sealed = this.log.seal(session, head)
       const consistency = this.log.extends(request.floor ?? 0, head).map(toBase64)
-      shown.size = head.size
-      return { gate, sub: this.#sub, epoch: this.epoch, sealed, consistency }
+      return show(shown, head.size, { sealed, consistency, sub: this.#sub, epoch: this.epoch })
     })
   }
 
@@ -136,7 +147,7 @@ export class Plane {
   }
 
   async #settle(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
-    const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner }
+    const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner, tenant: this.log.tenant }
     const decision = decide(this.#input(request, this.#levelOf(gate)), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
@@ -149,7 +160,7 @@ export class Plane {
    * @throws {Denied}
    */
   async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
-    const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner }
+    const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner, tenant: this.log.tenant }
     const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(request.audience)), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
@@ -159,6 +170,38 @@ export class Plane {
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
   redeem(request: RedeemRequest, gate: string, shown: Shown): Promise<RedeemReply> {
     return redeem(request, { gate, session: request.session }, this.log, this.#ports, shown)
+  }
+
+  /** Goes on with what a gate runs, as far as it still may. @throws {Denied} */
+  renew(request: RenewRequest, gate: string, shown: Shown): Promise<RenewReply> {
+    return renew(request, gate, this.log, (permit) => this.#stillPermits(permit), shown)
+  }
+
+  /** Whether the active policies would permit it today, from what they saw then. What was erased cannot be decided again, and ends. */
+  async #stillPermits({ seq, selectable: { sub, act } }: OpenPermit): Promise<boolean> {
+    const bodies = await this.#ports.store.bodies(seq)
+    const [action, inputs] = (['action', 'inputs'] as const).map((purpose) => bodies.find((body) => body.purpose === purpose)?.text)
+    if (action === undefined || inputs === undefined) return false
+    return decide(inputOf(parseStrictText(action), parseStrictText(inputs), sub, act), await this.#policy()).kind === 'permit'
+  }
+
+  /** Voids what `selector` names. @throws {Denied} `request_malformed` */
+  async revoke(selector: string): Promise<Effect> {
+    return this.#effect((await revoke(selector, this.#sub, this.log)).seq)
+  }
+
+  /** Stops what `selector` names, and refuses it until it is lifted. @throws {Denied} `request_malformed` */
+  async kill(selector: string): Promise<Effect> {
+    return this.#effect((await kill(selector, this.#sub, this.log)).seq)
+  }
+
+  /** One person's word for lifting a kill. @throws {Denied} `request_malformed` */
+  lift(selector: string): Promise<{ readonly lifted: boolean; readonly asked: number; readonly quorum: number }> {
+    return lift(selector, this.#sub, this.#liftQuorum, this.log).then((answer) => ({ ...answer, quorum: this.#liftQuorum }))
+  }
+
+  async #effect(seq: number): Promise<Effect> {
+    return this.events.effect(seq) ?? { seq, recordedMs: (await this.log.read(seq)).entry.time, effectiveMs: undefined, waiting: 0 }
   }
 
   /** What would be decided; issues and logs nothing. */

@@ -1,4 +1,4 @@
-import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact } from '@sealwrit/protocol'
+import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact, type DenialCode } from '@sealwrit/protocol'
 import { type Gate, type GateRequest, PlaneDenied } from './gate.ts'
 import { begin, type Trace } from './trace.ts'
 
@@ -30,7 +30,7 @@ export interface Executed<T> {
  * The whole fail-closed pipeline: authorize (or redeem) → verify → look once more → run, bounded in time → receipt → reply. Nothing
  * runs unless every step before it succeeded, and whatever is not a `Denied` becomes `unavailable` here and nowhere else.
  *
- * @throws {Denied} nothing ran, or (`lease_expired`, `evidence_unavailable`) it ran and may not be answered as a success
+ * @throws {Denied} nothing ran, or (`lease_expired`, `revoked`, `killed`, `evidence_unavailable`) it ran and may not be answered as a success
  */
 export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, receiptOrder: ReceiptOrder = 'before_reply'): Promise<Executed<T>> {
   let artifact: VerifiedArtifact | undefined
@@ -47,7 +47,7 @@ export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, 
     const recorded = traced(request.trace, 'receipt', () => recordOutcome(gate, permitted, effect))
     if (receiptOrder === 'before_reply') await recorded
     else recorded.catch(() => undefined) // kept by the reporter and delivered later
-    if (effect.outcome === 'terminated') throw new Denied('lease_expired', 'the execution took longer than it was permitted')
+    if (effect.outcome === 'terminated') throw effect.reason
     return { outcome: effect.outcome, value: effect.value, jti: artifact.permit.jti }
   } catch (error) {
     const denied = error instanceof Denied ? error : new Denied('unavailable', 'something unforeseen failed')
@@ -69,31 +69,37 @@ async function traced<T>(trace: Trace | undefined, stage: 'authorize' | 'receipt
   }
 }
 
-type Ended<T> = (Effect<T> | { outcome: 'terminated'; cause: 'lease_expired'; resultBytes: Uint8Array }) & { startedMs: number; wallMs: number }
+/** An execution that was stopped: its lease or time was over, or it was revoked or killed. */
+interface Terminated {
+  readonly outcome: 'terminated'
+  readonly cause: DenialCode
+  readonly resultBytes: Uint8Array
+  readonly reason: Denied
+}
+type Ended<T> = (Effect<T> | Terminated) & { startedMs: number; wallMs: number }
 
-/** Runs the effect under the time it was permitted. Only a verified artifact gets here, also at run time. */
+/** Runs the effect under its lease. Only a verified artifact gets here, also at run time. */
 async function execute<T>(gate: Gate, artifact: VerifiedArtifact, { action, trace }: GateRequest, run: Run<T>): Promise<Ended<T>> {
   if (!isVerifiedArtifact(artifact)) throw new TypeError('only a verified artifact can be executed')
   const { clock } = gate.ports
   const controller = new AbortController()
   const startedMs = gate.time.nowMs()
   const from = clock.monotonicMs()
-  const seconds = Math.min(artifact.permit.constraints.max_runtime_seconds, artifact.permit.constraints.lease_seconds)
-  let cancel = (): void => undefined
-  const deadline = new Promise<{ outcome: 'terminated'; cause: 'lease_expired'; resultBytes: Uint8Array }>((resolve) => {
-    cancel = clock.after(seconds * 1_000, () => {
-      controller.abort(new Denied('lease_expired'))
-      resolve({ outcome: 'terminated', cause: 'lease_expired', resultBytes: new Uint8Array(0) })
-    })
-  })
+  const held = gate.hold(artifact)
+  const terminated = (reason: Denied): Terminated => {
+    controller.abort(reason)
+    return { outcome: 'terminated', cause: reason.code, resultBytes: new Uint8Array(0), reason }
+  }
   // The effect begins in this turn: `run` is called synchronously. A rejection means it failed while running, not that it did not start.
   const effect = run(artifact, action, controller.signal).catch((error: unknown): Effect<T> => {
     const cause = error instanceof Denied ? error.code : 'upstream_closed'
     return { outcome: 'failed', cause, resultBytes: new Uint8Array(0), value: undefined as T }
   })
   const ran = begin(trace, 'run') // after it: nothing stands between the last look and the effect
-  const ended = await Promise.race([effect, deadline])
-  cancel()
+  const first = await Promise.race([effect, held.stopped.then(terminated)])
+  const over = first.outcome === 'terminated' ? undefined : held.over() // what ended by itself must have ended in time
+  const ended = over === undefined ? first : terminated(over)
+  held.release()
   ran(ended.outcome === 'terminated' ? ended.cause : undefined)
   return { ...ended, startedMs, wallMs: Math.round(clock.monotonicMs() - from) }
 }

@@ -1,10 +1,12 @@
 import {
-  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, leafHash, type NoteKey, parseAuthorizeReply, parseEntry, parseHashes, parseSealed, parseTools, present, Fields, isObject, signingInput, signingKey,
-  toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact, verifyCheckpoint, verifyExtends, verifyInclusion,
-  type CarriedState, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type Checkpoint, type WitnessQuorum,
+  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey,
+  toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
+  type CarriedState, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
+import { type Held, Leases } from './leases.ts'
+import { LogView } from './log-view.ts'
 import { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
 import type { GatePorts } from './ports.ts'
 import { Reporter } from './reporter.ts'
@@ -67,17 +69,15 @@ export class Gate {
   readonly session: string
   readonly time: GateTime
   readonly reporter: Reporter
+  readonly leases: Leases
   readonly #ports: GatePorts
   readonly #options: GateOptions
   readonly #challenges: Challenges
   /** The state each artifact was verified against, for the last look. */
-  readonly #governanceOf = new WeakMap<VerifiedArtifact, Governance | undefined>()
+  readonly #governanceOf = new WeakMap<VerifiedArtifact, { readonly governance: Governance | undefined; readonly sentMs: number }>()
   #link: PlaneLink | undefined
   #connecting: Promise<PlaneLink> | undefined
-  #newest: Checkpoint | undefined
-  #newestNote: string | undefined
-  /** The note of `#newest`, for a plane that may have lost it; not verified anew after a restart, so never taken for known. */
-  #shown: string | undefined
+  readonly #view: LogView
   #epoch: number
   #sub: string | undefined
   #floorWrittenMs = Number.NEGATIVE_INFINITY
@@ -94,10 +94,10 @@ export class Gate {
     this.#challenges = new Challenges(ports.clock, ports.rng)
     const floor: Floor | undefined = readFloor(ports.floor)
     if (floor !== undefined && floor.origin !== options.logKey.name) throw new Denied('state_diverged', 'this gate belongs to another log')
-    this.#newest = floor?.head === undefined ? undefined : { origin: floor.origin, ...floor.head }
-    this.#shown = floor?.note
     this.#epoch = floor?.epoch ?? 0
     this.time = new GateTime(ports.clock, floor?.timeMs ?? 0)
+    this.#view = new LogView(options, ports, this.time, floor)
+    this.leases = new Leases(ports.clock, (jtis) => this.#renew(jtis))
     this.reporter = new Reporter(this, ports.clock)
   }
 
@@ -108,7 +108,7 @@ export class Gate {
     return this.#options.tenant
   }
   get newest(): TreeHead | undefined {
-    return this.#newest
+    return this.#view.newest
   }
   get isConnected(): boolean {
     return this.#link?.isOpen === true
@@ -129,7 +129,7 @@ export class Gate {
     const { socketPaths } = this.#options
     for (let tried = 0; ; tried++) {
       try {
-        const link: PlaneLink = await PlaneLink.connect(socketPaths[this.#planeAt] ?? '', this.#ports.net, this.#ports.clock, () => onEnd(link))
+        const link: PlaneLink = await PlaneLink.connect(socketPaths[this.#planeAt] ?? '', this.#ports.net, this.#ports.clock, () => onEnd(link), (event) => this.#told(event, link))
         return link
       } catch (error) {
         this.#tryNext()
@@ -143,7 +143,7 @@ export class Gate {
   }
 
   async #enrol(): Promise<PlaneLink> {
-    const { environment, logKey } = this.#options
+    const { environment } = this.#options
     if (environment === undefined) throw new Denied('environment_unattested', 'the environment was not measured')
     const link = await this.#reach((ended) => {
       if (this.#link !== ended) return
@@ -156,8 +156,8 @@ export class Gate {
         key: toBase64Url(this.#ports.publicKey),
         session: this.session,
         environment: { commit, level, salt, document },
-        floor: this.#newest?.size,
-        checkpoint: this.#shown,
+        floor: this.#view.newest?.size,
+        checkpoint: this.#view.keptNote,
       })
       await link.request('gates.enrol', params, (value) => {
         const fields = new Fields(value, 'request_malformed', 'enrolment')
@@ -166,7 +166,7 @@ export class Gate {
         const sub = fields.text('sub')
         const epoch = fields.integer('epoch')
         fields.end()
-        this.#verifyEnrolment(sealed, consistency, logKey)
+        this.#verifyEnrolment(this.#view.open(sealed, consistency))
         if (epoch < this.#epoch) throw new Denied('policy_rollback', 'the plane shows an older policy epoch')
         this.#epoch = epoch
         this.#sub = sub
@@ -182,28 +182,34 @@ export class Gate {
     return link
   }
 
-  /** The plane's answer is believed only with proof that this session is in the log it always showed. */
-  #verifyEnrolment(sealed: JsonValue, consistency: readonly Uint8Array[], logKey: NoteKey): void {
-    const { crypto } = this.#ports
-    const seal = parseSealed(sealed)
-    const checkpoint = verifyCheckpoint(seal.proof.checkpoint, logKey, crypto)
-    const { witnesses } = this.#options
-    if (witnesses === undefined) throw new Denied('witness_quorum_not_met', 'this gate has no witness policy')
-    witnesses.verify(seal.proof.checkpoint, Math.floor(this.time.nowMs() / 1_000), crypto)
-    verifyExtends(this.#newest, checkpoint, consistency, crypto)
-    const { index, hashes } = seal.proof
-    verifyInclusion({ index, size: checkpoint.size, leaf: leafHash(utf8(seal.entry), crypto.sha256), root: checkpoint.root, proof: hashes }, crypto.sha256)
-    const entry = parseEntry(seal.entry)
-    if (entry.kind !== 'gate' || entry.gate !== this.id || entry.session !== this.session || entry.seq !== index) {
-      throw new Denied('identity_invalid', 'the plane enrolled another gate')
-    }
-    this.#accept(checkpoint, seal.proof.checkpoint)
+  #verifyEnrolment(entry: Entry): void {
+    if (entry.kind !== 'gate' || entry.gate !== this.id || entry.session !== this.session) throw new Denied('identity_invalid', 'the plane enrolled another gate')
   }
 
-  #accept(checkpoint: Checkpoint, note: string): void {
-    this.#newest = checkpoint
-    this.#newestNote = note
-    this.#shown = note
+  /** What the plane tells unasked: revocations, kills and policies, each with its proof. What cannot be placed ends the connection. */
+  #told(event: JsonValue, link: PlaneLink): void {
+    try {
+      const { sealed, consistency } = parseShownEntry(event)
+      const entry = this.#view.open(sealed, consistency)
+      if (entry.kind === 'revocation' || entry.kind === 'kill') this.leases.prohibit(entry)
+      else if (entry.kind === 'policy') this.#epoch = Math.max(this.#epoch, entry.epoch)
+      else throw new Denied('type_mismatch', 'no event is of this kind')
+      void link.request('events.ack', { session: this.session, seq: entry.seq }, () => undefined).catch(() => undefined)
+    } catch {
+      link.close()
+    }
+  }
+
+  /** One renewal for all that runs. @throws {Denied} where there is no answer that proves it */
+  async #renew(jtis: readonly string[]): Promise<ReadonlySet<string>> {
+    const link = await this.connect()
+    const nonce = toBase64Url(this.#ports.rng.bytes(TOKEN_BYTES))
+    return link.request('leases.renew', { session: this.session, nonce, jtis }, (value) => {
+      const { sealed, consistency } = readOrEnd(() => parseShownEntry(value), link)
+      const entry = readOrEnd(() => this.#view.open(sealed, consistency), link)
+      if (entry.kind !== 'lease' || entry.gate !== this.id || entry.session !== this.session || entry.nonce !== nonce) throw new Denied('challenge_mismatch', 'the lease is not the one that was asked for')
+      return new Set(entry.jtis)
+    })
   }
 
   /**
@@ -250,18 +256,18 @@ export class Gate {
     try {
       return await link.request(method, { ...params, session: this.session, challenge, ...(traceparent === undefined || method !== 'authorize' ? {} : { traceparent }) } as unknown as JsonValue, (value) => {
         const { sealed, consistency, verify } = readOrEnd(() => read(value), link)
-        const known = this.#newestNote
+        const known = this.#view.newestNote
         const verified = begin(request.trace, 'verify')
         try {
           const state = this.#state(request, challenge, consistency, sentMs)
           const artifact = verify(state)
-          this.#governanceOf.set(artifact, state.governance)
+          this.#governanceOf.set(artifact, { governance: state.governance, sentMs })
           verified()
           return artifact
         } catch (error) {
           verified(error instanceof Denied ? error.code : 'unavailable')
           // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
-          if (this.#newestNote === known && !carries(sealed, known)) link.close()
+          if (this.#view.newestNote === known && !this.#view.isCarriedBy(sealed)) link.close()
           throw error
         }
       })
@@ -290,7 +296,7 @@ export class Gate {
     return {
       ...this.#known(request),
       consistency,
-      accept: (checkpoint, note) => this.#accept(checkpoint, note),
+      accept: (checkpoint, note) => this.#view.accept(checkpoint, note),
       takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
       governance: this.#governance(sentMs),
       measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
@@ -306,8 +312,8 @@ export class Gate {
       witnesses,
       tenant,
       gateId: this.id,
-      newest: this.#newest,
-      newestNote: this.#newestNote,
+      newest: this.#view.newest,
+      newestNote: this.#view.newestNote,
       nowSeconds: Math.floor(this.time.nowMs() / 1_000),
       subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}`, verified: request.agent.verified },
       action: request.action,
@@ -319,9 +325,8 @@ export class Gate {
     return {
       epochFloor: this.#epoch,
       isFresh: () => this.#ports.clock.monotonicMs() - sentMs < FRESH_MS,
-      // Revocations and kills arrive with the event stream; until this version has one, none can be known.
-      isRevoked: () => false,
-      isKilled: () => false,
+      isRevoked: (permit) => this.leases.prohibition(permit) === 'revoked',
+      isKilled: (permit) => this.leases.prohibition(permit) === 'killed',
     }
   }
 
@@ -332,10 +337,15 @@ export class Gate {
   lookOnceMore(artifact: VerifiedArtifact, request: GateRequest, askedFacts: Facts): void {
     const { permit } = artifact
     if (Math.floor(this.time.nowMs() / 1_000) >= permit.exp) throw new Denied('artifact_expired')
-    verifyState(permit, this.#governanceOf.get(artifact))
+    verifyState(permit, this.#governanceOf.get(artifact)?.governance)
     if (this.#options.environment?.measure() !== permit.env.commit) throw new Denied('environment_mismatch')
     if (request.facts().paths !== askedFacts.paths) throw new Denied('environment_mismatch', 'a path leads elsewhere now')
     if (permit.policy.epoch > this.#epoch) this.#epoch = permit.policy.epoch
+  }
+
+  /** Takes a verified execution under its lease, which counts from when its permit was asked for. */
+  hold(artifact: VerifiedArtifact): Held {
+    return this.leases.hold(artifact.permit, this.#governanceOf.get(artifact)?.sentMs ?? Number.NEGATIVE_INFINITY)
   }
 
   /** Signs `claims` as this gate. */
@@ -347,10 +357,10 @@ export class Gate {
   /** Remembers the newest checkpoint, at most once a second. @throws {Denied} `evidence_unavailable` when it cannot be written */
   saveFloor(): void {
     const now = this.#ports.clock.monotonicMs()
-    if (this.#newest === undefined || now - this.#floorWrittenMs < FLOOR_INTERVAL_MS) return
+    if (this.#view.newest === undefined || now - this.#floorWrittenMs < FLOOR_INTERVAL_MS) return
     this.#floorWrittenMs = now
     try {
-      writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#newest, note: this.#shown, epoch: this.#epoch, timeMs: this.time.highMs })
+      writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#view.newest, note: this.#view.keptNote, epoch: this.#epoch, timeMs: this.time.highMs })
     } catch {
       this.#floorWrittenMs = Number.NEGATIVE_INFINITY
       throw new Denied('evidence_unavailable', 'the floor of this gate cannot be written')
@@ -366,19 +376,13 @@ export class Gate {
 }
 
 /** An answer that cannot be read may have carried a checkpoint, which is missed then: begin anew from the floor. */
-function readOrEnd(read: () => Answer, link: PlaneLink): Answer {
+function readOrEnd<T>(read: () => T, link: PlaneLink): T {
   try {
     return read()
   } catch (error) {
     if (!(error instanceof PlaneDenied)) link.close()
     throw error
   }
-}
-
-/** Whether a sealed entry leads to the checkpoint `note`, which was verified before. */
-function carries(sealed: JsonValue, note: string | undefined): boolean {
-  const proof = isObject(sealed) ? sealed['proof'] : undefined
-  return note !== undefined && typeof proof === 'string' && proof.endsWith(`\n\n${note}`)
 }
 
 /** The plane's own refusal: it is logged already. */

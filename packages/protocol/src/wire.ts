@@ -6,7 +6,7 @@ import { fromBase64 } from './encoding.ts'
 import { Fields } from './json/fields.ts'
 import { parseStrict } from './json/parse.ts'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from './json/value.ts'
-import { ENVIRONMENT_LEVELS, type EnvironmentLevel, MAX_JWS, present } from './log/entries.ts'
+import { ENVIRONMENT_LEVELS, type EnvironmentLevel, MAX_JWS, MAX_RENEWED, present } from './log/entries.ts'
 import { HASH_BYTES, MAX_PROOF_HASHES } from './log/merkle.ts'
 import { MAX_PROOF_LENGTH } from './log/proof.ts'
 import { parseTraceparent } from './traceparent.ts'
@@ -210,6 +210,32 @@ export function parseHashes(fields: Fields, name: string): Uint8Array[] {
   })
 }
 
+/** Asks to go on with executions of one gate session; the nonce is fresh for each time. */
+export interface RenewRequest {
+  readonly session: string
+  readonly nonce: string
+  readonly jtis: readonly string[]
+}
+export interface RenewReply {
+  readonly sealed: SealedEntry
+  readonly consistency: readonly string[]
+}
+
+export function parseRenewRequest(value: JsonValue): RenewRequest {
+  const fields = new Fields(value, 'request_malformed', 'leases.renew')
+  const request = { session: fields.token('session'), nonce: fields.token('nonce'), jtis: fields.tokens('jtis', MAX_RENEWED) }
+  fields.end()
+  return request
+}
+
+/** A sealed entry with the proof from what was shown before: an event, or the answer to a renewal. */
+export function parseShownEntry(value: JsonValue): { readonly sealed: JsonValue; readonly consistency: readonly Uint8Array[] } {
+  const fields = new Fields(value, 'request_malformed', 'sealed entry')
+  const shown = { sealed: fields.value('sealed'), consistency: parseHashes(fields, 'consistency') }
+  fields.end()
+  return shown
+}
+
 /** A JSON-RPC 2.0 request line. @see https://www.jsonrpc.org/specification */
 export interface RpcRequest {
   readonly id: number
@@ -226,10 +252,16 @@ export function parseRpcRequest(line: Uint8Array): RpcRequest {
   return request
 }
 
-/** An answer line: its id with the result, or the denial it carries. */
-export function parseRpcReply(line: Uint8Array): { id: number; result: JsonValue | Denied } {
+/** An answer line: its id with the result, or the denial it carries; or what the plane tells unasked. */
+export function parseRpcReply(line: Uint8Array): { id: number; result: JsonValue | Denied } | { event: JsonValue } {
   const fields = new Fields(parseStrict(line, WIRE_LIMITS), 'request_malformed', 'answer')
   fields.literal('jsonrpc', '2.0')
+  if (fields.has('method')) {
+    fields.literal('method', 'event')
+    const event = fields.value('params')
+    fields.end()
+    return { event }
+  }
   const id = fields.integer('id')
   if (!fields.has('error')) {
     const result = fields.value('result')

@@ -43,6 +43,12 @@ function detail(entry: JsonObject): string {
       return [text('code'), what, who, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
     case 'receipt':
       return `${receiptOutcome(text('receipt'))}  ${text('jti')}`
+    case 'revocation':
+      return `${text('selector')}  by ${text('by')}`
+    case 'kill':
+      return `${text('event')}  ${text('selector')}  by ${text('by')}`
+    case 'lease':
+      return `${(entry['jtis'] as readonly string[]).length} executions of ${text('gate')}`
     case 'redemption':
       return `by ${text('aud')}  ${text('jti')}`
     case 'expiry':

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 const file = process.argv[2]
 if (file === undefined) throw new Error('usage: canary-server FILE')
 
-const inputSchema = { type: 'object', properties: {}, additionalProperties: false }
+const inputSchema = { type: 'object', properties: { linger_ms: { type: 'integer' } }, additionalProperties: false }
 const tools = ['touch', 'touch_forbidden'].map((name) => ({ name, description: 'appends one line to the canary file', inputSchema }))
 
 function answer(method: string, params: { name?: string; protocolVersion?: string }): unknown {
@@ -26,6 +26,8 @@ function answer(method: string, params: { name?: string; protocolVersion?: strin
 }
 
 createInterface({ input: process.stdin }).on('line', (line) => {
-  const message = JSON.parse(line) as { id?: number; method: string; params?: object } // oxlint-disable-line no-restricted-properties -- a test server behind the gate
-  if (message.id !== undefined) process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id: message.id, result: answer(message.method, message.params ?? {}) })}\n`)
+  const message = JSON.parse(line) as { id?: number; method: string; params?: { name?: string; protocolVersion?: string; arguments?: { linger_ms?: number } } } // oxlint-disable-line no-restricted-properties -- a test server behind the gate
+  if (message.id === undefined) return
+  const reply = `${JSON.stringify({ jsonrpc: '2.0', id: message.id, result: answer(message.method, message.params ?? {}) })}\n`
+  setTimeout(() => process.stdout.write(reply), message.params?.arguments?.linger_ms ?? 0)
 })

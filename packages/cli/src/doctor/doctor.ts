@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { JsonObject } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
-import { findFolder } from '../local/folder.ts'
+import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { type GlobalOptions, green, json, line, memberText, red, yellow } from '../output.ts'
 import { selfArguments } from '../self.ts'
 import { McpSession } from './mcp-session.ts'
@@ -24,7 +24,7 @@ export async function doctor(options: GlobalOptions): Promise<void> {
   const findings: Finding[] = [{ check: 'plane', ok: before['ready'] === true, detail: `${memberText(before['origin'])}, ${memberText(before['size'])} entries, policy epoch ${memberText(before['epoch'])}` }]
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
   try {
-    findings.push(...(await probe(folder.dir, path.join(temporary, 'canary'))))
+    findings.push(...(await probe(folder, path.join(temporary, 'canary'))))
   } finally {
     fs.rmSync(temporary, { recursive: true, force: true })
   }
@@ -32,17 +32,16 @@ export async function doctor(options: GlobalOptions): Promise<void> {
   const recorded = (after.entries ?? []).filter((entry) => Number(entry['seq']) >= Number(before['size']))
   const kinds = ['permit', 'receipt', 'deny'].filter((kind) => recorded.some((entry) => entry['kind'] === kind))
   findings.push({ check: 'record', ok: kinds.length === 3, detail: `new in the log: ${kinds.join(', ') || 'nothing'}` })
-  findings.push({ check: 'kill', ok: undefined, detail: 'not checked (this version has no kill switch)' })
   if (options.json === true) json({ findings: findings.map(({ ok, ...rest }) => ({ ...rest, status: ok === undefined ? 'not checked' : ok ? 'ok' : 'failed' })) })
   else for (const { check, ok, detail } of findings) line(`${ok === undefined ? yellow('–') : ok ? green('✓') : red('✗')} ${check}: ${detail}`)
   if (findings.some(({ ok }) => ok === false)) throw new CliError('the boundary does not hold as it should', { hint: 'look at the lines marked ✗; a policy set without doctor.cedar permits no canary' })
 }
 
-/** Two calls through a gateway process of its own, and what the canary file says of them. */
-async function probe(dir: string, canary: string): Promise<Finding[]> {
+/** Calls through a gateway process of its own, and what the canary file says of them. */
+async function probe(folder: PlaneFolder, canary: string): Promise<Finding[]> {
   fs.writeFileSync(canary, '')
   const server = path.join(path.dirname(fileURLToPath(import.meta.url)), `canary-server${path.extname(fileURLToPath(import.meta.url))}`)
-  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--dir', dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--dir', folder.dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
   let errors = ''
   gateway.stderr.on('data', (chunk: Buffer) => {
     errors = `${errors}${chunk.toString()}`.slice(-2_000)
@@ -55,9 +54,11 @@ async function probe(dir: string, canary: string): Promise<Finding[]> {
     const afterPermit = ran()
     const denied = await session.call('touch_forbidden', {})
     const afterDeny = ran()
+    const killed = await killRunning(session, folder)
     return [
       { check: 'permit', ok: permitted === undefined && afterPermit === 'touch', detail: permitted === undefined ? 'a permitted call ran once' : `the permitted call was refused: ${permitted}` },
       { check: 'deny', ok: denied !== undefined && denied !== 'tool_error' && afterDeny === afterPermit, detail: `a forbidden call answered ${denied ?? 'as if it had run'}, canary ${afterDeny === afterPermit ? 'unchanged' : 'CHANGED'}` },
+      killed,
     ]
   } catch (error) {
     throw new CliError(`the gateway did not work: ${error instanceof Error ? error.message : 'unknown'}${errors === '' ? '' : `\n${errors.trim()}`}`)
@@ -67,3 +68,23 @@ async function probe(dir: string, canary: string): Promise<Finding[]> {
   }
 }
 
+/** How long the call lingers that is to be killed, and how soon it must have ended, milliseconds. */
+const LINGER_MS = 10_000
+const STOP_MS = 2_000
+
+/** Kills an execution while it runs: by its id, so that nothing else is met and nothing has to be lifted. */
+async function killRunning(session: McpSession, folder: PlaneFolder): Promise<Finding> {
+  const newest = async (): Promise<JsonObject | undefined> => ((await askPlane(folder, 'log.list', { limit: 1, kinds: ['permit'] })) as { entries?: readonly JsonObject[] }).entries?.[0]
+  const before = await newest()
+  const running = session.call('touch', { linger_ms: LINGER_MS })
+  let permit = await newest()
+  for (let i = 0; permit?.['jti'] === before?.['jti'] && i < 100; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    permit = await newest()
+  }
+  const from = process.hrtime.bigint()
+  const { seq } = (await askPlane(folder, 'kill', { selector: `artifact:${memberText(permit?.['jti'])}` })) as { seq?: number }
+  const code = await running
+  const ms = Number((process.hrtime.bigint() - from) / 1_000_000n)
+  return { check: 'kill', ok: code === 'killed' && ms < STOP_MS, detail: `a running call was killed (index ${memberText(seq)}): it ended with ${code ?? 'a result'} after ${ms} ms` }
+}

@@ -1,11 +1,12 @@
 import {
-  actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type Digest, digestOf, MAX_START_SECONDS,
+  actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type Digest, digestOf, MAX_START_SECONDS, prohibition,
   type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
 import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import { show, type Shown } from '../log/shown.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 
@@ -17,11 +18,7 @@ export interface Caller {
   readonly session: string | undefined
   readonly sub: string
   readonly owner: string
-}
-
-/** What one connection was shown last: every checkpoint sent on it extends the one before. */
-export interface Shown {
-  size: number
+  readonly tenant: string
 }
 
 /** A body as it is committed to: salt drawn, digest and commitment made. */
@@ -97,7 +94,8 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
   const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
   const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
-  const code = decision.kind === 'deny' ? decision.code : refusedNow(decision, request, caller, state)
+  const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy, jti, txn: jti, aud: caller.gate, tenant: caller.tenant }
+  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state) ?? prohibition(selectable, state))
   if (code !== undefined) return done({ kind: 'deny', code, ...common })
   if (decision.kind !== 'permit') return done({ kind: 'hold', hold: jti, ...common })
   const env = state.gates.get(caller.gate)?.env
@@ -150,7 +148,6 @@ async function reply(committed: Committed, salt: string | undefined, log: Sequen
   return log.sealed(Math.max(seq + 1, shown.size), (head): AuthorizeReply => {
     const sealed = log.seal(committed, head, salt)
     const consistency = log.extends(shown.size, head).map(toBase64)
-    shown.size = head.size
-    return { decision: 'permit', sealed, consistency }
+    return show(shown, head.size, { decision: 'permit', sealed, consistency })
   })
 }

@@ -5,6 +5,8 @@ import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
 
 /** An execution may run this long when no policy says otherwise, in seconds. */
 export const DEFAULT_MAX_RUNTIME_SECONDS = 300
+/** And this long without being renewed: what a gate that is cut off goes on with at the most. */
+export const DEFAULT_LEASE_SECONDS = 10
 
 /** The active policy set with its epoch: one immutable snapshot a decision (ATK-060). */
 export interface ActivePolicy {
@@ -56,11 +58,15 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   const approval = obligations.find((o) => o.approval !== undefined)?.approval
   if (approval !== undefined) return { kind: 'hold', approval, ...common }
   // Several policies may permit at once: the strictest of their demands holds.
-  // Nothing renews a lease yet, so an execution may last one lease at the most.
-  const seconds = Math.min(DEFAULT_MAX_RUNTIME_SECONDS, ...obligations.flatMap((o) => [o.maxRuntimeSeconds ?? [], o.leaseSeconds ?? []].flat()))
+  const least = (stated: readonly (number | undefined)[], otherwise: number): number => {
+    const seconds = stated.filter((one) => one !== undefined)
+    return seconds.length === 0 ? otherwise : Math.min(...seconds)
+  }
+  const runtime = least(obligations.map((o) => o.maxRuntimeSeconds), DEFAULT_MAX_RUNTIME_SECONDS)
+  const lease = Math.min(runtime, least(obligations.map((o) => o.leaseSeconds), DEFAULT_LEASE_SECONDS))
   return {
     kind: 'permit',
-    constraints: { lease_seconds: seconds, max_runtime_seconds: seconds, obligations: [] },
+    constraints: { lease_seconds: lease, max_runtime_seconds: runtime, obligations: [] },
     risk: highestRisk(obligations.flatMap((o) => o.risk ?? [])),
     ...common,
   } as unknown as Permit

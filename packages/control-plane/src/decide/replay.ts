@@ -53,7 +53,7 @@ export class DecisionReplay implements Replay {
 }
 
 /** What was decided on: the action, and what the plane and the gate found out about the rest. A refusal before the policies has seen nothing. */
-function inputOf(action: JsonValue, inputs: JsonValue, sub: string, act: { readonly sub: string; readonly verified: boolean }): DecisionInput {
+export function inputOf(action: JsonValue, inputs: JsonValue, sub: string, act: { readonly sub: string; readonly verified: boolean }): DecisionInput {
   const context = new Fields(inputs, 'request_malformed', 'inputs').optional('context', (name) => new Fields((inputs as JsonObject)[name], 'request_malformed', 'context'))
   return {
     action: parseAction(action),

@@ -5,6 +5,7 @@ import { Denied, type DenialCode, DENIALS, type JsonValue, parseStrict, WIRE_LIM
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Plane } from '../plane.ts'
 import { METHODS, type Peer } from '../rpc/methods.ts'
+import { eventStream } from './events.ts'
 
 export interface HttpOptions {
   readonly host: string
@@ -101,6 +102,12 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   serve('/v1/redeem', 'redeem')
   serve('/v1/receipts', 'receipts')
   serve('/v1/gates', 'gates.enrol')
+  serve('/v1/leases/renew', 'leases.renew')
+  serve('/v1/revocations', 'revoke')
+  serve('/v1/kills', 'kill')
+  serve('/v1/kills/lift', 'unkill')
+  for (const url of ['/v1/revocations', '/v1/kills']) app.get(url, async (request) => METHODS['prohibitions']?.(plane, {}, httpPeer(request, {})))
+  eventStream(app, plane)
 }
 
 /**

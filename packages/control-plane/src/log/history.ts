@@ -34,6 +34,9 @@ export class History {
   /** The checkpoint over the group that is under way: it leaves this process when the group is durable, or never. */
   #pending: { readonly checkpoint: Checkpoint; readonly note: string } | undefined
 
+  /** Hears of each entry that another writer added. */
+  onFollowed: ((at: { readonly seq: number; readonly text: string; readonly entry: Entry }) => void) | undefined
+
   constructor(ports: PlanePorts) {
     this.#ports = ports
     this.#tree = new EdgeTree(ports.crypto.sha256)
@@ -117,6 +120,7 @@ export class History {
       const leaf = leafHash(bytes, crypto.sha256)
       this.#tree.append(leaf)
       this.state.apply(entry, leafDigest(leaf), requests.get(entry.seq))
+      this.onFollowed?.({ seq: entry.seq, text, entry })
     }
     for (const { level, index, hashes } of this.#tree.takeFilled()) {
       const stored = await store.tile(level, index)

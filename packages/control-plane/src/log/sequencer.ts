@@ -30,6 +30,7 @@ export class Sequencer {
   #isDraining = false
   #stopped: Denied | undefined
   #witnesses: Witnesses | undefined
+  readonly #listeners = new Set<(committed: Committed) => void>()
   readonly #clock: ClockGuard
   readonly #mark: HighWaterMark
 
@@ -40,6 +41,7 @@ export class Sequencer {
     this.#metrics = ports.metrics ?? NO_METRICS
     this.#clock = clock
     this.#mark = new HighWaterMark(ports)
+    history.onFollowed = (committed) => this.#tell(committed)
   }
 
   /**
@@ -106,6 +108,16 @@ export class Sequencer {
     await submitted.catch((error: unknown) => {
       if (!(error instanceof AlreadyThere)) throw error
     })
+  }
+
+  /** Hears of every entry from here on as it becomes durable, whoever wrote it. @returns ends it */
+  watch(listener: (committed: Committed) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  #tell(committed: Committed): void {
+    for (const listener of this.#listeners) listener(committed)
   }
 
   /** The newest checkpoint, signed anew where it does not cover every entry there is. @throws {Denied} `evidence_unavailable` */
@@ -246,7 +258,11 @@ export class Sequencer {
     // INVARIANT: I3. A permit that no durable checkpoint covers never leaves; that there is none is looked at here once more.
     if (placed.some(({ entry }) => entry.kind === 'permit' && entry.seq >= signed)) return this.#failClosed([...placed, ...repeats, ...refused], covers)
     for (const { queued, error } of refused) queued.reject(error)
-    for (const { queued, entry, text } of placed) queued.resolve({ seq: entry.seq, text, entry })
+    for (const { queued, entry, text } of placed) {
+      const committed = { seq: entry.seq, text, entry }
+      this.#tell(committed)
+      queued.resolve(committed)
+    }
     for (const cover of covers) cover.resolve()
     for (const { queued, seq } of repeats) await this.read(seq).then(queued.resolve, queued.reject)
   }

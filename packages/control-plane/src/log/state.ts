@@ -1,4 +1,4 @@
-import { type Digest, type Entry, type ErasureEntry, type GateEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit, type RedemptionEntry } from '@sealwrit/protocol'
+import { type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -22,6 +22,11 @@ const MAX_RECEIPTS = 65_536
 
 export interface OpenPermit {
   readonly seq: number
+  /** What revocations and kills are compared with. */
+  readonly selectable: Selectable
+  readonly epoch: number
+  /** When it may run to at the latest, milliseconds. */
+  readonly lastMs: number
   readonly leafHash: Digest
   readonly aud: string
   /** When the plane ends it by itself, and as what. */
@@ -55,6 +60,12 @@ export interface EnrolledGate {
   readonly sessionSeq: number | undefined
 }
 
+/** A kill that stands, and who asked to lift it. */
+export interface Kill {
+  readonly seq: number
+  readonly lifters: readonly string[]
+}
+
 /** Where an erasure stands, and whose bodies it took. */
 export interface Erased {
   readonly seq: number
@@ -80,6 +91,9 @@ export class LogState {
   /** By leaf index. */
   readonly erasures: Map<number, Erased> = new Map()
   readonly open: Map<string, OpenPermit> = new Map()
+  /** By selector, with the leaf index of the entry that says so. */
+  readonly revoked: Map<string, number> = new Map()
+  readonly killed: Map<string, Kill> = new Map()
   /** Permits that the plane ended as `indeterminate`: leaf index of permit and of that ending. */
   readonly indeterminate: Map<string, { readonly permit: OpenPermit; readonly seq: number }> = new Map()
   /** Gate of each open session. */
@@ -126,7 +140,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, jti, { seq, leafHash, aud, ...endingOf(entry) })
+        this.#set(this.open, jti, { seq, leafHash, aud, selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, ...endingOf(entry) })
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         break
       }
@@ -161,6 +175,15 @@ export class LogState {
       case 'erasure':
         this.#set(this.erasures, entry.seq, { seq: entry.seq, ranges: entry.ranges })
         if (entry.cause === 'retention') this.retainedFrom = Math.max(this.retainedFrom, entry.ranges.at(-1)?.to ?? 0)
+        break
+      case 'revocation':
+        this.#set(this.revoked, entry.selector, entry.seq)
+        break
+      case 'kill':
+        this.#applyKill(entry, entry.seq)
+        break
+      case 'lease':
+        for (const jti of entry.jtis) this.#renew(jti, entry.time)
         break
       case 'tool':
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
@@ -221,6 +244,19 @@ export class LogState {
     }
   }
 
+  #applyKill({ selector, event, by }: KillEntry, seq: number): void {
+    const kill = this.killed.get(selector)
+    if (event === 'killed') this.#set(this.killed, selector, { seq, lifters: [] })
+    else if (event === 'lifted') this.#delete(this.killed, selector)
+    else if (kill !== undefined) this.#set(this.killed, selector, { ...kill, lifters: [...kill.lifters, by] })
+  }
+
+  /** A renewed execution may go on for one more lease. */
+  #renew(jti: string, timeMs: number): void {
+    const permit = this.open.get(jti)
+    if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: Math.max(permit.deadlineMs, timeMs + permit.leaseMs + ENDING_MARGIN_MS) })
+  }
+
   #remember(gate: string, challenge: string, answered: Answered): void {
     for (const [key, old] of this.#answered) {
       if (answered.timeMs - old.timeMs < CHALLENGE_LIFE_MS) break // oldest first
@@ -236,6 +272,11 @@ function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadline
   return use === 'redeem'
     ? { deadlineMs: (exp + MAX_SKEW_SECONDS) * 1_000, ending: 'expired', leaseMs }
     : { deadlineMs: exp * 1_000 + leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate', leaseMs }
+}
+
+/** The members alone: what is kept of an open permit must not hold on to its entry. */
+function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, tenant }: Permit): Selectable {
+  return { scope, sub, act, policy, jti, txn, aud, ...(cnf === undefined ? {} : { cnf }), tenant }
 }
 
 export function toolKey(target: string, name: string): string {

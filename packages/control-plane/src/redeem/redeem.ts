@@ -1,10 +1,11 @@
 import {
-  type Action, actionDigest, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit,
+  type Action, actionDigest, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { type LogState, MAX_REDEEMED, toolKey } from '../log/state.ts'
+import { show, type Shown } from '../log/shown.ts'
 import type { PlanePorts } from '../ports.ts'
 
 /** The gate that redeems, as the plane authenticated it. */
@@ -22,10 +23,10 @@ export interface Redeemer {
  *
  * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `type_mismatch`, `key_unknown`, `issuance_not_logged`,
  *   `tenant_mismatch`, `audience_mismatch`, `artifact_spent`, `artifact_expired`, `artifact_not_yet_valid`, `lifetime_exceeded`,
- *   `identity_unknown`, `identity_invalid`, `revoked`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
+ *   `identity_unknown`, `identity_invalid`, `revoked`, `killed`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
  *   `action_mismatch`, `overloaded`, `evidence_unavailable`
  */
-export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Sequencer, ports: PlanePorts, shown: { size: number }): Promise<RedeemReply> {
+export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<RedeemReply> {
   const seal = parseSealed(request.artifact)
   const permit = readCarried(seal, redeemer.gate, log)
   const leaf = leafDigest(leafHash(utf8(seal.entry), ports.crypto.sha256))
@@ -75,6 +76,8 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
   }
   verifyTimeWindow(permit, Math.floor(timeMs / 1_000))
   if (state.open.get(jti)?.ending !== 'expired') throw new Denied('artifact_spent', 'the permit has its ending')
+  const forbidden = prohibition(permit, state)
+  if (forbidden !== undefined) throw new Denied(forbidden)
   if (permit.seq < state.voidBefore) throw new Denied('revoked', 'it was issued before the log was re-anchored')
   if (permit.policy.epoch !== state.epoch) throw new Denied('policy_superseded')
   if (gate.env === undefined || gate.env.commit !== permit.env.commit || gate.env.level !== permit.env.level) throw new Denied('environment_mismatch')
@@ -91,12 +94,11 @@ function verifyTool(action: Action, state: LogState): void {
 }
 
 /** Both entries under one checkpoint, so that the gate verifies one signature and one step of the log. */
-function reply(redemption: Committed, issued: Committed, salt: string | undefined, log: Sequencer, shown: { size: number }): Promise<RedeemReply> {
+function reply(redemption: Committed, issued: Committed, salt: string | undefined, log: Sequencer, shown: Shown): Promise<RedeemReply> {
   return log.sealed(Math.max(redemption.seq, issued.seq) + 1, (head): RedeemReply => {
     // In one turn: what is shown on a connection leaves in the order in which each extends the one before.
     const sealed = { redemption: log.seal(redemption, head), artifact: log.seal(issued, head, salt) }
     const consistency = log.extends(shown.size, head).map(toBase64)
-    shown.size = head.size
-    return { ...sealed, consistency }
+    return show(shown, head.size, { ...sealed, consistency })
   })
 }

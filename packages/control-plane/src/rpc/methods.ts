@@ -1,8 +1,8 @@
 import {
-  Denied, Fields, type JsonValue, isIssueRequest, MAX_PROOF_LENGTH, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
-  parseReceiptRequest, parseRedeemRequest, parseToolsRequest, toBase64,
+  Denied, Fields, type JsonValue, isIssueRequest, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
-import type { Shown } from '../authorize/authorize.ts'
+import type { Shown } from '../log/shown.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
 
@@ -12,6 +12,8 @@ export interface Peer {
   readonly shown: Shown
   /** The session it opened; over a socket it can speak for no other. */
   session: string | undefined
+  /** Tells this peer of events from here on; absent where there is no connection to tell them on. */
+  readonly listen?: (gate: string) => void
 }
 
 type Method = (plane: Plane, params: JsonValue, peer: Peer) => unknown
@@ -22,7 +24,8 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     const request = parseEnrolRequest(params)
     const answer = await plane.enrol(request, peer.shown)
     peer.session = request.session
-    return { sealed: answer.sealed, consistency: answer.consistency, sub: answer.sub, epoch: answer.epoch }
+    peer.listen?.(await plane.gateOf(request.session))
+    return answer
   },
   authorize: async (plane, params, peer) => {
     if (isIssueRequest(params)) return issue(plane, params, peer)
@@ -46,6 +49,37 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     const request = parseToolsRequest(params)
     await speaker(plane, request.session, peer)
     return { tools: await plane.tools(request) }
+  },
+  'leases.renew': async (plane, params, peer) => {
+    const request = parseRenewRequest(params)
+    return plane.renew(request, await speaker(plane, request.session, peer), peer.shown)
+  },
+  'events.ack': async (plane, params, peer) => {
+    const fields = new Fields(params, 'request_malformed', 'events.ack')
+    const [session, seq] = [fields.token('session'), fields.integer('seq')]
+    fields.end()
+    plane.events.acknowledged(await speaker(plane, session, peer), seq)
+    return {}
+  },
+  revoke: (plane, params, peer) => plane.revoke(selectorOf(params, peer)),
+  kill: (plane, params, peer) => plane.kill(selectorOf(params, peer)),
+  unkill: (plane, params, peer) => plane.lift(selectorOf(params, peer)),
+  effect: (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'effect')
+    const seq = fields.integer('seq')
+    fields.end()
+    const effect = plane.events.effect(seq)
+    if (effect === undefined) throw new Denied('request_malformed', 'not followed')
+    return effect
+  },
+  prohibitions: (plane) => {
+    const { revoked, killed } = plane.log.state
+    return {
+      revoked: [...revoked].slice(-MAX_PAGE).map(([selector, seq]) => ({ selector, seq })),
+      killed: [...killed].slice(-MAX_PAGE).map(([selector, { seq, lifters }]) => ({ selector, seq, lifters })),
+      revokedCount: revoked.size,
+      killedCount: killed.size,
+    }
   },
   decide: async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'decide')
@@ -145,6 +179,12 @@ async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<unkno
 async function speaker(plane: Plane, session: string, peer: Peer): Promise<string> {
   if (peer.session !== session) throw new Denied('identity_invalid', 'this connection did not open that session')
   return plane.gateOf(session)
+}
+
+/** Only people stop things: a gate speaks for executions and nothing else. @throws {Denied} */
+function selectorOf(params: JsonValue, peer: Peer): string {
+  if (peer.session !== undefined) throw new Denied('identity_invalid', 'a gate cannot revoke or kill')
+  return one(params, 'selector', MAX_SELECTOR)
 }
 
 function one(params: JsonValue, name: string, maxLength = 64): string {

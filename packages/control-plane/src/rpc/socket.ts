@@ -2,6 +2,7 @@ import * as fs from 'node:fs'
 import * as net from 'node:net'
 import { Denied, LineReader, MAX_WIRE_LINE, parseRpcRequest, rpcError } from '@sealwrit/protocol'
 import type { Plane } from '../plane.ts'
+import { inOrder } from '../log/shown.ts'
 import { METHODS, type Peer } from './methods.ts'
 
 /** Connections at once. */
@@ -68,7 +69,15 @@ async function removeStale(socketPath: string): Promise<void> {
 }
 
 function serveConnection(plane: Plane, socket: net.Socket): void {
-  const peer: Peer = { shown: { size: 0 }, session: undefined }
+  let deafen = (): void => undefined
+  const peer: Peer = {
+    shown: { size: 0 },
+    session: undefined,
+    listen: (gate) => {
+      deafen()
+      deafen = plane.events.subscribe(gate, peer.shown, (event) => inOrder(peer.shown, event, () => answer(JSON.stringify({ jsonrpc: '2.0', method: 'event', params: event }))))
+    },
+  }
   let inWork = 0
   let answers: string[] = []
   // Answers of one turn leave together, but not all at once: the peer begins with the first while we make the rest.
@@ -95,7 +104,7 @@ function serveConnection(plane: Plane, socket: net.Socket): void {
       inWork++
       void Promise.resolve()
         .then(() => method(plane, request.params, peer))
-        .then((result) => answer(JSON.stringify({ jsonrpc: '2.0', id, result })))
+        .then((result) => inOrder(peer.shown, result, () => answer(JSON.stringify({ jsonrpc: '2.0', id, result }))))
         .catch((error: unknown) => answer(failure(plane, request.id, error)))
         .finally(() => inWork--)
     } catch (error) {
@@ -114,6 +123,7 @@ function serveConnection(plane: Plane, socket: net.Socket): void {
     }
   })
   socket.on('error', () => socket.destroy())
+  socket.once('close', () => deafen())
 }
 
 function failure(plane: Plane, id: number | null, error: unknown): string {

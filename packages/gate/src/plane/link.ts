@@ -21,24 +21,26 @@ export class PlaneLink {
   readonly #clock: Clock
   readonly #waiting = new Map<number, Waiting>()
   readonly #onClosed: () => void
+  readonly #onEvent: (event: JsonValue) => void
   #nextId = 1
   #open = true
 
-  private constructor(connection: Connection, clock: Clock, onClosed: () => void) {
+  private constructor(connection: Connection, clock: Clock, onClosed: () => void, onEvent: (event: JsonValue) => void) {
     this.#connection = connection
     this.#clock = clock
     this.#onClosed = onClosed
+    this.#onEvent = onEvent
   }
 
   /** @throws {Denied} `unavailable` when nothing answers at `path` */
-  static async connect(path: string, net: Net, clock: Clock, onClosed: () => void): Promise<PlaneLink> {
+  static async connect(path: string, net: Net, clock: Clock, onClosed: () => void, onEvent: (event: JsonValue) => void): Promise<PlaneLink> {
     let link: PlaneLink | undefined
     try {
       const connection = await net.connect(path, MAX_WIRE_LINE, {
         line: (bytes) => link?.receive(bytes),
         closed: () => link?.fail('the connection to the plane ended'),
       })
-      link = new PlaneLink(connection, clock, onClosed)
+      link = new PlaneLink(connection, clock, onClosed, onEvent)
       return link
     } catch {
       throw new Denied('unavailable', 'no plane answers on its socket')
@@ -75,13 +77,14 @@ export class PlaneLink {
   }
 
   receive(line: Uint8Array): void {
-    let reply: { id: number; result: JsonValue | Denied }
+    let reply: ReturnType<typeof parseRpcReply>
     try {
       reply = parseRpcReply(line)
     } catch {
       this.fail('the plane answered nonsense')
       return
     }
+    if ('event' in reply) return this.#onEvent(reply.event)
     const waiting = this.#waiting.get(reply.id)
     if (waiting === undefined) return // answered too late, or never asked: nothing is done with it
     this.#waiting.delete(reply.id)

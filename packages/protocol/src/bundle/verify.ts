@@ -20,6 +20,7 @@ import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheck
 import { Endings } from './endings.ts'
 import { Gates } from './gates.ts'
 import { Heads } from './heads.ts'
+import { Prohibitions } from './prohibitions.ts'
 import type { Report } from './report.ts'
 import { Tally } from './tally.ts'
 
@@ -77,6 +78,7 @@ export class BundleVerifier implements BundleListener {
   readonly #heads: Heads
   readonly #gates: Gates
   readonly #endings: Endings
+  readonly #prohibitions: Prohibitions
   readonly #bodies: Bodies
   readonly #tree: Frontier
   readonly #policies = new Set<string>()
@@ -94,6 +96,7 @@ export class BundleVerifier implements BundleListener {
     this.#heads = new Heads(trust.logKey, trust.checkpoints ?? [], trust.crypto, this.#tally)
     this.#gates = new Gates(trust.gateKeys, trust.crypto, this.#tally)
     this.#endings = new Endings(this.#tally)
+    this.#prohibitions = new Prohibitions(this.#tally)
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#tree = new Frontier(trust.crypto.sha256)
   }
@@ -202,6 +205,7 @@ export class BundleVerifier implements BundleListener {
       case 'permit':
         this.#decided(entry.policy.digest)
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
+        this.#prohibitions.permitted(entry)
         return undefined
       case 'deny':
       case 'hold':
@@ -214,6 +218,7 @@ export class BundleVerifier implements BundleListener {
       case 'receipt': {
         const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
         if (receipt !== undefined) this.#endings.received(entry)
+        this.#prohibitions.ended(entry.jti)
         return receipt
       }
       case 'redemption':
@@ -227,6 +232,13 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'key':
         if (entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
+        return undefined
+      case 'revocation':
+      case 'kill':
+        this.#prohibitions.apply(entry)
+        return undefined
+      case 'lease':
+        this.#prohibitions.renewed(entry)
         return undefined
       case 'policy':
       case 'tool':
@@ -254,6 +266,7 @@ export class BundleVerifier implements BundleListener {
       this.#whole(head)
       this.#heads.end()
       this.#endings.end()
+      this.#prohibitions.end()
       this.#gates.end()
       this.#bodies.end()
       if (this.#unreplayed > 0) this.#tally.found('not established', `${this.#unreplayed} decisions cannot be replayed: their inputs or policies are not in the bundle (erased, or not exported)`)

@@ -96,6 +96,13 @@ export class Fields {
     return value as readonly string[]
   }
 
+  /** A list of tokens, none twice. */
+  tokens(name: string, maxItems: number): readonly string[] {
+    const tokens = this.strings(name, maxItems, 22)
+    if (!tokens.every(isToken) || new Set(tokens).size !== tokens.length) this.#refuse(name, 'a list of distinct tokens')
+    return tokens
+  }
+
   object(name: string): Fields {
     return new Fields(this.value(name), this.#code, `${this.#what}.${name}`)
   }

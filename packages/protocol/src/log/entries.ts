@@ -2,6 +2,7 @@ import { type Actor, type PolicyState, readActor, readPolicyState, readScope } f
 import type { Scope } from '../action.ts'
 import { Denied, type DenialCode, isDenialCode } from '../denial.ts'
 import type { Digest } from '../digest.ts'
+import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
 import { Fields } from '../json/fields.ts'
 import type { JsonValue } from '../json/value.ts'
 
@@ -74,6 +75,29 @@ export interface KeyEntry {
   readonly key: string
   /** The newest tree known of the history that was lost; only, and always, where the log was re-anchored. */
   readonly lost?: { readonly size: number; readonly root: Digest }
+}
+/** What the selector names is void from here on, for good. */
+export interface RevocationEntry {
+  readonly kind: 'revocation'
+  readonly selector: string
+  readonly by: string
+}
+/** What the selector names is stopped and refused, until enough people lift it. */
+export interface KillEntry {
+  readonly kind: 'kill'
+  readonly selector: string
+  /** `lift_asked`: one of those whose word it takes; `lifted`: the last of them. */
+  readonly event: 'killed' | 'lift_asked' | 'lifted'
+  readonly by: string
+}
+/** A gate goes on with what it runs: one renewal for all of it. What it asked for and what is not here must stop. */
+export interface LeaseEntry {
+  readonly kind: 'lease'
+  readonly gate: string
+  readonly session: string
+  /** The gate's own, fresh for each renewal. */
+  readonly nonce: string
+  readonly jtis: readonly string[]
 }
 /** Bodies and salts of these entries were deleted; the entries and their proofs stay. */
 export interface ErasureEntry {
@@ -184,6 +208,27 @@ export function readKey(fields: Fields): KeyEntry {
   })
   if ((entry.event === 're_anchored') !== (entry.lost !== undefined)) throw new Denied('artifact_malformed', 'key: event and lost disagree')
   return entry
+}
+
+export function readRevocation(fields: Fields): RevocationEntry {
+  return { kind: 'revocation', selector: readSelector(fields), by: fields.text('by') }
+}
+
+export function readKill(fields: Fields): KillEntry {
+  return { kind: 'kill', selector: readSelector(fields), event: fields.oneOf<KillEntry['event']>('event', ['killed', 'lift_asked', 'lifted']), by: fields.text('by') }
+}
+
+function readSelector(fields: Fields): string {
+  const selector = fields.text('selector', MAX_SELECTOR)
+  parseSelector(selector)
+  return selector
+}
+
+/** Executions that one renewal may name. */
+export const MAX_RENEWED = 1_000
+
+export function readLease(fields: Fields): LeaseEntry {
+  return { kind: 'lease', gate: fields.text('gate'), session: fields.token('session'), nonce: fields.token('nonce'), jtis: fields.tokens('jtis', MAX_RENEWED) }
 }
 
 /** Ranges in one erasure. */

@@ -5,7 +5,7 @@ import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
 import { parseStrictText } from '../json/parse.ts'
 import { JSON_LIMITS } from '../json/value.ts'
-import { type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type ToolEntry, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readPolicy, readReceipt, readRedemption, readTool } from './entries.ts'
+import { type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type KillEntry, type LeaseEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type RevocationEntry, type ToolEntry, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readKill, readLease, readPolicy, readReceipt, readRedemption, readRevocation, readTool } from './entries.ts'
 
 /** Largest leaf in bytes. */
 export const MAX_ENTRY = 32_768
@@ -30,7 +30,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -94,11 +94,14 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readTool(fields)
     case 'erasure':
       return readErasure(fields)
+    case 'revocation':
+      return readRevocation(fields)
+    case 'kill':
+      return readKill(fields)
     case 'lease':
+      return readLease(fields)
     case 'state':
     case 'approval':
-    case 'revocation':
-    case 'kill':
     case 'agent':
     case 'assessment':
       throw new Denied('type_mismatch', `entry kind ${kind} is not read by this version`)
