@@ -32,6 +32,7 @@ export async function fsck(options: GlobalOptions & { store?: string }): Promise
 
 async function whereOpen(folder: PlaneFolder, name: string, progress: Progress): Promise<FsckReport> {
   let store: Store
+  const highWater = floorFile(highWaterFile(folder, readConfig(folder.dir))).read()
   try {
     if (!isDatabase(name) && !fs.existsSync(name)) throw new CliError(`there is no store ${name}`, { hint: 'restore it from a backup' })
     store = await openStore(name, TENANT)
@@ -40,7 +41,7 @@ async function whereOpen(folder: PlaneFolder, name: string, progress: Progress):
     throw explained(error, folder, storeName(name))
   }
   try {
-    return await check(store, { logKey: readVerifierKey(folder.verifierKey), crypto: nodeCryptography, tenant: TENANT }, (done, of) => progress.at(done, of, 'entries'))
+    return await check(store, { logKey: readVerifierKey(folder.verifierKey), crypto: nodeCryptography, tenant: TENANT, highWater }, (done, of) => progress.at(done, of, 'entries'))
   } finally {
     await store.close()
   }
