@@ -3,14 +3,13 @@ import { type Metrics, NO_METRICS, type PlanePorts } from '../ports.ts'
 import { type Appended, type Group, type StoredBody, StoreFailure } from '../store/store.ts'
 import { History, type SignedHead } from './history.ts'
 import type { LogState } from './state.ts'
+import { Mark, MARK_INTERVAL_MS } from './mark.ts'
 import { type WitnessedLog, type WitnessOptions, Witnesses } from './witnesses.ts'
 
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
 /** Entries in one group. */
 export const MAX_GROUP = 4_096
-/** Time between two writings of the high-water mark, milliseconds; a crash loses this much of it. */
-const MARK_INTERVAL_MS = 1_000
 /** Times that a group may lose against other writers before it is refused. */
 const MAX_ATTEMPTS = 64
 
@@ -82,8 +81,7 @@ export class Sequencer {
   readonly #queue: (Queued | Cover)[] = []
   #isDraining = false
   #stopped: Denied | undefined
-  #markedMs = Number.NEGATIVE_INFINITY
-  #marked = ''
+  readonly #mark: Mark
   #witnesses: Witnesses | undefined
   /** What the store's clock said at the start, or this machine's own where the store has none; and the machine's uptime then. */
   readonly #clockAtStart: number
@@ -94,6 +92,7 @@ export class Sequencer {
     this.#tenant = tenant
     this.#history = history
     this.#metrics = ports.metrics ?? NO_METRICS
+    this.#mark = new Mark(ports.highWater, ports.clock)
     this.#clockAtStart = clockAtStart
     this.#bootAtStart = ports.clock.bootMs()
   }
@@ -118,13 +117,12 @@ export class Sequencer {
    * @throws {Denied} what the note fails, when this log key did not sign it
    */
   async recall(note: string): Promise<void> {
-    if (note === this.#marked || note === this.checkpoint.note) return
+    if (note === this.#mark.newest || note === this.checkpoint.note) return
     if (await this.#history.holds(note)) return
     if (this.#ports.store.isShared) await this.refresh().catch(() => undefined) // another plane may have written it
     if (await this.#history.holds(note)) return
-    this.#ports.highWater.write(note)
-    this.#marked = note
     this.#stopped = new Denied('store_rollback', 'the store is older than a checkpoint that this log key signed; `sealwrit log re-anchor` is the way on')
+    this.#mark.write(note, 0) // what it cannot keep closed over a restart is closed now all the same
   }
 
   get state(): LogState {
@@ -141,7 +139,7 @@ export class Sequencer {
   }
   /** Why nothing can be written any more; undefined while it can. */
   get stopped(): Denied | undefined {
-    return this.#stopped
+    return this.#stopped ?? this.#mark.failure
   }
   /** The newest signed checkpoint that is durable. */
   get checkpoint(): SignedHead {
@@ -243,7 +241,8 @@ export class Sequencer {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       let group: Attempt | undefined
       try {
-        if (this.#stopped !== undefined) throw this.#stopped
+        if (this.#mark.failure !== undefined) this.mark(0) // a disk that was full may have room again
+        if (this.stopped !== undefined) throw this.stopped
         const isFresh = attempt > 0 || items.some((item) => item.draft === undefined && item.follows)
         if (isFresh) await this.#history.follow()
         group = this.#place(items, this.#now())
@@ -389,18 +388,9 @@ export class Sequencer {
     return Math.max(this.state.timeMs, wall)
   }
 
-  /** Remembers the newest checkpoint outside the store, where that was not done for `afterMs`. A mark that cannot be written stops the log. */
+  /** Remembers the newest checkpoint outside the store, where that was not done for `afterMs`. While it cannot, nothing is logged. */
   mark(afterMs: number): void {
-    const now = this.#ports.clock.monotonicMs()
-    const { note } = this.checkpoint
-    if (note === '' || note === this.#marked || now - this.#markedMs < afterMs || this.#stopped !== undefined) return
-    try {
-      this.#ports.highWater.write(note)
-      this.#marked = note
-      this.#markedMs = now
-    } catch (error) {
-      this.#stopped = new Denied('evidence_unavailable', `the high-water mark cannot be written: ${error instanceof Error ? error.message : 'unknown error'}`)
-    }
+    if (this.#stopped === undefined) this.#mark.write(this.checkpoint.note, afterMs)
   }
 
   /** An entry that is in the log already. @throws {Denied} `evidence_unavailable` */

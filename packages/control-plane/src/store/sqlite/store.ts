@@ -1,6 +1,6 @@
 import { decodeBodies, encodeBodies } from '../bodies.ts'
 import type { Appended, ExecutionRow, Group, Head, Store, StoredBody, StoredRow } from '../store.ts'
-import { type Database, openDatabase, type Statement, write } from './database.ts'
+import { type Database, Files, openDatabase, type Statement, write } from './database.ts'
 import { migrate } from './migrations.ts'
 
 /** Opens the embedded store. @throws {StoreOpenError} */
@@ -8,7 +8,7 @@ export function openSqliteStore(file: string): Store {
   const database = openDatabase(file)
   try {
     migrate(database, file)
-    return new SqliteStore(database)
+    return new SqliteStore(database, new Files(file))
   } catch (error) {
     database.close()
     throw error
@@ -26,6 +26,7 @@ interface GroupRow {
 class SqliteStore implements Store {
   readonly isShared = false
   readonly #database: Database
+  readonly #files: Files
   readonly #insertGroup: Statement
   readonly #insertTile: Statement
   readonly #insertSpent: Statement
@@ -36,8 +37,9 @@ class SqliteStore implements Store {
   #size = 0
   #lastFirstSeq = -1
 
-  constructor(database: Database) {
+  constructor(database: Database, files: Files) {
     this.#database = database
+    this.#files = files
     this.#insertGroup = database.prepare('INSERT INTO commit_group (first_seq, count, entries, bodies, checkpoint) VALUES (?, ?, ?, ?, ?)')
     this.#insertTile = database.prepare('INSERT INTO tile (level, idx, hashes) VALUES (?, ?, ?)')
     this.#insertSpent = database.prepare('INSERT INTO spent (key, seq) VALUES (?, ?) ON CONFLICT (key) DO NOTHING')
@@ -63,7 +65,7 @@ class SqliteStore implements Store {
     const insert = (): void => {
       this.#insertGroup.run(group.firstSeq, group.entries.length, group.entries.join('\n'), encodeBodies(group.bodies), group.checkpoint ?? null)
     }
-    const appended = write((): boolean => {
+    const appended = this.#write((): boolean => {
       if (group.tiles.length === 0 && group.spent.length === 0) {
         insert()
         return true
@@ -83,7 +85,7 @@ class SqliteStore implements Store {
 
   async putCheckpoint(size: number, note: string): Promise<boolean> {
     if (size !== this.#size) return false
-    write(() => this.#database.prepare('UPDATE commit_group SET checkpoint = ? WHERE first_seq = ?').run(note, this.#lastFirstSeq))
+    this.#write(() => this.#database.prepare('UPDATE commit_group SET checkpoint = ? WHERE first_seq = ?').run(note, this.#lastFirstSeq))
     return true
   }
 
@@ -118,7 +120,7 @@ class SqliteStore implements Store {
   }
 
   async eraseBodies(from: number, to: number): Promise<number> {
-    const erased = write(() => {
+    const erased = this.#write(() => {
       let count = 0
       this.#transaction(() => {
         for (const row of [...this.#groups(from, to - from)]) {
@@ -148,6 +150,12 @@ class SqliteStore implements Store {
     for (const row of this.#database.prepare('SELECT key, value FROM meta ORDER BY key').iterate()) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
   }
 
+  #write<T>(run: () => T): T {
+    const written = write(run)
+    write(() => this.#files.verify())
+    return written
+  }
+
   async spentAt(key: string): Promise<number | undefined> {
     const row = this.#database.prepare('SELECT seq FROM spent WHERE key = ?').get(key) as { seq: number } | undefined
     return row?.seq
@@ -158,7 +166,7 @@ class SqliteStore implements Store {
   }
 
   async putMeta(key: string, value: string): Promise<void> {
-    write(() => this.#putMeta(key, value))
+    this.#write(() => this.#putMeta(key, value))
   }
 
   #getMeta(key: string): string | undefined {
@@ -175,7 +183,7 @@ class SqliteStore implements Store {
   }
 
   async putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void> {
-    write(() =>
+    this.#write(() =>
       this.#transaction(() => {
         for (const row of rows) this.#putExecution.run(row.jti, row.seq, row.ending ?? null, row.deadlineMs, row.expiry ?? null)
         this.#putMeta('indexed_size', String(Math.max(size, Number(this.#getMeta('indexed_size') ?? '0'))))
