@@ -7,9 +7,10 @@ import { p3 } from './p3.ts'
 import { p4 } from './p4.ts'
 import { p5 } from './p5.ts'
 import { p6 } from './p6.ts'
+import { p7 } from './p7.ts'
 import { type Figure, isMet } from './support/figure.ts'
 
-const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, p5, p6 }
+const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, p5, p6, p7 }
 const args = process.argv.slice(2)
 const wanted = args.filter((arg) => !arg.startsWith('-'))
 const unknown = wanted.filter((name) => GROUPS[name] === undefined)

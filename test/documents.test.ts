@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 const read = (name: string): string => fs.readFileSync(path.join(ROOT, name), 'utf8')
-const PAGES = ['README.md', 'ARCHITECTURE.md', 'SECURITY.md', 'LIMITATIONS.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'DEPENDENCIES.md', 'CONFORMANCE.md', 'SCOREBOARD.md', ...fs.readdirSync(path.join(ROOT, 'spec')).filter((name) => name.endsWith('.md')).map((name) => `spec/${name}`)]
+const PAGES = ['README.md', 'ARCHITECTURE.md', 'SECURITY.md', 'LIMITATIONS.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'DEPENDENCIES.md', 'CONFORMANCE.md', 'OPERATIONS.md', 'SCOREBOARD.md', ...fs.readdirSync(path.join(ROOT, 'spec')).filter((name) => name.endsWith('.md')).map((name) => `spec/${name}`)]
 
 function denialTable(): string {
   const rows = CHECKS.flatMap((check) =>

@@ -10,14 +10,13 @@ import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fr
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from './support/postgres.ts'
 import { end, PROGRAM } from './support/processes.ts'
+import { ToxicProxy, type Window } from './support/toxic.ts'
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-failover-'))
-const KILLS = process.env['SEALWRIT_SOAK'] === '1' ? 200 : 12
+const KILLS = process.env['SEALWRIT_SOAK'] === '1' ? 201 : 12
 let postgres: Postgres
-let url: string
 beforeAll(async () => {
   postgres = await startPostgres()
-  url = await postgres.database()
 })
 afterAll(async () => {
   await postgres.stop()
@@ -25,8 +24,8 @@ afterAll(async () => {
 })
 
 /** A plane as a process of its own; the database's address comes by the environment, as a password would. */
-function startReplica(dir: string): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [...PROGRAM, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { env: { ...process.env, SEALWRIT_STORE: url }, stdio: ['ignore', 'pipe', 'pipe'] })
+function startReplica(dir: string, store: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [...PROGRAM, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { env: { ...process.env, SEALWRIT_STORE: store }, stdio: ['ignore', 'pipe', 'pipe'] })
   return new Promise((resolve, reject) => {
     let errors = ''
     child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
@@ -35,15 +34,41 @@ function startReplica(dir: string): Promise<ChildProcess> {
   })
 }
 
+/** Kills the plane that next makes a group durable, right at that moment. @returns which it was */
+function killAt(when: Window, proxies: readonly ToxicProxy[], planes: readonly ChildProcess[]): Promise<number> {
+  return new Promise((resolve) => {
+    let isDone = false
+    for (const [i, proxy] of proxies.entries()) {
+      const at = (): void => {
+        if (!isDone) planes[i]?.kill('SIGKILL')
+        isDone = true
+        for (const other of proxies) other.toxic = { kind: 'none' }
+        resolve(i)
+      }
+      proxy.toxic = { kind: 'cut', text: APPEND, when, at }
+    }
+  })
+}
+
 const ACTION: Action = { type: 'mcp.tool_call', target: 'mcp://doctor', name: 'touch', arguments: {}, tool_digest: `sha256:${'a'.repeat(64)}` }
 
+/** The statement that makes a group durable. */
+const APPEND = 'UPDATE sealwrit_head SET size'
+const WINDOWS: readonly (Window | 'at a random moment')[] = ['at a random moment', 'before it is sent', 'before its answer']
+
 describe('planes of one log, killed one after the other', () => {
-  it(`S1, I2, I3: ${KILLS} times kill -9 under load: the gate goes on with the other, no effect without its permit, none twice, nothing lost`, async () => {
-    const dirs = [path.join(root, 'a'), path.join(root, 'b')] as const
-    const planes = [await startReplica(dirs[0])]
+  it.each(WINDOWS)('S1, S2, I2, I3: kill -9 under load, of a group %s, time after time: the gate goes on with the other, no effect without its permit, none twice, nothing lost', async (window) => {
+    const kills = window === 'at a random moment' ? KILLS : KILLS / 3
+    if (!postgres.isOurs && window !== 'at a random moment') throw new Error('void: the proxy stands before the socket of a server of ours')
+    const url = await postgres.database()
+    const proxies = window === 'at a random moment' ? [] : [new ToxicProxy(postgres.socket), new ToxicProxy(postgres.socket)]
+    const urls = [0, 1].map((i) => proxies[i]?.url(url) ?? url) as [string, string]
+    const parent = fs.mkdtempSync(path.join(root, 'p'))
+    const dirs = [path.join(parent, 'a'), path.join(parent, 'b')] as const
+    const planes = [await startReplica(dirs[0], urls[0])]
     for (const name of ['keys', 'log.vkey', 'policies']) fs.cpSync(path.join(dirs[0], name), path.join(dirs[1], name), { recursive: true })
     fs.chmodSync(dirs[1], 0o700)
-    planes.push(await startReplica(dirs[1]))
+    planes.push(await startReplica(dirs[1], urls[1]))
 
     const keys = generateKeyPairSync('ed25519')
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
@@ -75,20 +100,21 @@ describe('planes of one log, killed one after the other', () => {
     }
     const load = Promise.all(Array.from({ length: 8 }, worker))
     let stalls = 0
-    for (let kill = 0; kill < KILLS; kill++) {
-      const victim = kill % 2
+    for (let kill = 0; kill < kills; kill++) {
       await new Promise((resolve) => setTimeout(resolve, 150 + ((kill * 37) % 200)))
+      const victim = window === 'at a random moment' ? kill % 2 : await killAt(window, proxies, planes)
       const before = ran
       await end(planes[victim] as ChildProcess, 'SIGKILL')
-      await new Promise((resolve) => setTimeout(resolve, 400)) // the other one serves meanwhile
+      for (let i = 0; i < 500 && ran === before; i++) await new Promise((resolve) => setTimeout(resolve, 20)) // the other one serves meanwhile
       if (ran === before) stalls++
-      planes[victim] = await startReplica(dirs[victim] as string)
+      planes[victim] = await startReplica(dirs[victim] as string, urls[victim] as string)
     }
     running = false
     await load
     await new Promise((resolve) => setTimeout(resolve, 500)) // receipts that wait are delivered
     gate.close()
     for (const plane of planes) await end(plane)
+    for (const proxy of proxies) await proxy.close()
 
     const store = await openPostgresStore(url, 'default')
     const entries: Entry[] = (await store.entries(0, 1_000_000)).map(parseEntry)
@@ -101,6 +127,6 @@ describe('planes of one log, killed one after the other', () => {
     expect(canary.filter((jti) => !receipts.includes(jti)), 'no receipt is lost').toEqual([])
     expect(entries.map((e) => e.seq)).toEqual(entries.map((_, i) => i))
     expect(stalls, 'the gate went on with the other plane').toBe(0)
-    console.log(`failover: ${KILLS} kills of two planes on PostgreSQL, ${canary.length} effects, ${permits.size} permits, ${receipts.length} receipts; refused meanwhile: ${JSON.stringify(Object.fromEntries(codes))}`)
-  }, 120_000)
+    console.log(`failover: ${kills} kills of two planes on PostgreSQL, ${window}, ${canary.length} effects, ${permits.size} permits, ${receipts.length} receipts; refused meanwhile: ${JSON.stringify(Object.fromEntries(codes))}`)
+  }, 600_000)
 })

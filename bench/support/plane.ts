@@ -5,7 +5,7 @@ import * as path from 'node:path'
 import { enforce, floorFile, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng, type ReceiptOrder } from '@sealwrit/gate'
 import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, digestOf, fromBase64Url, parseVerifierKey } from '@sealwrit/protocol'
 
-const main = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
+export const main: string = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
 const DIGEST = `sha256:${'a'.repeat(64)}`
 
 /** Policies that never match, to fill a set up to a size. */

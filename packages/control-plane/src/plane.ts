@@ -210,7 +210,7 @@ export class Plane {
   }
 
   async #selected(selector: string): Promise<{ from: number; to: number }[]> {
-    await this.log.refresh()
+    await this.log.latest()
     const [, kind, value] = /^(agent|sub|before):(.+)$/.exec(selector) ?? []
     if (value === undefined) return rangesOf((await this.reader.show(selector)).entries)
     if (kind === 'before') {
@@ -242,7 +242,7 @@ export class Plane {
   }
 
   async close(): Promise<void> {
-    this.log.mark(0)
+    this.log.mark(true)
     for (const stop of this.#stopWatching) stop()
     await this.anchors.close()
     await this.#ports.store.close()

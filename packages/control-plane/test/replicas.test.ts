@@ -1,66 +1,24 @@
-import { generateKeyPairSync, sign } from 'node:crypto'
-import { nodeClock, nodeCryptography, nodeRng, Plane } from '@sealwrit/control-plane'
-import { openPostgresStore } from '@sealwrit/control-plane/postgres'
-import { MemoryFloor } from '@sealwrit/gate/testing'
-import { type AuthorizeReply, type AuthorizeRequest, type Entry, fromBase64Url, noteKey, parseEntry, verifyBundle, verifyCheckpoint, verifyConsistency } from '@sealwrit/protocol'
+import { nodeCryptography, type Plane } from '@sealwrit/control-plane'
+import { parseEntry, verifyBundle, verifyCheckpoint, verifyConsistency } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
-import { outcome, PERMIT_ALL, policySet, sha256, TestGate, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { pause, Replicas } from '../../../test/support/replicas.ts'
+import { ask, outcome, policySet, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
+/** S13 asks for 20 of each kind; the tests of every change do some. */
+const RESTARTS = process.env['SEALWRIT_SOAK'] === '1' ? 20 : 3
 let postgres: Postgres
 beforeAll(async () => {
   postgres = await startPostgres()
 })
 afterAll(() => postgres.stop())
 
-/** Several planes with one log key over one database. */
-class Replicas {
-  readonly planes: Plane[] = []
-  readonly url: string
-  readonly #keys = generateKeyPairSync('ed25519')
-  readonly key = noteKey('replicas.test/default', fromBase64Url(this.#keys.publicKey.export({ format: 'jwk' }).x as string), sha256)
-
-  constructor(url: string) {
-    this.url = url
-  }
-  static async open(count: number): Promise<Replicas> {
-    const replicas = new Replicas(await postgres.database())
-    await Promise.all(Array.from({ length: count }, () => replicas.add()))
-    return replicas
-  }
-  async add(policies = policySet(PERMIT_ALL)): Promise<Plane> {
-    const store = await openPostgresStore(this.url, 'default')
-    const logKey = { key: this.key, sign: (message: Uint8Array): Uint8Array => sign(null, message, this.#keys.privateKey) }
-    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, highWater: new MemoryFloor(), defer: setImmediate }
-    const plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:r', localUser: 'somebody', isNew: true })
-    this.planes.push(plane)
-    return plane
-  }
-  /** A gate that is known to every replica. */
-  async gate(): Promise<TestGate> {
-    const [first] = this.planes as [Plane]
-    const gate = new TestGate({ plane: first, rng: nodeRng, clock: nodeClock, token: () => Buffer.from(nodeRng.bytes(16)).toString('base64url') })
-    await gate.enrol()
-    await first.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
-    for (const plane of this.planes) await plane.log.refresh()
-    return gate
-  }
-  async entries(): Promise<Entry[]> {
-    const store = await openPostgresStore(this.url, 'default')
-    const texts = await store.entries(0, 1_000_000)
-    await store.close()
-    return texts.map(parseEntry)
-  }
-  async close(): Promise<void> {
-    for (const plane of this.planes) await plane.close()
-  }
-}
-const ask = (plane: Plane, gate: TestGate, request: AuthorizeRequest = gate.request()): Promise<AuthorizeReply> => plane.authorize(request, gate.id, { size: 0 })
+const open = async (count: number): Promise<Replicas> => Replicas.open(await postgres.database(), count)
 
 describe('several planes on one log', () => {
   it('ATK-069, I5: never fork it: every checkpoint of each extends those of the others, every request has its one permit', async () => {
-    const replicas = await Replicas.open(3)
-    const gate = await replicas.gate()
+    const replicas = await open(3)
+    const gate = await TestGate.ofAll(replicas.planes)
     const notes: string[] = []
     const permits: string[] = []
     await Promise.all(replicas.planes.map(async (plane) => {
@@ -87,8 +45,8 @@ describe('several planes on one log', () => {
   })
 
   it('ATK-041, S3: one challenge shown to all at once is answered with one and the same permit: 200 of 200', async () => {
-    const replicas = await Replicas.open(3)
-    const gate = await replicas.gate()
+    const replicas = await open(3)
+    const gate = await TestGate.ofAll(replicas.planes)
     for (let i = 0; i < 200; i++) {
       const request = gate.request()
       const replies = await Promise.all(replicas.planes.map((plane) => ask(plane, gate, request)))
@@ -100,18 +58,18 @@ describe('several planes on one log', () => {
     await replicas.close()
   })
   it('ATK-045: with another request the same challenge is challenge_mismatch at every replica', async () => {
-    const replicas = await Replicas.open(2)
+    const replicas = await open(2)
     const [a, b] = replicas.planes as [Plane, Plane]
-    const gate = await replicas.gate()
+    const gate = await TestGate.ofAll(replicas.planes)
     const request = gate.request()
     await ask(a, gate, request)
     expect(await outcome(ask(b, gate, { ...request, action: toolCall('read_file', { path: '/etc/shadow' }) }))).toBe('challenge_mismatch')
     await replicas.close()
   })
   it('a receipt may be logged by another replica than the one that permitted, once', async () => {
-    const replicas = await Replicas.open(2)
+    const replicas = await open(2)
     const [a, b] = replicas.planes as [Plane, Plane]
-    const gate = await replicas.gate()
+    const gate = await TestGate.ofAll(replicas.planes)
     const { permit, leaf } = await gate.permit()
     const tokens = [gate.receiptFor(permit.jti, leaf), gate.receiptFor(permit.jti, leaf)] as [string, string]
     const results = await Promise.all([outcome(b.receipt({ session: gate.session, receipt: tokens[0] }, gate.id)), outcome(a.receipt({ session: gate.session, receipt: tokens[1] }, gate.id))])
@@ -120,9 +78,9 @@ describe('several planes on one log', () => {
     await replicas.close()
   })
   it('ATK-054: a policy set that one activates is that of all, under one epoch', async () => {
-    const replicas = await Replicas.open(1)
+    const replicas = await open(1)
     const [a] = replicas.planes as [Plane]
-    const gate = await replicas.gate()
+    const gate = await TestGate.ofAll(replicas.planes)
     expect(told(await ask(a, gate))).toBe('permit')
     const b = await replicas.add(policySet('forbid (principal, action, resource);'))
     expect(b.log.state.epoch).toBe(2)
@@ -133,7 +91,7 @@ describe('several planes on one log', () => {
     await replicas.close()
   })
   it('a newcomer with another log key is refused', async () => {
-    const replicas = await Replicas.open(1)
+    const replicas = await open(1)
     const stranger = new Replicas(replicas.url)
     await expect(stranger.add()).rejects.toThrow(/not one of this log key/)
     await replicas.close()
@@ -141,32 +99,38 @@ describe('several planes on one log', () => {
 })
 
 describe('a database that fails', () => {
-  it.each(['immediate', 'kill'] as const)('S13: restarted after %s under load: refused while it lasts, nothing acknowledged is lost, recovers by itself', async (how) => {
+  it.each(['immediate', 'kill'] as const)(`S13, ATK-082: ${RESTARTS} times restarted after %s under load: refused while it lasts, nothing acknowledged is lost, recovers by itself`, async (how) => {
     if (!postgres.isOurs) throw new Error('void: the server of DATABASE_URL cannot be stopped')
-    const replicas = await Replicas.open(2)
-    const gate = await replicas.gate()
+    const replicas = await open(2)
+    const gate = await TestGate.ofAll(replicas.planes)
     const acknowledged = new Set<string>()
     const codes = new Map<string, number>()
-    let running = true
+    let [running, last, longestDenyMs] = [true, performance.now(), 0]
     const load = Promise.all(replicas.planes.flatMap((plane) => Array.from({ length: 6 }, async () => {
       while (running) {
         try {
           const reply = await ask(plane, gate)
-          if (reply.decision === 'permit') acknowledged.add((parseEntry(reply.sealed.entry) as { jti: string }).jti)
+          if (reply.decision === 'permit') {
+            acknowledged.add((parseEntry(reply.sealed.entry) as { jti: string }).jti)
+            longestDenyMs = Math.max(longestDenyMs, performance.now() - last)
+            last = performance.now()
+          }
           codes.set(told(reply), (codes.get(told(reply)) ?? 0) + 1)
         } catch (error) {
           const code = (error as { code?: string }).code ?? String(error)
           codes.set(code, (codes.get(code) ?? 0) + 1)
-          await new Promise((resolve) => setTimeout(resolve, 10))
+          await pause(10)
         }
       }
     })))
-    const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-    for (let round = 0; round < 3; round++) {
-      await pause(300)
+    let landed = 0
+    for (let round = 0; round < RESTARTS; round++) {
+      await pause(300 + ((round * 37) % 200))
+      const refused = codes.get('evidence_unavailable') ?? 0
       await postgres.crash(how)
       await pause(150)
       await postgres.start()
+      if ((codes.get('evidence_unavailable') ?? 0) > refused) landed++
     }
     await pause(500)
     const before = acknowledged.size
@@ -175,12 +139,13 @@ describe('a database that fails', () => {
     await load
     expect(acknowledged.size, 'works again after the last restart').toBeGreaterThan(before)
     expect([...codes.keys()].filter((code) => !['permit', 'evidence_unavailable', 'overloaded'].includes(code))).toEqual([])
-    expect(codes.get('evidence_unavailable') ?? 0, 'the fault landed').toBeGreaterThan(0)
+    expect(landed, 'the fault landed').toBe(RESTARTS)
     const logged = (await replicas.entries()).filter((e) => e.kind === 'permit').map((e) => e.jti)
-    expect(new Set(logged).size).toBe(logged.length)
-    expect([...acknowledged].filter((jti) => !logged.includes(jti))).toEqual([])
+    const known = new Set(logged)
+    expect(known.size).toBe(logged.length)
+    expect([...acknowledged].filter((jti) => !known.has(jti))).toEqual([])
     for (const plane of replicas.planes) expect(plane.notReady).toBeUndefined()
-    console.log(`PostgreSQL ${how}, 3 restarts under load: ${acknowledged.size} permits acknowledged, 0 lost, ${codes.get('evidence_unavailable') ?? 0} requests refused`)
+    console.log(`PostgreSQL ${how}, ${RESTARTS} restarts under load: ${acknowledged.size} permits acknowledged, 0 lost, 0 double, longest time without one ${Math.round(longestDenyMs)} ms, requests: ${JSON.stringify(Object.fromEntries(codes))}`)
     await replicas.close()
-  })
+  }, 600_000)
 })

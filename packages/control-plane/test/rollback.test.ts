@@ -172,7 +172,7 @@ describe.each(['SQLite', 'PostgreSQL'])('S22: %s put back to an older copy', (na
     const log = await Sequencer.open(at.ports(future), 'default')
     await log.submit(() => ({ body: { kind: 'gate', gate: gate.id, event: 'denials_lost', count: 2 }, bodies: [] }))
     const { entry } = await log.read(log.size - 1)
-    log.mark(0)
+    log.mark(true)
     await store.close()
     at.clock.offsetMs = 0
     expect(entry.time).toBeGreaterThan(at.clock.wallMs() + 86_400_000)

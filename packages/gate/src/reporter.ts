@@ -34,6 +34,7 @@ export class Reporter {
     const item: Pending = { method: 'receipts', params: present<JsonObject>({ session: this.#gate.session, receipt: token, result }) }
     try {
       await this.#deliver(item)
+      this.flush() // the plane takes receipts again, perhaps over the very connection on which it had refused some
     } catch (error) {
       this.#keep(item)
       throw new Denied('evidence_unavailable', error instanceof Error ? error.message : 'not delivered')

@@ -4,7 +4,8 @@ import {
 } from '@sealwrit/protocol'
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
 import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
-import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+import type { Committed, Written } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 

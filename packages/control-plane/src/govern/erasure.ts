@@ -1,5 +1,6 @@
 import { Denied, type Entry, MAX_RANGES } from '@sealwrit/protocol'
-import type { Committed, Sequencer } from '../log/sequencer.ts'
+import type { Committed } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import { CHALLENGE_LIFE_MS } from '../log/state.ts'
 import type { PlaneClock } from '../ports.ts'
 import type { Store } from '../store/store.ts'

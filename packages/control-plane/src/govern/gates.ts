@@ -1,5 +1,6 @@
 import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, signingKey, canonicalText } from '@sealwrit/protocol'
-import type { Committed, Sequencer } from '../log/sequencer.ts'
+import type { Committed } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 
 /** Gates that may be enrolled. */
 export const MAX_GATES = 10_000

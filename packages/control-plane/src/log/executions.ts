@@ -1,6 +1,6 @@
 import { type Entry, parseEntry } from '@sealwrit/protocol'
 import type { ExecutionRow, Store } from '../store/store.ts'
-import { MAX_GROUP } from './sequencer.ts'
+import { MAX_GROUP } from './group.ts'
 import { ENDING_MARGIN_MS } from './state.ts'
 
 /** Leaves indexed in one step. */

@@ -29,6 +29,8 @@ export class History {
   readonly #tree: EdgeTree
   #checkpoint: Checkpoint | undefined
   #note = ''
+  /** As in `Head`, when the store was last compared with all of this. */
+  #server: number | undefined
   /** The checkpoint over the group that is under way: it leaves this process when the group is durable, or never. */
   #pending: { readonly checkpoint: Checkpoint; readonly note: string } | undefined
 
@@ -53,11 +55,14 @@ export class History {
    */
   async follow(): Promise<void> {
     const { store, crypto } = this.#ports
-    const { size, checkpoint: note } = await store.head()
+    const { size, checkpoint: note, server } = await store.head()
     if (size < this.size) throw new LogDamaged('the store is shorter than it was')
     if (note === undefined && size > 0) throw new LogDamaged('the store holds entries, but no signed checkpoint')
     const checkpoint = note === undefined ? undefined : this.#verified(note)
     if (checkpoint !== undefined && checkpoint.size > size) throw new LogDamaged('the store is shorter than its own signed checkpoint')
+    if ((checkpoint?.size ?? 0) < this.checkpoint.size) throw new LogDamaged('the store shows an older signed checkpoint than it did')
+    if (server !== this.#server) await this.#compareUnsigned()
+    this.#server = server
     while (this.size < size) {
       const before = this.size
       await this.#replay(await store.entries(before, Math.min(PAGE, size - before)))
@@ -76,6 +81,20 @@ export class History {
     const { size, root } = verifyCheckpoint(note, logKey.key, crypto)
     if (size === 0) return true
     return size <= this.size && equalBytes(await this.proved(() => treeRoot(size, this.#tree.subtree, crypto.sha256)), root)
+  }
+
+  /** Entries that no checkpoint covers yet are known by nothing else: a server that had been left behind may hold others there (ATK-043). */
+  async #compareUnsigned(): Promise<void> {
+    const { store, crypto } = this.#ports
+    for (let seq = this.checkpoint.size; seq < this.size; ) {
+      const texts = await store.entries(seq, Math.min(PAGE, this.size - seq))
+      if (texts.length === 0) throw new LogDamaged('entries are missing from the store')
+      for (const text of texts) {
+        const known = await this.proved(() => this.#tree.subtree(0, seq))
+        if (!equalBytes(leafHash(utf8(text), crypto.sha256), known)) throw new LogDamaged(`entry ${seq} is not the one that it was`)
+        seq++
+      }
+    }
   }
 
   #verified(note: string): Checkpoint {

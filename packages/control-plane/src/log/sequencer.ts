@@ -1,72 +1,20 @@
-import { Denied, type Entry, type EntryBody, entryText, MAX_SKEW_SECONDS, parseEntry, type SealedEntry } from '@sealwrit/protocol'
+import { Denied, parseEntry, type SealedEntry } from '@sealwrit/protocol'
 import { type Metrics, NO_METRICS, type PlanePorts } from '../ports.ts'
-import { type Appended, type Group, type StoredBody, StoreFailure } from '../store/store.ts'
+import { type Appended, StoreFailure } from '../store/store.ts'
+import { ClockGuard } from './clock-guard.ts'
+import { type Attempt, type Committed, type Cover, type Draft, kept, MAX_GROUP, packed, place, type Queued, type Written } from './group.ts'
+import { HighWaterMark } from './high-water-mark.ts'
 import { History, type SignedHead } from './history.ts'
 import type { LogState } from './state.ts'
-import { Mark, MARK_INTERVAL_MS } from './mark.ts'
 import { type WitnessedLog, type WitnessOptions, Witnesses } from './witnesses.ts'
 
 /** Entries that may wait for the next group. */
 export const MAX_QUEUED = 16_384
-/** Entries in one group. */
-export const MAX_GROUP = 4_096
 /** Times that a group may lose against other writers before it is refused. */
 const MAX_ATTEMPTS = 64
 
-/** What goes into the log next, decided in the turn in which it gets its place. */
-export interface Written {
-  readonly body: EntryBody
-  readonly bodies: readonly Omit<StoredBody, 'seq'>[]
-  /** Identifies the request that a challenge was answered for. */
-  readonly request?: string
-  /** A key that may be spent once for ever. */
-  readonly spends?: string
-}
-
-/**
- * Builds an entry for the place `seq` against the state of everything before it. Throws `Denied` to refuse without an
- * entry; an existing answer is given back by returning its `seq`. It may be asked again for another place, when another
- * writer was first, so it changes nothing itself.
- */
-export type Draft = (state: LogState, seq: number, timeMs: number) => Written | { readonly repeat: number }
-
-/** A place in the log, durable. */
-export interface Committed {
-  readonly seq: number
-  readonly text: string
-  readonly entry: Entry
-}
-
 /** Ends a draft of {@link Sequencer.ensure} that has nothing to write. */
 class AlreadyThere extends Error {}
-
-interface Queued {
-  readonly draft: Draft
-  readonly resolve: (committed: Committed) => void
-  readonly reject: (error: unknown) => void
-}
-/** Asks for a checkpoint that covers everything before it, and first, where `follows`, for what other writers added. */
-interface Cover {
-  readonly draft: undefined
-  readonly follows: boolean
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
-}
-
-interface Placed {
-  readonly queued: Queued
-  readonly written: Written
-  readonly entry: Entry
-  readonly text: string
-}
-
-/** A group under way. */
-interface Attempt {
-  readonly refused: readonly { readonly queued: Queued; readonly error: unknown }[]
-  readonly placed: readonly Placed[]
-  readonly repeats: readonly { readonly queued: Queued; readonly seq: number }[]
-  readonly covers: readonly Cover[]
-}
 
 /**
  * The one writer of the log in this process: drains its queue into a group, validates each draft against the state before
@@ -81,20 +29,17 @@ export class Sequencer {
   readonly #queue: (Queued | Cover)[] = []
   #isDraining = false
   #stopped: Denied | undefined
-  readonly #mark: Mark
   #witnesses: Witnesses | undefined
-  /** What the store's clock said at the start, or this machine's own where the store has none; and the machine's uptime then. */
-  readonly #clockAtStart: number
-  readonly #bootAtStart: number
+  readonly #clock: ClockGuard
+  readonly #mark: HighWaterMark
 
-  private constructor(ports: PlanePorts, tenant: string, history: History, clockAtStart: number) {
+  private constructor(ports: PlanePorts, tenant: string, history: History, clock: ClockGuard) {
     this.#ports = ports
     this.#tenant = tenant
     this.#history = history
     this.#metrics = ports.metrics ?? NO_METRICS
-    this.#mark = new Mark(ports.highWater, ports.clock)
-    this.#clockAtStart = clockAtStart
-    this.#bootAtStart = ports.clock.bootMs()
+    this.#clock = clock
+    this.#mark = new HighWaterMark(ports)
   }
 
   /**
@@ -105,8 +50,8 @@ export class Sequencer {
   static async open(ports: PlanePorts, tenant: string): Promise<Sequencer> {
     const history = new History(ports)
     await history.follow()
-    const log = new Sequencer(ports, tenant, history, (await ports.store.clockMs()) ?? ports.clock.wallMs())
-    const mark = ports.highWater.read()
+    const log = new Sequencer(ports, tenant, history, await ClockGuard.open(ports))
+    const mark = log.#mark.read()
     if (mark !== undefined && ports.formerLogKey === undefined) await log.recall(mark)
     return log
   }
@@ -117,12 +62,12 @@ export class Sequencer {
    * @throws {Denied} what the note fails, when this log key did not sign it
    */
   async recall(note: string): Promise<void> {
-    if (note === this.#mark.newest || note === this.checkpoint.note) return
+    if (this.#mark.isAt(note) || note === this.checkpoint.note) return
     if (await this.#history.holds(note)) return
     if (this.#ports.store.isShared) await this.refresh().catch(() => undefined) // another plane may have written it
     if (await this.#history.holds(note)) return
     this.#stopped = new Denied('store_rollback', 'the store is older than a checkpoint that this log key signed; `sealwrit log re-anchor` is the way on')
-    this.#mark.write(note, 0) // what it cannot keep closed over a restart is closed now all the same
+    this.#mark.raise(note, true) // a disk that takes nothing may forget this at a restart; until then the log is closed all the same
   }
 
   get state(): LogState {
@@ -165,14 +110,19 @@ export class Sequencer {
 
   /** The newest checkpoint, signed anew where it does not cover every entry there is. @throws {Denied} `evidence_unavailable` */
   async cover(): Promise<SignedHead> {
-    if (this.checkpoint.size !== this.size && this.#stopped === undefined) await this.#cover(false)
+    if (this.checkpoint.size !== this.size) await this.#cover(false)
     return this.checkpoint
   }
 
   /** As {@link Sequencer.cover}, after what other writers added was read. @throws {Denied} `evidence_unavailable` */
   async refresh(): Promise<SignedHead> {
-    if (this.#stopped === undefined) await this.#cover(true) // a closed log can be read as it is
+    await this.#cover(true)
     return this.checkpoint
+  }
+
+  /** For readers: as {@link Sequencer.refresh}, but a log that takes nothing can be read as it is. @throws {Denied} `evidence_unavailable` */
+  async latest(): Promise<SignedHead> {
+    return this.#stopped === undefined ? this.refresh() : this.checkpoint
   }
 
   /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
@@ -205,6 +155,11 @@ export class Sequencer {
     }
     // Read in the turn of the proof: what is shown on a connection leaves in the order in which each extends the one before.
     return this.proved(() => prove(this.#witnesses?.head ?? this.checkpoint))
+  }
+
+  /** The checkpoint for evidence: as {@link Sequencer.published}, but a log that takes nothing can be read as it is. @throws {Denied} */
+  async evidenced(): Promise<SignedHead> {
+    return this.#stopped === undefined ? this.published() : this.checkpoint
   }
 
   /** The checkpoint for everybody: it covers all there is, or is the newest that witnesses cosigned. @throws {Denied} */
@@ -241,11 +196,11 @@ export class Sequencer {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       let group: Attempt | undefined
       try {
-        if (this.#mark.failure !== undefined) this.mark(0) // a disk that was full may have room again
+        if (this.#mark.failure !== undefined) this.mark(true) // a disk that was full may have room again
         if (this.stopped !== undefined) throw this.stopped
         const isFresh = attempt > 0 || items.some((item) => item.draft === undefined && item.follows)
         if (isFresh) await this.#history.follow()
-        group = this.#place(items, this.#now())
+        group = place(items, this.#history, this.#tenant, this.#clock.after(this.state.timeMs))
         // What another writer added may be what a refused one lacks: nobody is refused for what this process has not read.
         const mayBeStale = group.refused.length > 0 && this.#ports.store.isShared && !isFresh
         const fromMs = this.#ports.clock.monotonicMs()
@@ -270,57 +225,23 @@ export class Sequencer {
     else for (const item of items) await this.#settle([item])
   }
 
-  #place(items: readonly (Queued | Cover)[], timeMs: number): Attempt {
-    const placed: Placed[] = []
-    const repeats: { queued: Queued; seq: number }[] = []
-    const covers: Cover[] = []
-    const refused: { queued: Queued; error: unknown }[] = []
-    this.#history.begin()
-    for (const item of items) {
-      if (item.draft === undefined) {
-        covers.push(item)
-        continue
-      }
-      try {
-        const seq = this.#history.size
-        const written = item.draft(this.state, seq, timeMs)
-        if ('repeat' in written) {
-          repeats.push({ queued: item, seq: written.repeat })
-          continue
-        }
-        const entry = { v: 1, seq, time: timeMs, tenant: this.#tenant, ...written.body } as Entry
-        const text = entryText(entry)
-        this.#history.add(entry, text, written.request)
-        placed.push({ queued: item, written, entry, text })
-      } catch (error) {
-        refused.push({ queued: item, error })
-      }
-    }
-    return { placed, repeats, covers, refused }
-  }
-
-  async #write({ placed, covers }: Attempt): Promise<Appended> {
+  async #write({ placed, repeats, covers }: Attempt): Promise<Appended> {
     const { store } = this.#ports
     const { size } = this.#history
-    // A group of receipts alone is durable without a signature; the next checkpoint covers it.
-    const signs = covers.length > 0 ? this.checkpoint.size < size : placed.some(({ entry }) => entry.kind !== 'receipt')
+    // A group of receipts alone is durable without a signature; the next checkpoint covers it. An answer that is there already
+    // may be there for readers only, as after a crash before the standby had it: a write behind it is durable where it is.
+    const confirms = repeats.length > 0 && store.isShared
+    const signs = confirms || (covers.length > 0 ? this.checkpoint.size < size : placed.some(({ entry }) => entry.kind !== 'receipt'))
     if (placed.length === 0) return !signs || (await store.putCheckpoint(size, this.#history.sign())) ? 'appended' : 'lost'
-    const group: Group = {
-      firstSeq: size - placed.length,
-      entries: placed.map(({ text }) => text),
-      bodies: placed.flatMap(({ written, entry }) => written.bodies.map((body) => ({ seq: entry.seq, ...body }))),
-      checkpoint: signs ? this.#history.sign() : undefined,
-      tiles: this.#history.takeFilled(),
-      spent: placed.flatMap(({ written }) => written.spends ?? []),
-    }
-    return store.append(group)
+    const after = this.checkpoint.size === 0 ? undefined : this.checkpoint.note
+    return store.append(packed(placed, this.#history, signs, after))
   }
 
   /** From here on the group is durable; a crash before the answers leaves permits that their gates never saw. */
   async #answer({ placed, repeats, covers, refused }: Attempt, durationMs: number): Promise<void> {
     const signedBefore = this.checkpoint.size
     this.#history.settle()
-    this.mark(MARK_INTERVAL_MS)
+    this.mark(false)
     const signed = this.checkpoint.size
     this.#metrics.committed({ entries: placed.map(({ entry }) => entry), isSigned: signed !== signedBefore, durationMs })
     // INVARIANT: I3. A permit that no durable checkpoint covers never leaves; that there is none is looked at here once more.
@@ -351,16 +272,32 @@ export class Sequencer {
     if (error instanceof Denied) return refuse() // the clock, or stopped: nothing was begun
     this.#metrics.storeFailed(error instanceof StoreFailure && error.recoverable)
     if (!(error instanceof StoreFailure) || !error.recoverable) {
-      this.#stopped = new Denied('evidence_unavailable', `the store failed: ${failure.message}`)
+      this.#stopped = new Denied('evidence_unavailable', `the store failed: ${error instanceof Error ? error.message : 'write failed'}`)
       return refuse()
     }
     try {
-      await this.#history.follow()
+      for (let attempt = 1; !(await this.#confirm()); attempt++) if (attempt === MAX_ATTEMPTS) return refuse()
     } catch (again) {
       if (!(again instanceof StoreFailure) || !again.recoverable) this.#stopped = new Denied('evidence_unavailable', again instanceof Error ? again.message : 'the store cannot be read back')
       return refuse()
     }
     for (const item of items) await this.#resolveIfThere(item, failure)
+  }
+
+  /** Reads the store, and has it make durable what it showed: a store that others write to, and that failed, may show more than is. */
+  async #confirm(): Promise<boolean> {
+    const { store } = this.#ports
+    await this.#history.follow()
+    if (!store.isShared || this.size === 0) return true
+    this.#history.begin()
+    let isDurable = false
+    try {
+      isDurable = await store.putCheckpoint(this.size, this.#history.sign())
+    } finally {
+      if (isDurable) this.#history.settle()
+      else this.#history.rollback()
+    }
+    return isDurable
   }
 
   /** An answer that is in the log already, because the commit that seemed to fail did not. */
@@ -374,23 +311,9 @@ export class Sequencer {
     }
   }
 
-  /** max(previous, local clock), refusing a clock that stands back too far or has jumped ahead (ATK-046). */
-  #now(): number {
-    const { clock, formerLogKey } = this.#ports
-    const wall = Math.floor(clock.wallMs())
-    if (formerLogKey !== undefined) return wall // an operator re-anchors: this clock is the one that counts from here on
-    const skewMs = MAX_SKEW_SECONDS * 1_000
-    if (wall < this.state.timeMs - skewMs) throw new Denied('clock_rollback', 'this clock stands before the last entry')
-    if (wall - this.state.timeMs > skewMs) {
-      const expected = this.#clockAtStart + (clock.bootMs() - this.#bootAtStart)
-      if (wall - expected > skewMs) throw new Denied('clock_rollback', 'this clock stands ahead of the store, or jumped ahead of the machine; correct it, or restart the plane to accept a jump')
-    }
-    return Math.max(this.state.timeMs, wall)
-  }
-
-  /** Remembers the newest checkpoint outside the store, where that was not done for `afterMs`. While it cannot, nothing is logged. */
-  mark(afterMs: number): void {
-    if (this.#stopped === undefined) this.#mark.write(this.checkpoint.note, afterMs)
+  /** Remembers the newest checkpoint outside the store, from time to time or at once. While it cannot, nothing is logged. */
+  mark(atOnce: boolean): void {
+    if (this.#stopped === undefined) this.#mark.raise(this.checkpoint.note, atOnce)
   }
 
   /** An entry that is in the log already. @throws {Denied} `evidence_unavailable` */
@@ -421,9 +344,4 @@ export class Sequencer {
   extends(older: number, head: SignedHead): readonly Uint8Array[] {
     return this.#history.extends(older, head)
   }
-}
-
-/** Everything of a group that did not make it; what was refused against a fresh log is refused again there. */
-function kept({ placed, repeats, covers, refused }: Attempt): (Queued | Cover)[] {
-  return [...placed, ...repeats, ...refused].map<Queued | Cover>(({ queued }) => queued).concat(covers)
 }

@@ -1,5 +1,6 @@
 import { Denied } from '@sealwrit/protocol'
-import type { Sequencer, Written } from '../log/sequencer.ts'
+import type { Written } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import type { PlaneClock } from '../ports.ts'
 
 /** How often permits without an ending are looked for, in milliseconds. */

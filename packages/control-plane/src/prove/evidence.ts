@@ -3,7 +3,8 @@ import {
 } from '@sealwrit/protocol'
 import { anchorsFor } from '../anchor/kept.ts'
 import type { SignedHead } from '../log/history.ts'
-import type { Committed, Sequencer } from '../log/sequencer.ts'
+import type { Committed } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 
@@ -55,7 +56,7 @@ export class Evidence {
    */
   async start(wanted: readonly number[] | undefined, since?: string): Promise<EvidenceStart> {
     const log = this.#log
-    const head = await log.published()
+    const head = await log.evidenced()
     const anchors = await anchorsFor(this.#ports.store, wanted === undefined ? head.size - 1 : Math.max(...wanted))
     const checkpoints: LinkedCheckpoint[] = []
     for (const note of new Set([...(since === undefined ? [] : [since]), ...anchors.map(({ checkpoint }) => checkpoint)])) {

@@ -41,7 +41,7 @@ export class Reader {
 
   /** Entries before leaf index `before`, newest first. */
   async list(before: number, limit: number, kinds: ReadonlySet<string> | undefined): Promise<{ entries: Entry[]; next: number | undefined }> {
-    await this.#log.refresh()
+    await this.#log.latest()
     const entries: Entry[] = []
     let end = Math.min(before, this.#log.size)
     const wanted = Math.min(limit, MAX_PAGE)
@@ -59,7 +59,7 @@ export class Reader {
 
   /** Entries from leaf index `from` on, oldest first; `next` is where the following page begins. */
   async read(from: number, limit: number): Promise<{ origin: string; entries: Entry[]; next: number; size: number }> {
-    await this.#log.refresh()
+    await this.#log.latest()
     const { size, origin } = this.#log
     const entries: Entry[] = []
     if (from < size) {
@@ -86,7 +86,7 @@ export class Reader {
 
   /** As {@link findGaps}. */
   async gaps(nowMs: number): Promise<Gaps> {
-    await this.#log.refresh()
+    await this.#log.latest()
     return findGaps(this.#log, nowMs)
   }
 
@@ -133,12 +133,12 @@ export class Reader {
 
   async #selected(selector: string): Promise<readonly number[] | undefined> {
     if (selector !== 'all') return this.#seqs(selector)
-    await this.#log.refresh()
+    await this.#log.latest()
     return undefined
   }
 
   async #seqs(id: string): Promise<number[]> {
-    await this.#log.refresh()
+    await this.#log.latest()
     if (/^\d{1,15}$/.test(id)) {
       if (Number(id) >= this.#log.size) throw new Denied('request_malformed', 'no entry with this index')
       return [Number(id)]

@@ -1,6 +1,7 @@
 import { type Crypto, Denied, type DenialRequest, fromBase64Url, type ReceiptRequest, type SigningKey, signingKey, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
 import type { LogState } from '../log/state.ts'
-import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+import type { Committed, Written } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 
 /**
  * Logs a gate's receipt: signed by the key that the gate enrolled with, about a permit that is open and was issued to it.

@@ -13,7 +13,7 @@ export async function readTile(path: string, log: Sequencer, store: Store): Prom
   const { level, index, width } = parseTilePath(path)
   const from = index * TILE_WIDTH
   const isCovered = (): boolean => from + width <= widthOf(level, log.checkpoint.size)
-  if (!isCovered()) await log.refresh() // another plane of this log may have written it
+  if (!isCovered()) await log.latest() // another plane of this log may have written it
   if (!isCovered()) throw new Denied('method_unknown', 'no such tile')
   if (level === 'entries') return encodeEntries(await store.entries(from, width))
   const stored = width === TILE_WIDTH ? await store.tile(level, index) : undefined

@@ -2,7 +2,8 @@ import {
   type Action, actionDigest, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
-import type { Committed, Sequencer, Written } from '../log/sequencer.ts'
+import type { Committed, Written } from '../log/group.ts'
+import type { Sequencer } from '../log/sequencer.ts'
 import { type LogState, MAX_REDEEMED, toolKey } from '../log/state.ts'
 import type { PlanePorts } from '../ports.ts'
 

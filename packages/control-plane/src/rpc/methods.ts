@@ -96,7 +96,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.reader.evidencePage(start, from)
   },
-  'log.checkpoint': async (plane) => ({ checkpoint: (await plane.log.published()).note }),
+  'log.checkpoint': async (plane) => ({ checkpoint: (await plane.log.evidenced()).note }),
   'log.tile': async (plane, params) => ({ bytes: toBase64(await plane.reader.tile(one(params, 'path'))) }),
   'log.gaps': (plane) => plane.reader.gaps(plane.nowMs),
   fsck: (plane, params) => {

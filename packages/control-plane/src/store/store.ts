@@ -6,6 +6,8 @@ export interface Group {
   readonly bodies: readonly StoredBody[]
   /** The signed checkpoint over everything up to and with this group; absent in a group of receipts alone. */
   readonly checkpoint: string | undefined
+  /** The newest checkpoint that the writer knows; where others write too, the group is `lost` under any other. Undefined: not compared. */
+  readonly after?: string | undefined
   /** Hash tiles that became full with this group. @see c2sp.org/tlog-tiles */
   readonly tiles: readonly Tile[]
   /** Keys that may be spent once for ever, by whomever: a group with one that is spent is refused whole. */
@@ -60,6 +62,8 @@ export interface Head {
   readonly size: number
   /** The newest signed checkpoint; undefined while nothing was signed. */
   readonly checkpoint: string | undefined
+  /** Counts the connections under which the head was read: under another one it may be another server, with another history. */
+  readonly server?: number
 }
 
 /** What became of an append: `lost` when another writer was first, `spent` when one of its keys is spent. */

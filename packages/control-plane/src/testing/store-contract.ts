@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Group, Store, StoredBody, Tile } from '../store/store.ts'
+import type { Group, Head, Store, StoredBody, Tile } from '../store/store.ts'
 
 /** A place for one log, fresh for each check; `open` may be called again for the same log. */
 export interface StorePlace {
@@ -42,7 +42,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
     })
   return [
     on('a new log is empty', async (store) => {
-      assert.deepEqual(await store.head(), { size: 0, checkpoint: undefined })
+      assert.deepEqual(await standing(store), { size: 0, checkpoint: undefined })
       assert.deepEqual(await store.entries(0, 10), [])
       assert.deepEqual(await store.bodies(0, 10), [])
       assert.equal(await store.tile(0, 0), undefined)
@@ -55,7 +55,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       assert.equal(await store.append(group(2, 1)), 'lost')
       assert.equal(await store.append(group(4, 1)), 'lost')
       assert.equal(await store.append(group(3, 2)), 'appended')
-      assert.deepEqual(await store.head(), { size: 5, checkpoint: 'first' })
+      assert.deepEqual(await standing(store), { size: 5, checkpoint: 'first' })
       assert.deepEqual(await store.entries(0, 99), [0, 1, 2, 3, 4].map(leaf))
     }),
     check('keeps everything over a reopening', async (at) => {
@@ -66,7 +66,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       await first.putMeta('m', 'v\u0001 ü')
       await first.close()
       const again = await at.open()
-      assert.deepEqual(await again.head(), { size: 3, checkpoint: 'note\n\n— key sig\n' })
+      assert.deepEqual(await standing(again), { size: 3, checkpoint: 'note\n\n— key sig\n' })
       assert.deepEqual(await again.bodies(0, 3), [bodies[0], bodies[1], { ...bodies[2], text: undefined }])
       assert.deepEqual(await again.bodies(1), bodies.slice(0, 2))
       assert.deepEqual(new Uint8Array((await again.tile(0, 0)) as Uint8Array), tile.hashes)
@@ -87,7 +87,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
     on('spends a key once for ever, with its group or not at all', async (store) => {
       assert.equal(await store.append(group(0, 1, { spent: ['a', 'b'] })), 'appended')
       assert.equal(await store.append(group(1, 2, { spent: ['c', 'a'] })), 'spent')
-      assert.deepEqual(await store.head(), { size: 1, checkpoint: undefined })
+      assert.deepEqual(await standing(store), { size: 1, checkpoint: undefined })
       assert.equal(await store.append(group(1, 1, { spent: ['c'] })), 'appended')
       assert.deepEqual([await store.spentAt('a'), await store.spentAt('b'), await store.spentAt('c'), await store.spentAt('d')], [0, 0, 1, undefined])
     }),
@@ -97,9 +97,16 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       assert.equal(await store.putCheckpoint(2, 'two'), true)
       assert.equal((await store.head()).checkpoint, 'two')
       await store.append(group(2, 1))
-      assert.deepEqual(await store.head(), { size: 3, checkpoint: 'two' })
+      assert.deepEqual(await standing(store), { size: 3, checkpoint: 'two' })
       assert.equal(await store.putCheckpoint(2, 'late'), false)
       assert.equal((await store.head()).checkpoint, 'two')
+    }),
+    on('appends under the checkpoint that the writer knows only, where others write too', async (store, at) => {
+      await store.append(group(0, 2, { checkpoint: 'two' }))
+      await store.putCheckpoint(2, 'two again')
+      assert.equal(await store.append(group(2, 1, { after: 'two' })), at.isShared ? 'lost' : 'appended')
+      const { size } = await store.head()
+      assert.equal(await store.append(group(size, 1, { after: 'two again' })), 'appended')
     }),
     on('one of many appends to the same place wins, whoever sends it', async (store, at) => {
       const writers = at.isShared ? [store, await at.open(), await at.open(), await at.open()] : [store]
@@ -130,7 +137,8 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       assert.equal(await store.eraseBodies(2, 7), 0)
       assert.equal(await store.eraseBodies(50, 60), 0)
       assert.deepEqual(await store.entries(0, 99), all.map(({ seq }) => leaf(seq)))
-      assert.deepEqual(await store.head(), { size: 9, checkpoint: undefined })
+      const { size, checkpoint } = await store.head()
+      assert.deepEqual({ size, checkpoint }, { size: 9, checkpoint: undefined })
     }),
     on('shows every row for an audit', async (store) => {
       const tile: Tile = { level: 0, index: 0, hashes: new Uint8Array(8_192).fill(7) }
@@ -158,6 +166,12 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       assert.deepEqual(await store.entries(4_095, 2), [leaf(4_095), large])
     }),
   ]
+}
+
+/** The head, without which connection it was read on. */
+async function standing(store: Store): Promise<Omit<Head, 'server'>> {
+  const { size, checkpoint } = await store.head()
+  return { size, checkpoint }
 }
 
 const leaf = (seq: number): string => `{"seq":${seq},"text":"ü \\" \\\\ 🙂"}`

@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
-import { type AnchorsOptions, loadPolicySet, nodeCryptography, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
+import { type AnchorsOptions, loadPolicySet, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 
 export const { sha256 } = nodeCryptography
@@ -149,6 +149,18 @@ export class TestGate {
     this.id = signingKey(this.publicKey, sha256).kid
     this.session = rig.token()
   }
+
+  /** A gate on real time and randomness, known to every plane of one log. */
+  static async ofAll(planes: readonly Plane[]): Promise<TestGate> {
+    const [plane] = planes
+    if (plane === undefined) throw new TypeError('no plane')
+    const gate = new TestGate({ plane, rng: nodeRng, clock: nodeClock, token: () => toBase64Url(nodeRng.bytes(16)) })
+    await gate.enrol()
+    await plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    for (const one of planes) await one.log.refresh()
+    return gate
+  }
+
   get publicKey(): Uint8Array {
     return publicBytes(this.keys.publicKey)
   }
@@ -188,6 +200,9 @@ export class TestGate {
     return this.#rig.plane.receipt({ session, receipt }, this.id)
   }
 }
+
+/** Asks one plane, perhaps another than the gate enrolled at. */
+export const ask = (plane: Plane, gate: TestGate, request: AuthorizeRequest = gate.request()): Promise<AuthorizeReply> => plane.authorize(request, gate.id, { size: 0 })
 
 /** The code that a promise is denied with, or `ok`. */
 export async function outcome(promise: Promise<unknown>): Promise<DenialCode | 'ok'> {

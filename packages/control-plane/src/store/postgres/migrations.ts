@@ -27,7 +27,7 @@ const POLL_MS = 50
  */
 export async function migrate(connection: Connection, holder: string): Promise<void> {
   await createVersionTable(connection)
-  await connection.query('INSERT INTO sealwrit_version (id, version, holder, expires_ms) VALUES (1, 0, NULL, 0) ON CONFLICT (id) DO NOTHING')
+  await connection.write('INSERT INTO sealwrit_version (id, version, holder, expires_ms) VALUES (1, 0, NULL, 0) ON CONFLICT (id) DO NOTHING')
   for (let waitedMs = 0; (await version(connection)) < MIGRATIONS.length; waitedMs += POLL_MS) {
     if (await lock(connection, holder)) {
       await run(connection, holder)
@@ -42,17 +42,17 @@ export async function migrate(connection: Connection, holder: string): Promise<v
 async function createVersionTable(connection: Connection): Promise<void> {
   const statement = 'CREATE TABLE IF NOT EXISTS sealwrit_version (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, holder TEXT, expires_ms BIGINT NOT NULL)'
   try {
-    await connection.query(statement)
+    await connection.write(statement)
   } catch (error) {
     if (!ALREADY_THERE.includes(codeOf(error) ?? '')) throw error
-    await connection.query(statement)
+    await connection.write(statement)
   }
 }
 
 /** @throws {StoreOpenError} */
 async function version(connection: Connection): Promise<number> {
-  const { rows } = await connection.query<{ version: number }>('SELECT version FROM sealwrit_version WHERE id = 1')
-  const found = rows[0]?.version ?? 0
+  const { rows } = await connection.write<{ version: number }>('SELECT version FROM sealwrit_version WHERE id = 1')
+  const found = Number(rows[0]?.version ?? 0) // where INTEGER has 64 bits it comes as a text
   if (found > MIGRATIONS.length) throw new StoreOpenError(`the database was written by a newer version of sealwrit (format ${found}); use that version`)
   return found
 }
@@ -60,14 +60,14 @@ async function version(connection: Connection): Promise<number> {
 /** The database's own clock decides when a holder is taken for dead. */
 async function lock(connection: Connection, holder: string): Promise<boolean> {
   const now = 'CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000 AS BIGINT)'
-  const { count } = await connection.query(`UPDATE sealwrit_version SET holder = $1, expires_ms = ${now} + $2 WHERE id = 1 AND (holder IS NULL OR expires_ms < ${now})`, [holder, LOCK_MS])
+  const { count } = await connection.write(`UPDATE sealwrit_version SET holder = $1, expires_ms = ${now} + $2 WHERE id = 1 AND (holder IS NULL OR expires_ms < ${now})`, [holder, LOCK_MS])
   return count === 1
 }
 
 async function run(connection: Connection, holder: string): Promise<void> {
   for (let next = await version(connection); next < MIGRATIONS.length; next++) {
-    for (const statement of MIGRATIONS[next] as readonly string[]) await connection.query(statement)
-    await connection.query('UPDATE sealwrit_version SET version = $1 WHERE id = 1 AND version = $2', [next + 1, next])
+    for (const statement of MIGRATIONS[next] as readonly string[]) await connection.write(statement)
+    await connection.write('UPDATE sealwrit_version SET version = $1 WHERE id = 1 AND version = $2', [next + 1, next])
   }
-  await connection.query('UPDATE sealwrit_version SET holder = NULL WHERE id = 1 AND holder = $1', [holder])
+  await connection.write('UPDATE sealwrit_version SET holder = NULL WHERE id = 1 AND holder = $1', [holder])
 }

@@ -3,20 +3,22 @@ import { decodeBodies, encodeBodies } from '../bodies.ts'
 import { StoreOpenError } from '../open-error.ts'
 import type { Appended, ExecutionRow, Group, Head, Store, StoredBody, StoredRow } from '../store.ts'
 import { StoreFailure } from '../store.ts'
-import { codeOf, Connection, UNIQUE_VIOLATION } from './connection.ts'
+import { codeOf, Connection, type Statement, UNIQUE_VIOLATION } from './connection.ts'
 import { migrate } from './migrations.ts'
+
+export { addressesOf } from './addresses.ts'
 
 /**
  * Opens a log in a PostgreSQL-wire database; any number of planes may do so at once.
- * @param url `postgres://…`
+ * @param url `postgres://…`, perhaps with several hosts, of which the one that takes writes is used
  * @throws {StoreOpenError} when it cannot be reached or is newer than this program
  */
 export async function openPostgresStore(url: string, tenant: string): Promise<Store> {
   const connection = new Connection(url)
   try {
     await migrate(connection, randomUUID())
-    await connection.query('INSERT INTO sealwrit_head (tenant, size, checkpoint) VALUES ($1, 0, NULL) ON CONFLICT (tenant) DO NOTHING', [tenant])
-    return new PostgresStore(connection, tenant)
+    const { server } = await connection.write('INSERT INTO sealwrit_head (tenant, size, checkpoint) VALUES ($1, 0, NULL) ON CONFLICT (tenant) DO NOTHING', [tenant])
+    return new PostgresStore(connection, tenant, server)
   } catch (error) {
     await connection.close()
     throw error instanceof StoreFailure ? new StoreOpenError(`the store cannot be reached: ${error.message}`) : error
@@ -34,13 +36,15 @@ interface GroupRow {
   bodies: string
 }
 
+const HEAD: Statement = { name: 'sealwrit_head_1', text: 'SELECT size, checkpoint FROM sealwrit_head WHERE tenant = $1' }
+
 /**
- * One statement, so one transaction and one round trip: the head moves if it stands where the writer thinks, and only then is
- * anything else written. A second spending of a key fails the whole statement.
+ * One statement, so one transaction and one round trip: the head moves if it stands where the writer thinks, under the very
+ * checkpoint that the writer knows, and only then is anything else written. A second spending of a key fails the whole statement.
  */
-const APPEND = `
+const APPEND: Statement = { name: 'sealwrit_append_1', text: `
 WITH cas AS (
-  UPDATE sealwrit_head SET size = CAST($2 AS BIGINT) + $3, checkpoint = COALESCE($4, checkpoint) WHERE tenant = $1 AND size = $2 RETURNING tenant
+  UPDATE sealwrit_head SET size = CAST($2 AS BIGINT) + $3, checkpoint = COALESCE($4, checkpoint) WHERE tenant = $1 AND size = $2 AND (CAST($11 AS TEXT) IS NULL OR checkpoint = $11) RETURNING tenant
 ), packed AS (
   INSERT INTO sealwrit_group (tenant, first_seq, count, entries, bodies) SELECT tenant, CAST($2 AS BIGINT), CAST($3 AS INTEGER), $5, $6 FROM cas RETURNING first_seq
 ), tiles AS (
@@ -48,43 +52,52 @@ WITH cas AS (
 ), spent AS (
   INSERT INTO sealwrit_spent (tenant, key, seq) SELECT cas.tenant, s.key, CAST($2 AS BIGINT) FROM cas, unnest(CAST($10 AS TEXT[])) AS s (key) RETURNING seq
 )
-SELECT count(*) AS moved FROM cas`
+SELECT count(*) AS moved FROM cas` }
+
+/** By the table, or by its constraint where the database does not name tables. */
+function isOfSpent({ table, constraint }: { table?: string; constraint?: string }): boolean {
+  return table === 'sealwrit_spent' || constraint === 'sealwrit_spent_pkey'
+}
 
 class PostgresStore implements Store {
   readonly isShared = true
   readonly #connection: Connection
   readonly #tenant: string
+  /** The session in which the head was read last: nothing is written in a later one before the head is read again. */
+  #server: number
 
-  constructor(connection: Connection, tenant: string) {
+  constructor(connection: Connection, tenant: string, server: number) {
+    this.#server = server
     this.#connection = connection
     this.#tenant = tenant
   }
 
   async head(): Promise<Head> {
-    const { rows } = await this.#connection.query<{ size: string; checkpoint: string | null }>('SELECT size, checkpoint FROM sealwrit_head WHERE tenant = $1', [this.#tenant])
+    const { rows, server } = await this.#connection.write<{ size: string; checkpoint: string | null }>(HEAD, [this.#tenant])
     const [row] = rows
     if (row === undefined) throw new StoreFailure('the head of the log is gone', false)
-    return { size: Number(row.size), checkpoint: row.checkpoint ?? undefined }
+    this.#server = server
+    return { size: Number(row.size), checkpoint: row.checkpoint ?? undefined, server }
   }
 
   async append(group: Group): Promise<Appended> {
     const { tiles } = group
     const values = [
       this.#tenant, group.firstSeq, group.entries.length, group.checkpoint ?? null, group.entries.join('\n'), encodeBodies(group.bodies),
-      tiles.map((t) => t.level), tiles.map((t) => t.index), tiles.map((t) => Buffer.from(t.hashes)), group.spent,
+      tiles.map((t) => t.level), tiles.map((t) => t.index), tiles.map((t) => Buffer.from(t.hashes)), group.spent, group.after ?? null,
     ]
     try {
-      const { rows } = await this.#connection.query<{ moved: string }>(APPEND, values)
-      return Number(rows[0]?.moved) === 1 ? 'appended' : 'lost'
+      const written = await this.#connection.write<{ moved: string }>(APPEND, values, this.#server)
+      return Number(written?.rows[0]?.moved) === 1 ? 'appended' : 'lost'
     } catch (error) {
       if (codeOf(error) !== UNIQUE_VIOLATION) throw error
-      return (error as { table?: string }).table === 'sealwrit_spent' ? 'spent' : 'lost'
+      return isOfSpent(error as { table?: string; constraint?: string }) ? 'spent' : 'lost'
     }
   }
 
   async putCheckpoint(size: number, note: string): Promise<boolean> {
-    const { count } = await this.#connection.query('UPDATE sealwrit_head SET checkpoint = $3 WHERE tenant = $1 AND size = $2', [this.#tenant, size, note])
-    return count === 1
+    const written = await this.#connection.write('UPDATE sealwrit_head SET checkpoint = $3 WHERE tenant = $1 AND size = $2', [this.#tenant, size, note], this.#server)
+    return written?.count === 1
   }
 
   async entries(from: number, count: number): Promise<readonly string[]> {
@@ -104,7 +117,7 @@ class PostgresStore implements Store {
   /** The groups that hold any of `count` leaves from `from` on. */
   async #groups(from: number, count: number, column: 'entries' | 'bodies'): Promise<readonly GroupRow[]> {
     if (count <= 0) return []
-    const { rows } = await this.#connection.query<GroupRow>(
+    const { rows } = await this.#connection.read<GroupRow>(
       `SELECT first_seq, count, ${column} FROM sealwrit_group WHERE tenant = $1 AND first_seq < $3
          AND first_seq >= COALESCE((SELECT max(first_seq) FROM sealwrit_group WHERE tenant = $1 AND first_seq <= $2), 0) ORDER BY first_seq`,
       [this.#tenant, from, from + count],
@@ -113,7 +126,7 @@ class PostgresStore implements Store {
   }
 
   async tile(level: number, index: number): Promise<Uint8Array | undefined> {
-    const { rows } = await this.#connection.query<{ hashes: Uint8Array }>('SELECT hashes FROM sealwrit_tile WHERE tenant = $1 AND level = $2 AND idx = $3', [this.#tenant, level, index])
+    const { rows } = await this.#connection.read<{ hashes: Uint8Array }>('SELECT hashes FROM sealwrit_tile WHERE tenant = $1 AND level = $2 AND idx = $3', [this.#tenant, level, index])
     return rows[0] === undefined ? undefined : new Uint8Array(rows[0].hashes)
   }
 
@@ -131,7 +144,7 @@ class PostgresStore implements Store {
     const kept = bodies.filter(({ seq }) => seq < from || seq >= to)
     if (kept.length === bodies.length) return 0
     // Another plane may erase in the same group at the same moment.
-    const { count } = await this.#connection.query('UPDATE sealwrit_group SET bodies = $3 WHERE tenant = $1 AND first_seq = $2 AND bodies = $4', [this.#tenant, row.first_seq, encodeBodies(kept), row.bodies])
+    const { count } = await this.#connection.write('UPDATE sealwrit_group SET bodies = $3 WHERE tenant = $1 AND first_seq = $2 AND bodies = $4', [this.#tenant, row.first_seq, encodeBodies(kept), row.bodies])
     if (count === 1) return bodies.length - kept.length
     const [again] = await this.#groups(Number(row.first_seq), 1, 'bodies')
     return again === undefined ? 0 : this.#eraseIn(again, from, to)
@@ -154,7 +167,7 @@ class PostgresStore implements Store {
   /** All rows of a statement, a page at a time, each page after the last key of the one before. */
   async *#rows(text: string, key: readonly string[], first: readonly unknown[]): AsyncGenerator<Record<string, unknown>> {
     for (let after = first; ; ) {
-      const { rows } = await this.#connection.query<Record<string, unknown>>(`${text} LIMIT ${AUDIT_PAGE}`, [this.#tenant, ...after])
+      const { rows } = await this.#connection.read<Record<string, unknown>>(`${text} LIMIT ${AUDIT_PAGE}`, [this.#tenant, ...after])
       yield* rows
       const last = rows.at(-1)
       if (last === undefined || rows.length < AUDIT_PAGE) return
@@ -163,17 +176,17 @@ class PostgresStore implements Store {
   }
 
   async spentAt(key: string): Promise<number | undefined> {
-    const { rows } = await this.#connection.query<{ seq: string }>('SELECT seq FROM sealwrit_spent WHERE tenant = $1 AND key = $2', [this.#tenant, key])
+    const { rows } = await this.#connection.read<{ seq: string }>('SELECT seq FROM sealwrit_spent WHERE tenant = $1 AND key = $2', [this.#tenant, key])
     return rows[0] === undefined ? undefined : Number(rows[0].seq)
   }
 
   async getMeta(key: string): Promise<string | undefined> {
-    const { rows } = await this.#connection.query<{ value: string }>('SELECT value FROM sealwrit_meta WHERE tenant = $1 AND key = $2', [this.#tenant, key])
+    const { rows } = await this.#connection.read<{ value: string }>('SELECT value FROM sealwrit_meta WHERE tenant = $1 AND key = $2', [this.#tenant, key])
     return rows[0]?.value
   }
 
   async putMeta(key: string, value: string): Promise<void> {
-    await this.#connection.query('INSERT INTO sealwrit_meta (tenant, key, value) VALUES ($1, $2, $3) ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value', [this.#tenant, key, value])
+    await this.#connection.write('INSERT INTO sealwrit_meta (tenant, key, value) VALUES ($1, $2, $3) ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value', [this.#tenant, key, value])
   }
 
   async indexedSize(): Promise<number> {
@@ -182,7 +195,7 @@ class PostgresStore implements Store {
 
   async putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void> {
     const column = <K extends keyof ExecutionRow>(name: K): (ExecutionRow[K] | null)[] => rows.map((row) => row[name] ?? null)
-    await this.#connection.query(
+    await this.#connection.write(
       `WITH rows AS (
          INSERT INTO sealwrit_execution (tenant, jti, seq, ending, deadline_ms, expiry)
          SELECT $1, r.jti, r.seq, r.ending, r.deadline_ms, r.expiry FROM unnest(CAST($2 AS TEXT[]), CAST($3 AS BIGINT[]), CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[]), CAST($6 AS BIGINT[])) AS r (jti, seq, ending, deadline_ms, expiry)
@@ -195,12 +208,12 @@ class PostgresStore implements Store {
   }
 
   async execution(jti: string): Promise<ExecutionRow | undefined> {
-    const { rows } = await this.#connection.query<Record<string, string | null>>('SELECT jti, seq, ending, deadline_ms, expiry FROM sealwrit_execution WHERE tenant = $1 AND jti = $2', [this.#tenant, jti])
+    const { rows } = await this.#connection.read<Record<string, string | null>>('SELECT jti, seq, ending, deadline_ms, expiry FROM sealwrit_execution WHERE tenant = $1 AND jti = $2', [this.#tenant, jti])
     return rows[0] === undefined ? undefined : readExecution(rows[0])
   }
 
   async clockMs(): Promise<number> {
-    const { rows } = await this.#connection.query<{ now: string }>('SELECT CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000 AS BIGINT) AS now')
+    const { rows } = await this.#connection.read<{ now: string }>('SELECT CAST(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000 AS BIGINT) AS now')
     return Number(rows[0]?.now)
   }
 
