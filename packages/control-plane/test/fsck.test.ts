@@ -270,6 +270,9 @@ describe('what fsck looks for', () => {
 describe('S21: every position', () => {
   type GroupRow = Row & { kind: 'group' }
   /** A longer log, for the soak, of permits and receipts in groups. */
+  const { stackTraceLimit } = Error
+  beforeAll(() => void (Error.stackTraceLimit = 0)) // every reason is an error that is made, and nobody reads its trace
+  afterAll(() => void (Error.stackTraceLimit = stackTraceLimit))
   let log: { rows: readonly Row[]; texts: readonly string[]; mark: string; key: Rig['key'] }
   beforeAll(async () => {
     const rig = new Rig('positions')

@@ -60,19 +60,27 @@ export class Files {
     this.#known = [file, `${file}-wal`].map((name) => ({ name, id: idOf(name) }))
   }
 
-  /** INVARIANT: I3, looked at after every write, before it is acknowledged. @throws {StoreFailure} */
-  verify(): void {
+  /**
+   * INVARIANT: I3, looked at before and after every write, so before it is acknowledged.
+   * @param isWritten what was written and cannot be found any more stops the writer; before that, it may be found again
+   * @throws {StoreFailure}
+   */
+  verify(isWritten: boolean): void {
     for (const known of this.#known) {
-      const id = idOf(known.name)
+      const id = idOf(known.name, !isWritten)
       known.id ??= id // the log of writes comes with the first of them
       if (id === undefined || id !== known.id) throw new StoreFailure(`${known.name} was deleted or replaced while it was open`, false)
     }
   }
 }
 
-function idOf(file: string): string | undefined {
-  const stat = fs.statSync(file, { throwIfNoEntry: false })
-  return stat === undefined ? undefined : `${stat.dev} ${stat.ino}`
+function idOf(file: string, mayHeal = false): string | undefined {
+  try {
+    const stat = fs.statSync(file, { throwIfNoEntry: false })
+    return stat === undefined ? undefined : `${stat.dev} ${stat.ino}`
+  } catch (error) {
+    throw new StoreFailure(message(error), mayHeal) // a folder that is closed to this user
+  }
 }
 
 /** SQLite's primary result code. */

@@ -151,8 +151,9 @@ class SqliteStore implements Store {
   }
 
   #write<T>(run: () => T): T {
+    this.#files.verify(false)
     const written = write(run)
-    write(() => this.#files.verify())
+    this.#files.verify(true)
     return written
   }
 
