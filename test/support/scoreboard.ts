@@ -1,4 +1,6 @@
 import * as fs from 'node:fs'
+import * as path from 'node:path'
+import { expect } from 'vitest'
 
 /** One figure of SCOREBOARD.md, as a test measured it. */
 export interface Score {
@@ -36,7 +38,9 @@ export function sized(each: number, target: number): number {
 /** Writes one figure down where `SEALWRIT_SCOREBOARD` names a file; call it before the assertion, so that violations are told too. */
 export function score(figure: Score): void {
   const file = process.env['SEALWRIT_SCOREBOARD']
-  if (file !== undefined) fs.appendFileSync(file, `${JSON.stringify(figure)}\n`)
+  if (file === undefined) return
+  const test = path.relative(path.resolve(import.meta.dirname, '../..'), expect.getState().testPath ?? '')
+  fs.appendFileSync(file, `${JSON.stringify({ ...figure, test })}\n`)
 }
 
 /** Reproducible numbers below `n`. */

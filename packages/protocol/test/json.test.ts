@@ -5,11 +5,12 @@ import fc from 'fast-check'
 import { canonicalize as jsonCanonicalize } from 'json-canonicalize'
 import { canonicalize, canonicalText, copyPlain, fromHex, fromUtf8, isDenialCode, type JsonValue, parseStrict, readNumber, utf8, writeNumber } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
+import { sized } from '../../../test/support/scoreboard.ts'
 import { outcome } from './support/outcome.ts'
 
 const vectors = path.resolve(import.meta.dirname, '../../../spec/vectors')
 const SEED = 20_261_123
-const RUNS = process.env['SEALWRIT_SOAK'] === '1' ? 1_000_000 : 100_000
+const RUNS = sized(100_000, 1_000_000)
 
 interface Vector {
   readonly name: string
