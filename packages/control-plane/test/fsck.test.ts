@@ -11,7 +11,7 @@ import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { score, SEED, seeded, sized } from '../../../test/support/scoreboard.ts'
 import { SocketClient } from './support/push.ts'
 import { check, dumpOf, fill, type Row, rowsOf, storeOf } from './support/sound-store.ts'
-import { PERMIT_ALL, policySet, Rig, sha256, TestGate, TOOL_DIGEST } from './support/rig.ts'
+import { PERMIT_ALL, policySet, Rig, sha256, TestGate, TOOL_DIGEST, toolCall } from './support/rig.ts'
 
 const FLIPS = sized(100, 100_000)
 const CELLS = sized(3, 500)
@@ -119,6 +119,21 @@ describe('a sound store', () => {
     expect(rig.plane.notReady).toBeUndefined()
   })
 
+  it('ATK-079: an erasure while it reads is done to the end: nothing of the body is left in the files', async () => {
+    const rig = await Rig.open()
+    rigs.push(rig)
+    await fill(rig, 60)
+    const gate = await rig.gate()
+    const { permit } = await gate.permit(gate.request(toolCall('read_file', { path: '/patient-4711' })))
+    rig.clock.advance(130_000)
+    const audit = rig.store.audit()
+    for await (const row of audit) {
+      if (row.kind !== 'group') continue
+      expect((await rig.plane.erase(permit.jti, false)).bodies).toBeGreaterThan(0)
+      for (const file of [rig.file, `${rig.file}-wal`]) expect(fs.readFileSync(file).includes('patient-4711'), file).toBe(false)
+      break
+    }
+  })
   it('a crash may leave the index behind: that is no damage', async () => {
     const rig = await Rig.open()
     rigs.push(rig)

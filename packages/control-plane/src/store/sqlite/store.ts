@@ -15,6 +15,10 @@ export function openSqliteStore(file: string): Store {
   }
 }
 
+/** Rows read at once by a check of the whole store; groups are the large ones. */
+const AUDIT_PAGE = 256
+const AUDIT_GROUPS = 8
+
 interface GroupRow {
   first_seq: number
   count: number
@@ -141,13 +145,25 @@ class SqliteStore implements Store {
   async *audit(): AsyncGenerator<StoredRow> {
     const check = this.#database.prepare('PRAGMA integrity_check(20)').all() as { integrity_check: string }[]
     for (const { integrity_check: what } of check) if (what !== 'ok') yield { kind: 'damage', what }
-    for (const row of this.#database.prepare('SELECT * FROM commit_group ORDER BY first_seq').iterate() as Iterable<GroupRow & Record<string, unknown>>) {
+    for (const row of this.#rows('SELECT * FROM commit_group WHERE first_seq > ? ORDER BY first_seq', ['first_seq'], [Number.MIN_SAFE_INTEGER], AUDIT_GROUPS) as Iterable<GroupRow>) {
       yield { kind: 'group', firstSeq: row.first_seq, count: row.count, entries: String(row.entries), bodies: String(row.bodies), checkpoint: row.checkpoint ?? undefined }
     }
-    for (const row of this.#database.prepare('SELECT level, idx, hashes FROM tile ORDER BY level, idx').iterate()) yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: row['hashes'] as Uint8Array }
-    for (const row of this.#database.prepare('SELECT key, seq FROM spent ORDER BY key').iterate()) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
-    for (const row of this.#database.prepare('SELECT * FROM execution ORDER BY jti').iterate()) yield { kind: 'execution', ...readExecution(row) }
-    for (const row of this.#database.prepare('SELECT key, value FROM meta ORDER BY key').iterate()) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
+    for (const row of this.#rows('SELECT level, idx, hashes FROM tile WHERE (level, idx) > (?, ?) ORDER BY level, idx', ['level', 'idx'], [-1, -1])) yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: row['hashes'] as Uint8Array }
+    for (const row of this.#rows('SELECT key, seq FROM spent WHERE key > ? ORDER BY key', ['key'], [''])) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
+    for (const row of this.#rows('SELECT * FROM execution WHERE jti > ? ORDER BY jti', ['jti'], [''])) yield { kind: 'execution', ...readExecution(row) }
+    for (const row of this.#rows('SELECT key, value FROM meta WHERE key > ? ORDER BY key', ['key'], [''])) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
+  }
+
+  /** All rows of a statement, a page at a time: a statement that stays open would keep erasures from emptying the log of writes. */
+  *#rows(text: string, key: readonly string[], first: readonly (string | number)[], limit = AUDIT_PAGE): Generator<Record<string, unknown>> {
+    const statement = this.#database.prepare(`${text} LIMIT ${limit}`)
+    for (let after = first; ; ) {
+      const rows = statement.all(...after)
+      yield* rows
+      const last = rows.at(-1)
+      if (last === undefined || rows.length < limit) return
+      after = key.map((name) => last[name] as string | number)
+    }
   }
 
   #write<T>(run: () => T): T {
