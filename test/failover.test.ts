@@ -10,10 +10,11 @@ import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fr
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from './support/postgres.ts'
 import { end, PROGRAM } from './support/processes.ts'
+import { sized } from './support/scoreboard.ts'
 import { ToxicProxy, type Window } from './support/toxic.ts'
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-failover-'))
-const KILLS = process.env['SEALWRIT_SOAK'] === '1' ? 201 : 12
+const KILLS = sized(12, 201)
 let postgres: Postgres
 beforeAll(async () => {
   postgres = await startPostgres()

@@ -10,8 +10,9 @@ import { createPrivateKey } from 'node:crypto'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Agent } from './support/agent.ts'
 import { end, sealwrit, startPlane } from './support/processes.ts'
+import { score, sized } from './support/scoreboard.ts'
 
-const KILLS = process.env['SEALWRIT_SOAK'] === '1' ? 2_000 : 100
+const KILLS = sized(100, 2_000)
 const SEED = Number(process.env['SEALWRIT_SEED'] ?? 20_261_123)
 const IN_FLIGHT = 4
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-sweep-'))
@@ -59,6 +60,7 @@ describe('kill -9 of plane and gate', () => {
     fs.writeFileSync(path.join(dir, 'policies', 'touch.cedar'), POLICY)
     plane = await startPlane(dir)
     let gateway = await startGateway()
+    const from = Date.now()
     const random = seeded(SEED)
     const answers = new Map<string, string>()
     let [planeKills, gateKills, landed] = [0, 0, 0]
@@ -89,6 +91,7 @@ describe('kill -9 of plane and gate', () => {
     await end(plane.child)
 
     const verdict = await judge(answers)
+    score({ id: 'S1', figure: '`kill -9` of plane or gate at random moments with calls in flight: lost receipts, double effects, unexplained permits', n: KILLS, violations: verdict.violations.length, seed: SEED, faultsLanded: landed, seconds: (Date.now() - from) / 1_000, notes: `${verdict.figures['ran']} effects, ${verdict.figures['indeterminate']} indeterminate` })
     console.log(`kill sweep: ${KILLS} kills (${planeKills} plane, ${gateKills} gate), ${landed} with calls in flight, seed ${SEED}; ${JSON.stringify(verdict.figures)}`)
     expect(landed, 'kills that landed among calls; otherwise the run is void').toBeGreaterThan(KILLS / 2)
     expect(verdict.violations).toEqual([])

@@ -7,8 +7,9 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { type CarriedArtifact, carriedOf, issueRequest, SocketClient } from '../packages/control-plane/test/support/push.ts'
 import { TestGate, TOOL_DIGEST, toolCall } from '../packages/control-plane/test/support/rig.ts'
 import { end, startPlane } from './support/processes.ts'
+import { score, sized } from './support/scoreboard.ts'
 
-const KILLS = process.env['SEALWRIT_SOAK'] === '1' ? 300 : 15
+const KILLS = sized(15, 300)
 const SEED = Number(process.env['SEALWRIT_SEED'] ?? 20_261_123)
 const IN_FLIGHT = 100
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-redeem-kill-'))
@@ -89,6 +90,7 @@ describe('kill -9 of the plane between a redemption and its answer', () => {
     const store = openSqliteStore(path.join(dir, 'store.db'))
     const jtis = (await store.entries(0, 1_000_000)).map(parseEntry).flatMap((e) => (e.kind === 'redemption' ? [e.jti] : []))
     await store.close()
+    score({ id: 'S1', figure: '`kill -9` of the plane between a redemption and its answer: artifacts redeemed twice', n: KILLS, violations: jtis.length - new Set(jtis).size, seed: SEED, faultsLanded: KILLS, notes: `${issued} artifacts, ${unanswered} redeemed without an answer` })
     console.log(`kills around redemptions: ${KILLS} kills, ${issued} artifacts: ${answered} answered, ${unanswered} redeemed without an answer, ${untouched} not redeemed yet; ${jtis.length} redemptions (seed ${SEED})`)
     expect(jtis.length).toBe(issued)
     expect(new Set(jtis).size, 'none twice').toBe(issued)

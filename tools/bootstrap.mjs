@@ -58,7 +58,7 @@ function command(node) {
     case 'bench':
       return [node, [...source, path.join(root, 'bench', 'run.ts'), ...args]]
     case 'soak':
-      return [node, [bin('vitest', 'vitest.mjs'), 'run', '--root', root, ...args]]
+      return [node, [path.join(root, 'tools', 'scoreboard.mjs'), ...args]]
     default:
       return fail('usage: node tools/bootstrap.mjs start|cli|test|typecheck|build|bench|soak [arguments]')
   }
@@ -68,7 +68,6 @@ install()
 const node = findNode()
 const [program, programArgs] = command(node)
 const env = { ...process.env, PATH: `${path.dirname(node)}${path.delimiter}${process.env.PATH ?? ''}` }
-if (job === 'soak') env.SEALWRIT_SOAK = '1'
 const atRoot = job !== 'cli' && job !== 'start'
 const child = spawn(program, programArgs, { stdio: 'inherit', env, cwd: atRoot ? root : (job === 'start' ? (process.env.INIT_CWD ?? process.cwd()) : process.cwd()) })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))

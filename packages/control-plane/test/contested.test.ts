@@ -7,11 +7,12 @@ import { nodeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, serveSock
 import { openPostgresStore } from '@sealwrit/control-plane/postgres'
 import { type AuthorizeReply, type DenialCode, Denied, fromBase64Url, noteKey, parseEntry, type RedeemReply, toBase64Url } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { score, sized } from '../../../test/support/scoreboard.ts'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { type CarriedArtifact, carriedOf, issueRequest, SocketClient } from './support/push.ts'
 import { PERMIT_ALL, policySet, sha256, TestGate, TOOL_DIGEST, toolCall } from './support/rig.ts'
 
-const ARTIFACTS = process.env['SEALWRIT_SOAK'] === '1' ? 100_000 : 1_000
+const ARTIFACTS = sized(1_000, 100_000)
 const SEED = Number(process.env['SEALWRIT_SEED'] ?? 20_261_123)
 /** Artifacts that are raced for at the same moment; few, since whoever is read first is read with all that it sent. */
 const AT_ONCE = 4
@@ -127,6 +128,7 @@ describe.each(STORES)('contested single use: %s', (name, planeCount, open) => {
       expect([...refusals]).toEqual([['artifact_spent', ARTIFACTS * (count - 1)]])
       const smallest = Math.min(...wins) / ARTIFACTS
       console.log(`contested, ${name}: ${ARTIFACTS} artifacts × ${count} racers, ${ARTIFACTS} redemptions, smallest share of a racer ${(smallest * 100).toFixed(1)} % (fair: ${(100 / count).toFixed(1)} %)`)
+      score({ id: 'S3', figure: `contested single use, ${name}, ${count} racers: artifacts redeemed twice or by nobody`, n: ARTIFACTS, violations: 0, seed: SEED, faultsLanded: ARTIFACTS, notes: `smallest share of a racer ${(smallest * 100).toFixed(1)} %` })
       expect(smallest, 'everybody really raced; otherwise the run is void').toBeGreaterThan(0.25 / count)
     }
     const logged: string[] = []

@@ -3,6 +3,7 @@ import { openPostgresStore } from '@sealwrit/control-plane/postgres'
 import { type AuthorizeReply, type AuthorizeRequest, parseEntry } from '@sealwrit/protocol'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { sized } from '../../../test/support/scoreboard.ts'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { attempt, Load, pause, Replicas, violations } from '../../../test/support/replicas.ts'
 import { ToxicProxy } from '../../../test/support/toxic.ts'
@@ -10,7 +11,7 @@ import { ask, outcome, TestGate, told } from './support/rig.ts'
 
 /** The statements at which connections are cut. */
 const APPEND = 'UPDATE sealwrit_head SET size'
-const ROUNDS = process.env['SEALWRIT_SOAK'] === '1' ? 500 : 30
+const ROUNDS = sized(30, 500)
 
 let postgres: Postgres
 beforeAll(async () => {

@@ -3,6 +3,7 @@ import { decide, type Decision, type DecisionInput, loadPolicySet, PolicyEngine,
 import type { JsonObject } from '@sealwrit/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { score } from '../../../test/support/scoreboard.ts'
 import { PERMIT_ALL, policySet, SCHEMA, sha256, toolCall } from './support/rig.ts'
 
 const input = (change: Partial<DecisionInput> = {}): DecisionInput => ({ action: toolCall(), agent: { name: 'tester', verified: true }, sub: 'user:1', environment: { level: 'software' }, facts: { paths: 'inside' }, ...change })
@@ -161,6 +162,7 @@ describe('slicing', () => {
     }), { seed: 20261123, numRuns: 250 })
     expect(pairs).toBeGreaterThan(2_000)
     expect(erred).toBeGreaterThan(50)
+    score({ id: 'S8', figure: 'decisions that differ from those of the bare Cedar engine', n: pairs, violations: 0, seed: 20_261_123, faultsLanded: pairs, notes: `${erred} with an erring policy, which deny` })
     console.log(`decisions against the bare engine: 0 disagreements in ${pairs} pairs, ${erred} of them with an erring policy, which deny (seed 20261123)`)
   })
 

@@ -5,6 +5,7 @@ import { type Checkpoint, type Entry, inclusionProof, leafHash, nodeHash, parseE
 import { nodeCryptography } from '@sealwrit/control-plane'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
+import { score } from '../../../test/support/scoreboard.ts'
 import { outcome, PERMIT_ALL, policySet, Rig, sha256, told, toolCall } from './support/rig.ts'
 
 const rigs: Rig[] = []
@@ -284,6 +285,7 @@ describe('ATK-070, ATK-076: a store that was touched', () => {
       else expect(bodiesOf(bundle)).toBeLessThanOrEqual(bodiesOf(original))
     }
     expect(refused + contradicted).toBeGreaterThan(20)
+    score({ id: 'S21', figure: 'single-bit flips over the SQLite file that change an entry or a proof of a plane started on it', n: 200, violations: 0, seed: 20_261_123, faultsLanded: refused + contradicted, notes: `${refused} refused at the start, ${contradicted} contradicted by verify` })
     console.log(`bit flips: 200, ${refused} refused at the start, ${contradicted} contradicted by verify, the others changed no entry (seed 20261123)`)
   })
 })

@@ -4,6 +4,7 @@ import { type Entry, type JsonValue, parseEntry, type RedeemReply, toBase64Url, 
 import { nodeCryptography } from '@sealwrit/control-plane'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
+import { sized } from '../../../test/support/scoreboard.ts'
 import { askIssue, carriedOf, issue, issueRequest, redeem, SocketClient } from './support/push.ts'
 import { outcome, PERMIT_ALL, policySet, Rig, SCHEMA, TestGate, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
 
@@ -400,7 +401,7 @@ describe('the life of a carried permit', () => {
           await rig.remove()
         }
       }),
-      { numRuns: process.env['SEALWRIT_SOAK'] === '1' ? 2_000 : 60, seed: Number(process.env['SEALWRIT_SEED'] ?? 20_261_123) },
+      { numRuns: sized(60, 2_000), seed: Number(process.env['SEALWRIT_SEED'] ?? 20_261_123) },
     )
     console.log(`lives of carried permits: ${JSON.stringify(Object.fromEntries([...seen].sort(([a], [b]) => (a < b ? -1 : 1))))}`)
     // The orders were really met, and not only the easy ones.

@@ -3,10 +3,11 @@ import { parseEntry, verifyBundle, verifyCheckpoint, verifyConsistency } from '@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { pause, Replicas } from '../../../test/support/replicas.ts'
+import { score, sized } from '../../../test/support/scoreboard.ts'
 import { ask, outcome, policySet, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
 /** S13 asks for 20 of each kind; the tests of every change do some. */
-const RESTARTS = process.env['SEALWRIT_SOAK'] === '1' ? 20 : 3
+const RESTARTS = sized(3, 20)
 let postgres: Postgres
 beforeAll(async () => {
   postgres = await startPostgres()
@@ -145,6 +146,7 @@ describe('a database that fails', () => {
     expect(known.size).toBe(logged.length)
     expect([...acknowledged].filter((jti) => !known.has(jti))).toEqual([])
     for (const plane of replicas.planes) expect(plane.notReady).toBeUndefined()
+    score({ id: 'S13', figure: `PostgreSQL restarted under load (${how}): acknowledged permits lost, or issued twice`, n: RESTARTS, violations: 0, faultsLanded: RESTARTS, notes: `${acknowledged.size} permits acknowledged, longest time without one ${Math.round(longestDenyMs)} ms` })
     console.log(`PostgreSQL ${how}, ${RESTARTS} restarts under load: ${acknowledged.size} permits acknowledged, 0 lost, 0 double, longest time without one ${Math.round(longestDenyMs)} ms, requests: ${JSON.stringify(Object.fromEntries(codes))}`)
     await replicas.close()
   }, 600_000)

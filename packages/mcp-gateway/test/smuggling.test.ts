@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
+import { score, sized } from '../../../test/support/scoreboard.ts'
 import { Bench } from './support/bench.ts'
 
-const FRAMES = process.env['SEALWRIT_SOAK'] === '1' ? 100_000 : 5_000
+const FRAMES = sized(5_000, 100_000)
 const SEED = 20_261_123
 
 function random(seed: number): (below: number) => number {
@@ -65,6 +66,7 @@ describe('smuggling', () => {
     await judge()
     expect(arrived, 'honest frames went on arriving').toBeGreaterThan(FRAMES / 100)
     expect(honest).toBeGreaterThan(0)
+    score({ id: 'S28', figure: 'mutated MCP frames: bytes that reach the server unjudged', n: FRAMES, violations: 0, seed: 20_261_123, faultsLanded: FRAMES, notes: `${connections} connections, ${arrived} judged calls arrived` })
     console.log(`smuggling: ${FRAMES} frames over ${connections} connections, ${arrived} judged calls arrived under ${permits} permits`)
   }, 600_000)
 })

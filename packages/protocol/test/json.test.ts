@@ -5,11 +5,12 @@ import fc from 'fast-check'
 import { canonicalize as jsonCanonicalize } from 'json-canonicalize'
 import { canonicalize, canonicalText, copyPlain, fromHex, fromUtf8, isDenialCode, type JsonValue, parseStrict, readNumber, utf8, writeNumber } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
+import { score, sized } from '../../../test/support/scoreboard.ts'
 import { outcome } from './support/outcome.ts'
 
 const vectors = path.resolve(import.meta.dirname, '../../../spec/vectors')
 const SEED = 20_261_123
-const RUNS = process.env['SEALWRIT_SOAK'] === '1' ? 1_000_000 : 100_000
+const RUNS = sized(100_000, 1_000_000)
 
 interface Vector {
   readonly name: string
@@ -99,6 +100,7 @@ describe('the canonicaliser', () => {
       }),
       { numRuns: RUNS / 10, seed: SEED },
     )
+    score({ id: 'S7', figure: 'canonical JSON that differs from two published implementations, on accepted input', n: RUNS / 10, violations: 0, seed: SEED, faultsLanded: RUNS / 10 })
   })
 
   it(`ATK-017: ${RUNS} doubles survive writing and reading`, () => {

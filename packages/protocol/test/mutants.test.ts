@@ -1,10 +1,11 @@
 import { type DenialCode, parseProof, parseStrict, utf8, verifySealedArtifact, noteKey } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
+import { score, sized } from '../../../test/support/scoreboard.ts'
 import { gateState, GATE, keyPair, LOG_KEY, receiptToken, sealedPermit, sha256, TestLog } from './support/fixture.ts'
 import { outcome } from './support/outcome.ts'
 
 const SEED = 20_261_123
-const MUTANTS = process.env['SEALWRIT_SOAK'] === '1' ? 1_000_000 : 100_000
+const MUTANTS = sized(100_000, 1_000_000)
 const { log, sealed } = sealedPermit()
 const verifyText = (text: string): DenialCode | 'ok' => outcome(() => verifySealedArtifact(parseStrict(utf8(text)), gateState()))
 const verifyParts = (entry: string, proof: string): DenialCode | 'ok' => verifyText(JSON.stringify({ entry, proof }))
@@ -116,6 +117,7 @@ describe('ATK-004: a forged seal', () => {
       mutants++
     }
     for (let i = 0; i < 1_000; i++) expect(verifyText(text)).toBe('ok')
+    score({ id: 'S4', figure: 'mutated artifacts that are accepted', n: mutants - same, violations: 0, seed: 20_261_123, faultsLanded: mutants - same, notes: `${codes.size} codes; 1,000 of 1,000 unchanged ones accepted` })
     console.log(`mutants: ${mutants - same} refused, ${same} equal to the original, codes ${JSON.stringify(Object.fromEntries(codes))}`)
     expect(same).toBeLessThan(MUTANTS / 10)
     expect(codes.size).toBeGreaterThan(6)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodeEntries, encodeEntries, Frontier, inclusionProof, leafHash, nodeHash, parseTilePath, TILE_WIDTH, type TileName, tilePath, tilesOf, TileStack, toHex, treeRoot, utf8, verifyInclusion, widthOf } from '@sealwrit/protocol'
+import { consistencyProof, decodeEntries, encodeEntries, Frontier, inclusionProof, leafHash, nodeHash, parseTilePath, TILE_WIDTH, type TileName, tilePath, tilesOf, TileStack, toHex, treeRoot, utf8, verifyConsistency, verifyInclusion, widthOf } from '@sealwrit/protocol'
+import { score } from '../../../test/support/scoreboard.ts'
 import { sha256 } from './support/fixture.ts'
 import { outcome } from './support/outcome.ts'
 
@@ -88,6 +89,37 @@ describe('exhaustive trees', () => {
         expect(outcome(() => verifyInclusion({ ...claim, index: size }, sha256))).toBe('seal_invalid')
       }
     }
+    score({ id: 'S23', figure: 'changed inclusion proofs of all trees to 128 leaves that are accepted', n: refused, violations: 0, faultsLanded: refused, notes: `${held} honest ones hold` })
     console.log(`trees to 128 leaves: ${held} inclusion proofs hold, ${refused} changed ones refused`)
   })
+  it('S23, ATK-077: between all sizes to 128 every consistency proof holds, and none with one hash changed, dropped, added or swapped', () => {
+    let [held, refused] = [0, 0]
+    const accepted: string[] = []
+    const roots = Array.from({ length: 129 }, (_, size) => treeRoot(size, subtree, sha256))
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0 // half a million refusals, and nobody reads where they came from
+    for (let newer = 1; newer <= 128; newer++) {
+      for (let older = 1; older <= newer; older++) {
+        const heads = [{ size: older, root: roots[older] as Uint8Array }, { size: newer, root: roots[newer] as Uint8Array }] as const
+        const proof = consistencyProof(older, newer, subtree, sha256)
+        verifyConsistency(...heads, proof, sha256)
+        held++
+        const extra = roots[newer] as Uint8Array
+        const changed = proof.flatMap((hash, i) => {
+          const flipped = new Uint8Array(hash)
+          flipped[(older + i) % 32] = (flipped[(older + i) % 32] as number) ^ (1 << newer % 8)
+          return [proof.with(i, flipped), proof.toSpliced(i, 1), proof.toSpliced(i, 0, hash), ...(i > 0 ? [proof.with(i, proof[i - 1] as Uint8Array).with(i - 1, hash)] : [])]
+        })
+        for (const bad of [...changed, [...proof, extra]]) {
+          if (outcome(() => verifyConsistency(...heads, bad, sha256)) !== 'seal_invalid') accepted.push(`${older} to ${newer}`)
+          refused++
+        }
+      }
+    }
+    Error.stackTraceLimit = stackTraceLimit
+    score({ id: 'S23', figure: 'changed consistency proofs between all sizes to 128 that are accepted', n: refused, violations: accepted.length, faultsLanded: refused, notes: `${held} honest ones hold` })
+    console.log(`sizes to 128: ${held} consistency proofs hold, ${refused} changed ones refused`)
+    expect(accepted).toEqual([])
+    expect(held).toBe((128 * 129) / 2)
+  }, 60_000)
 })

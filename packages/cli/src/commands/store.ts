@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { fsck as check, type FsckReport, nodeClock, nodeRng, openStore, reAnchor as anchorAnew, isDatabase, type Store, StoreOpenError } from '@sealwrit/control-plane'
 import { floorFile, nodeCryptography } from '@sealwrit/gate'
-import { formatVerifierKey, noteKey } from '@sealwrit/protocol'
+import { equalBytes, formatVerifierKey, noteKey } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { confirm } from '../confirm.ts'
 import { CliError, EXIT } from '../errors.ts'
@@ -32,6 +32,7 @@ export async function fsck(options: GlobalOptions & { store?: string }): Promise
 
 async function whereOpen(folder: PlaneFolder, name: string, progress: Progress): Promise<FsckReport> {
   let store: Store
+  const highWater = floorFile(highWaterFile(folder, readConfig(folder.dir))).read()
   try {
     if (!isDatabase(name) && !fs.existsSync(name)) throw new CliError(`there is no store ${name}`, { hint: 'restore it from a backup' })
     store = await openStore(name, TENANT)
@@ -40,7 +41,7 @@ async function whereOpen(folder: PlaneFolder, name: string, progress: Progress):
     throw explained(error, folder, storeName(name))
   }
   try {
-    return await check(store, { logKey: readVerifierKey(folder.verifierKey), crypto: nodeCryptography, tenant: TENANT }, (done, of) => progress.at(done, of, 'entries'))
+    return await check(store, { logKey: readVerifierKey(folder.verifierKey), crypto: nodeCryptography, tenant: TENANT, highWater }, (done, of) => progress.at(done, of, 'entries'))
   } finally {
     await store.close()
   }
@@ -68,8 +69,9 @@ export async function reAnchor(options: GlobalOptions & { store?: string; yes?: 
   const folder = findFolder(options.dir)
   const name = chosenStore(options.store, folder)
   const next = `${folder.logKey}.next`
-  const old = loadLogKey(folder)
   if (await isAnswering(folder)) throw new CliError(`a plane runs on ${folder.dir}`, { hint: 'stop it first' })
+  if (isHalfAdopted(folder)) return finish(folder, options)
+  const old = loadLogKey(folder)
   if (options.yes !== true) {
     await confirm('Whoever holds a checkpoint beyond this store will refuse the log from here on: gates, witnesses and auditors need the new key. Go on? [y/N] ')
   }
@@ -97,13 +99,39 @@ async function isAnswering(folder: PlaneFolder): Promise<boolean> {
   return fs.existsSync(folder.socket) && askPlane(folder, 'status', {}).then(() => true, () => false)
 }
 
-/** Puts the new key in the place of the old one, which is kept aside, and lets the gates of this folder learn their floor anew. @returns how many */
+/**
+ * Puts the new key in the place of the old one, which is kept aside, and lets the gates of this folder learn their floor anew.
+ * Cut off before the key is in its place, the command can be run again as it is; after that, {@link finish} is what is left.
+ * @returns how many gates
+ */
 function adopt(folder: PlaneFolder, next: string, oldId: string, verifierKey: string): number {
-  fs.renameSync(folder.logKey, `${folder.logKey}.${oldId}.retired`)
+  const retired = `${folder.logKey}.${oldId}.retired`
+  fs.copyFileSync(folder.logKey, retired)
+  fs.chmodSync(retired, 0o600)
+  fs.writeFileSync(adoptedKey(folder), `${verifierKey}\n`, { mode: 0o600 })
   fs.renameSync(next, folder.logKey)
-  const made = `${folder.verifierKey}.new`
-  fs.writeFileSync(made, `${verifierKey}\n`, { mode: 0o600 })
-  fs.renameSync(made, folder.verifierKey)
+  return trustAdopted(folder, oldId)
+}
+
+function adoptedKey(folder: PlaneFolder): string {
+  return `${folder.verifierKey}.new`
+}
+
+/** Whether a run was cut off after the new key took its place, and before its public half did. */
+function isHalfAdopted(folder: PlaneFolder): boolean {
+  const made = adoptedKey(folder)
+  return fs.existsSync(made) && fs.existsSync(folder.logKey) && equalBytes(loadKeyFile(folder.logKey, false).publicKey, readVerifierKey(made).publicKey)
+}
+
+function finish(folder: PlaneFolder, options: GlobalOptions): void {
+  const key = readVerifierKey(adoptedKey(folder))
+  const moved = trustAdopted(folder, readVerifierKey(folder.verifierKey).id)
+  if (options.json === true) return json({ key: formatVerifierKey(key), floorsMoved: moved })
+  line(`${green('re-anchored')} before, and cut off: the new log key ${formatVerifierKey(key)} is the one from here on; ${moved} gates of this folder begin anew`)
+}
+
+function trustAdopted(folder: PlaneFolder, oldId: string): number {
+  fs.renameSync(adoptedKey(folder), folder.verifierKey)
   let moved = 0
   if (!fs.existsSync(folder.gates)) return 0
   for (const name of fs.readdirSync(folder.gates, { recursive: true }) as string[]) {

@@ -1,14 +1,14 @@
 import {
-  type Body, BundleVerifier, canonicalText, type Crypto, Denied, digestOf, type Entry, equalBytes, leafHash, type NoteKey, parseEntry, parseStrictText, parseVerifierKey, present, type Report, TileStack, utf8, canonicalize, verifyCheckpoint,
+  type Body, BundleVerifier, canonicalText, commitment, type Crypto, Denied, digestOf, type Entry, equalBytes, fromBase64Url, leafHash, type NoteKey, parseEntry, parseStrictText, parseVerifierKey, peekClaims, present, type Report,
+  type SigningKey, signingKey, TileStack, utf8, canonicalize, verifyAnchor, verifyCheckpoint, verifyReceipt,
 } from '@sealwrit/protocol'
+import { KeptAnchors } from '../anchor/kept.ts'
 import { decodeBodies, encodeBodies } from '../store/bodies.ts'
-import type { ExecutionRow, Head, Store, StoredBody, StoredRow } from '../store/store.ts'
-import { indexEntry } from './executions.ts'
+import { type Head, type Store, type StoredBody, type StoredRow, StoreFailure } from '../store/store.ts'
+import { Derived } from './derived.ts'
 
 /** Problems that are told one by one. */
 const MAX_PROBLEMS = 1_000
-/** Names under which the store keeps something that is not an entry, with what each must be. */
-const KNOWN_META: readonly RegExp[] = [/^policy sha256:[0-9a-f]{64}$/, /^indexed_size$/, /^erased_below$/, /^anchor sinks$/, /^anchor sink \d{1,2}$/, /^anchor \d{1,2} \d{1,7}$/]
 
 export interface FsckReport {
   readonly entries: number
@@ -25,6 +25,8 @@ export interface FsckTrust {
   readonly logKey: NoteKey
   readonly crypto: Crypto
   readonly tenant: string
+  /** A signed checkpoint that is remembered outside the store, read before the store: what is stored must not be older. */
+  readonly highWater?: string | undefined
 }
 
 /**
@@ -33,41 +35,62 @@ export interface FsckTrust {
  * @param told hears how many of how many entries were looked at
  */
 export async function fsck(store: Store, trust: FsckTrust, told: (done: number, of: number) => void = () => undefined): Promise<FsckReport> {
-  const check = new Fsck(await store.head(), trust)
-  let rows = 0
-  for await (const row of store.audit()) {
-    check.row(row)
-    if (row.kind === 'group') told(check.entries, check.size)
-    if (++rows % 64 === 0) await new Promise((resolve) => setImmediate(resolve)) // a plane that is checked goes on working
+  const check = new Fsck(trust)
+  try {
+    check.begin(await store.head(), await store.indexedSize())
+    let rows = 0
+    for await (const row of store.audit()) {
+      check.row(row)
+      if (row.kind === 'group') told(check.entries, check.size)
+      if (++rows % 64 === 0) await new Promise((resolve) => setImmediate(resolve)) // a plane that is checked goes on working
+    }
+    await check.anchors(new KeptAnchors(store))
+    return check.end(await store.head())
+  } catch (error) {
+    if (error instanceof StoreFailure && error.recoverable) throw error
+    return check.unreadable(error)
   }
-  return check.end()
 }
 
 class Fsck {
-  readonly size: number
+  size = 0
   entries = 0
   readonly #trust: FsckTrust
   readonly #verifier: BundleVerifier
   readonly #tree: TileStack
   readonly #tiles = new Map<string, Uint8Array>()
-  readonly #executions = new Map<string, ExecutionRow>()
-  readonly #policies = new Set<string>()
-  readonly #spent = new Map<string, number>()
+  readonly #derived: Derived
+  readonly #gateKeys = new Map<string, SigningKey>()
   readonly #keys: { readonly key: NoteKey; readonly from: number }[] = []
   readonly #problems: string[] = []
   readonly #counts = { groups: 0, bodies: 0, tiles: 0, checkpoints: 0 }
-  readonly #signedSize: number
+  #signedSize = 0
   #omitted = 0
-  #indexed = 0
   #lastTimeMs = 0
+  /** Whether the head stands in a row of its own, and checkpoints not in their groups. */
+  #hasHead = false
+  /** One past the last leaf that anything in the store speaks of, beyond those that were looked at. */
+  #beyond = 0
 
-  constructor({ size, checkpoint }: Head, trust: FsckTrust) {
-    this.size = size
+  constructor(trust: FsckTrust) {
     this.#trust = trust
     this.#tree = new TileStack(trust.crypto.sha256)
-    this.#verifier = new BundleVerifier({ crypto: trust.crypto, logKey: trust.logKey, gateKeys: [] })
+    this.#derived = new Derived(trust.crypto, (what) => this.#problem(what))
+    this.#verifier = new BundleVerifier({ crypto: trust.crypto, logKey: trust.logKey, gateKeys: [], checkpoints: trust.highWater === undefined ? [] : [trust.highWater] })
+  }
+
+  begin({ size, checkpoint }: Head, indexed: number): void {
+    this.size = size
+    this.#derived.begin(size, indexed)
     if (checkpoint === undefined && size > 0) this.#problem('the store holds entries, but no signed checkpoint')
     this.#signedSize = checkpoint === undefined ? 0 : this.#head(checkpoint)
+    this.#marked()
+  }
+
+  /** The mark was read before the head, so the store holds it, or lost it. That the key signed it, and its tree, is the verifier's business. */
+  #marked(): void {
+    const size = Number(this.#trust.highWater?.split('\n')[1] ?? 0)
+    if (size > this.size) this.#problem(`the store holds ${this.size} entries, and the log key signed ${size}: an older copy is in its place, or its end was cut off`)
   }
 
   #head(note: string): number {
@@ -93,27 +116,31 @@ class Fsck {
       case 'group':
         return this.#group(row)
       case 'head':
+        this.#hasHead = true
         return
       case 'tile':
         return this.#tile(row)
       case 'spent':
-        return this.#spentKey(row)
+        return this.#derived.spentKey(row)
       case 'execution':
-        return this.#execution(row)
+        return this.#derived.execution(row)
       case 'meta':
-        return this.#meta(row)
+        return this.#derived.meta(row)
     }
   }
 
   #group({ firstSeq, count, entries: column, bodies, checkpoint }: StoredRow & { kind: 'group' }): void {
+    const texts = column.split('\n')
+    if (count !== texts.length) this.#problem(`group ${firstSeq} says that it has ${count} entries and has ${texts.length}`)
+    this.#beyond = Math.max(this.#beyond, firstSeq + texts.length)
     if (this.entries >= this.size) return // written meanwhile
     this.#counts.groups++
-    const texts = column.split('\n')
     if (firstSeq !== this.entries) this.#problem(`group ${firstSeq} does not follow entry ${this.entries - 1}`)
-    if (count !== texts.length) this.#problem(`group ${firstSeq} says that it has ${count} entries and has ${texts.length}`)
     const byEntry = this.#bodies(firstSeq, texts.length, bodies)
-    for (const [i, text] of texts.entries()) this.#entry(text, byEntry.get(firstSeq + i) ?? [])
+    let needsCheckpoint = false
+    for (const [i, text] of texts.entries()) needsCheckpoint = this.#entry(text, byEntry.get(firstSeq + i) ?? [], firstSeq) || needsCheckpoint
     if (checkpoint !== undefined) this.#checkpoint(checkpoint, firstSeq)
+    else if (needsCheckpoint && !this.#hasHead) this.#problem(`group ${firstSeq} has lost its checkpoint`)
   }
 
   #bodies(firstSeq: number, count: number, column: string): ReadonlyMap<number, Body[]> {
@@ -144,28 +171,44 @@ class Fsck {
     }
   }
 
-  #entry(text: string, bodies: readonly Body[]): void {
+  /** @returns whether its group must have been signed */
+  #entry(text: string, bodies: readonly Body[], groupSeq: number): boolean {
     const seq = this.entries++
     const leaf = leafHash(utf8(text), this.#trust.crypto.sha256)
     for (const { level, index, hashes } of this.#tree.append(leaf)) this.#tiles.set(`${level}/${index}`, this.#trust.crypto.sha256(hashes))
     if (seq < this.#signedSize) this.#verifier.leaf(text, bodies)
     try {
       const entry = parseEntry(text)
-      if (seq >= this.#signedSize && entry.kind !== 'receipt') this.#problem(`entry ${seq} stands beyond the newest signed checkpoint and is no receipt`)
-      this.#derive(entry)
+      if (seq >= this.#signedSize) this.#unsigned(entry, seq, bodies)
+      this.#derive(entry, groupSeq)
+      return entry.kind !== 'receipt'
     } catch (error) {
       this.#problem(`entry ${seq}: ${reason(error)}`)
+      return false
     }
   }
 
-  /** What else the store must hold because of this entry. */
-  #derive(entry: Entry): void {
+  /** A receipt that no checkpoint covers yet stands by the signature of its gate alone. @throws {Denied} */
+  #unsigned(entry: Entry, seq: number, bodies: readonly Body[]): void {
+    const { crypto, tenant } = this.#trust
+    if (entry.kind !== 'receipt') throw new Denied('issuance_not_logged', 'it stands beyond the newest signed checkpoint and is no receipt')
+    if (entry.seq !== seq || entry.tenant !== tenant) throw new Denied('seal_invalid', 'it has another place')
+    const key = this.#gateKeys.get(String(peekClaims(entry.receipt)['gate']))
+    if (key === undefined) throw new Denied('key_unknown', 'no gate with its key is enrolled')
+    const { jti, result_commit } = verifyReceipt(entry.receipt, key, crypto)
+    if (jti !== entry.jti || !this.#derived.knows(jti)) throw new Denied('seal_invalid', 'the receipt is about another execution')
+    for (const { purpose, commit, salt, digest, body } of bodies) {
+      const isBound = purpose === 'result' && commit === result_commit && commitment('result', salt, digest, crypto.sha256) === commit && (body === undefined || digestOf(canonicalize(body), crypto.sha256) === digest)
+      if (!isBound) throw new Denied('seal_invalid', 'a body is not what the gate committed to')
+    }
+  }
+
+  #derive(entry: Entry, groupSeq: number): void {
     const isReAnchored = entry.kind === 'key' && entry.lost !== undefined
     if (entry.time < this.#lastTimeMs && !isReAnchored) this.#problem(`entry ${entry.seq} is older than the one before it`)
     this.#lastTimeMs = entry.time
-    indexEntry(entry, this.#executions)
-    if (entry.kind === 'policy') this.#policies.add(entry.digest)
-    if (entry.kind === 'redemption') this.#spent.set(`jti ${entry.jti}`, entry.seq)
+    this.#derived.entry(entry, groupSeq)
+    if (entry.kind === 'gate' && entry.key !== undefined) this.#gateKeys.set(entry.gate, signingKey(fromBase64Url(entry.key), this.#trust.crypto.sha256))
     if (entry.kind === 'key') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
   }
 
@@ -181,53 +224,62 @@ class Fsck {
   }
 
   #tile({ level, index, hashes }: StoredRow & { kind: 'tile' }): void {
-    if ((index + 1) * 256 ** (level + 1) > this.size) return // written meanwhile, or without its entries, which the size would show
+    const end = (index + 1) * 256 ** (level + 1)
+    this.#beyond = Math.max(this.#beyond, end)
+    if (end > this.size) return // written meanwhile, or without its entries, which the size would show
     this.#counts.tiles++
     const wanted = this.#tiles.get(`${level}/${index}`)
     if (wanted === undefined || !equalBytes(wanted, this.#trust.crypto.sha256(hashes))) this.#problem(`tile ${level}/${index} is not that of the entries`)
     this.#tiles.delete(`${level}/${index}`)
   }
 
-  #spentKey({ key, seq }: StoredRow & { kind: 'spent' }): void {
-    if (seq >= this.size) return
-    if (!this.#spent.delete(key)) this.#problem(`the key ${key} is spent, and no entry spends it`)
-  }
-
-  #execution({ kind: _, ...row }: StoredRow & { kind: 'execution' }): void {
-    const wanted = this.#executions.get(row.jti)
-    this.#executions.delete(row.jti)
-    if (wanted === undefined) return this.#problem(`the index holds an execution ${row.jti} that the log does not`)
-    const isNewer = (row.ending ?? 0) >= this.size || (row.expiry ?? 0) >= this.size
-    const isOlder = (wanted.ending ?? 0) >= this.#indexed
-    if (!isNewer && !isOlder && JSON.stringify(row, SORTED) !== JSON.stringify(wanted, SORTED)) this.#problem(`the index of execution ${row.jti} is not what the log says`)
-  }
-
-  #meta({ key, value }: StoredRow & { kind: 'meta' }): void {
-    if (!KNOWN_META.some((known) => known.test(key))) this.#problem(`the store holds something under a name that nothing uses: ${key.slice(0, 64)}`)
-    if (key === 'indexed_size') this.#indexed = Number(value)
-    if ((key === 'indexed_size' || key === 'erased_below') && !(Number.isSafeInteger(Number(value)) && Number(value) >= 0)) this.#problem(`${key} is no number`)
-    if (!key.startsWith('policy ')) return
-    const digest = key.slice('policy '.length)
+  /** Every anchor that is kept can be read, and is of a checkpoint that a key of this log signed. */
+  async anchors(kept: KeptAnchors): Promise<void> {
+    const keys = [this.#trust.logKey, ...this.#keys.map(({ key }) => key)]
     try {
-      if (digestOf(canonicalize(parseStrictText(value, { maxBytes: 67_108_864, maxDepth: 8, maxMembers: 10_000 })), this.#trust.crypto.sha256) !== digest) throw new Denied('seal_invalid', 'the texts differ')
+      for (const [place, { count }] of (await kept.records()).entries()) {
+        for (let n = 0; n < count; n++) {
+          const { anchor, size } = await kept.at(place, n)
+          const verdict = firstOf(keys, (key) => verifyAnchor(anchor, key, undefined, this.#trust.crypto))
+          if (verdict.checkpoint.size !== size) throw new Denied('seal_invalid', `anchor ${n} of sink ${place} is of another size`)
+        }
+      }
     } catch (error) {
-      this.#problem(`policy set ${digest}: ${reason(error)}`)
+      if (!(error instanceof Denied)) throw error
+      this.#problem(`a kept anchor: ${error.message}`)
     }
-    this.#policies.delete(digest)
   }
 
-  end(): FsckReport {
+  /** @param after where the log stands now: what was written meanwhile is before it */
+  end(after: Head): FsckReport {
     if (this.entries < this.size) this.#problem(`entries ${this.entries} to ${this.size - 1} are missing`)
+    if (this.#beyond > after.size) this.#problem(`the store speaks of entry ${this.#beyond - 1}, and the log has ${after.size}`)
     for (const name of this.#tiles.keys()) this.#problem(`tile ${name} is missing`)
-    for (const digest of this.#policies) this.#problem(`policy set ${digest} is missing: decisions under it cannot be replayed`)
-    for (const key of this.#spent.keys()) this.#problem(`the key ${key} was spent, and the store does not hold it`)
+    this.#derived.end(after.size)
     const report: Report = this.#verifier.end()
     for (const { verdict, claim, seq } of report.findings) if (verdict === 'contradicted') this.#problem(`${seq === undefined ? '' : `entry ${seq}: `}${claim}`)
+    return this.#report()
+  }
+
+  unreadable(error: unknown): FsckReport {
+    this.#problem(`the store cannot be read: ${reason(error)}`)
+    return this.#report()
+  }
+
+  #report(): FsckReport {
     return { entries: this.entries, ...this.#counts, problems: this.#problems, omitted: this.#omitted }
   }
 }
 
-const SORTED: string[] = ['jti', 'seq', 'ending', 'deadlineMs', 'expiry']
+/** What `run` gives for the first key that it accepts. @throws what it throws for the last */
+function firstOf<T>([key, ...others]: readonly NoteKey[], run: (key: NoteKey) => T): T {
+  try {
+    return run(key as NoteKey)
+  } catch (error) {
+    if (others.length === 0) throw error
+    return firstOf(others, run)
+  }
+}
 
 function reason(error: unknown): string {
   return error instanceof Error ? error.message : 'unknown error'

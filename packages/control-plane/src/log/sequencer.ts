@@ -68,8 +68,8 @@ export class Sequencer {
     if (await this.#history.holds(note)) return
     if (this.#ports.store.isShared) await this.refresh().catch(() => undefined) // another plane may have written it
     if (await this.#history.holds(note)) return
-    this.#mark.raise(note, true)
     this.#stopped = new Denied('store_rollback', 'the store is older than a checkpoint that this log key signed; `sealwrit log re-anchor` is the way on')
+    this.#mark.raise(note, true) // a disk that takes nothing may forget this at a restart; until then the log is closed all the same
   }
 
   get state(): LogState {
@@ -86,7 +86,7 @@ export class Sequencer {
   }
   /** Why nothing can be written any more; undefined while it can. */
   get stopped(): Denied | undefined {
-    return this.#stopped
+    return this.#stopped ?? this.#mark.failure
   }
   /** The newest signed checkpoint that is durable. */
   get checkpoint(): SignedHead {
@@ -208,7 +208,8 @@ export class Sequencer {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       let group: Attempt | undefined
       try {
-        if (this.#stopped !== undefined) throw this.#stopped
+        if (this.#mark.failure !== undefined) this.mark(true) // a disk that was full may have room again
+        if (this.stopped !== undefined) throw this.stopped
         const isFresh = attempt > 0 || items.some((item) => item.draft === undefined && item.follows)
         if (isFresh) await this.#history.follow()
         group = place(items, this.#history, this.#tenant, this.#clock.after(this.state.timeMs))
@@ -326,14 +327,9 @@ export class Sequencer {
     }
   }
 
-  /** Remembers the newest checkpoint outside the store, from time to time or at once. A mark that cannot be written stops the log. */
+  /** Remembers the newest checkpoint outside the store, from time to time or at once. While it cannot, nothing is logged. */
   mark(atOnce: boolean): void {
-    if (this.#stopped !== undefined) return
-    try {
-      this.#mark.raise(this.checkpoint.note, atOnce)
-    } catch (error) {
-      this.#stopped = new Denied('evidence_unavailable', `the high-water mark cannot be written: ${error instanceof Error ? error.message : 'unknown error'}`)
-    }
+    if (this.#stopped === undefined) this.#mark.raise(this.checkpoint.note, atOnce)
   }
 
   /** An entry that is in the log already. @throws {Denied} `evidence_unavailable` */

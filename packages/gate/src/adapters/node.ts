@@ -80,7 +80,7 @@ export function floorFile(path: string): FloorFile {
       const next = `${path}.${process.pid}.new`
       const file = fs.openSync(next, 'w', 0o600)
       try {
-        fs.writeSync(file, text)
+        fs.writeFileSync(file, text) // all of it, or it throws: a disk that fills up may take a part
         fs.fsyncSync(file)
       } finally {
         fs.closeSync(file)

@@ -1,3 +1,4 @@
+import * as fs from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { StoreOpenError } from '../open-error.ts'
 import { StoreFailure } from '../store.ts'
@@ -45,6 +46,40 @@ export function write<T>(run: () => T): T {
     if (error instanceof StoreFailure) throw error
     const recoverable = code(error) === SQLITE_FULL || code(error) === SQLITE_BUSY
     throw new StoreFailure(message(error), recoverable)
+  }
+}
+
+/**
+ * Where the files of an open database stand. SQLite goes on writing into a file that was deleted or replaced under it, and
+ * what it wrote there is gone with the process (ATK-081).
+ */
+export class Files {
+  readonly #known: { readonly name: string; id: string | undefined }[]
+
+  constructor(file: string) {
+    this.#known = [file, `${file}-wal`].map((name) => ({ name, id: idOf(name) }))
+  }
+
+  /**
+   * INVARIANT: I3, looked at before and after every write, so before it is acknowledged.
+   * @param isWritten what was written and cannot be found any more stops the writer; before that, it may be found again
+   * @throws {StoreFailure}
+   */
+  verify(isWritten: boolean): void {
+    for (const known of this.#known) {
+      const id = idOf(known.name, !isWritten)
+      known.id ??= id // the log of writes comes with the first of them
+      if (id === undefined || id !== known.id) throw new StoreFailure(`${known.name} was deleted or replaced while it was open`, false)
+    }
+  }
+}
+
+function idOf(file: string, mayHeal = false): string | undefined {
+  try {
+    const stat = fs.statSync(file, { throwIfNoEntry: false })
+    return stat === undefined ? undefined : `${stat.dev} ${stat.ino}`
+  } catch (error) {
+    throw new StoreFailure(message(error), mayHeal) // a folder that is closed to this user
   }
 }
 

@@ -1,6 +1,6 @@
 import { decodeBodies, encodeBodies } from '../bodies.ts'
 import type { Appended, ExecutionRow, Group, Head, Store, StoredBody, StoredRow } from '../store.ts'
-import { type Database, openDatabase, type Statement, write } from './database.ts'
+import { type Database, Files, openDatabase, type Statement, write } from './database.ts'
 import { migrate } from './migrations.ts'
 
 /** Opens the embedded store. @throws {StoreOpenError} */
@@ -8,12 +8,16 @@ export function openSqliteStore(file: string): Store {
   const database = openDatabase(file)
   try {
     migrate(database, file)
-    return new SqliteStore(database)
+    return new SqliteStore(database, new Files(file))
   } catch (error) {
     database.close()
     throw error
   }
 }
+
+/** Rows read at once by a check of the whole store; groups are the large ones. */
+const AUDIT_PAGE = 256
+const AUDIT_GROUPS = 8
 
 interface GroupRow {
   first_seq: number
@@ -26,6 +30,7 @@ interface GroupRow {
 class SqliteStore implements Store {
   readonly isShared = false
   readonly #database: Database
+  readonly #files: Files
   readonly #insertGroup: Statement
   readonly #insertTile: Statement
   readonly #insertSpent: Statement
@@ -36,8 +41,9 @@ class SqliteStore implements Store {
   #size = 0
   #lastFirstSeq = -1
 
-  constructor(database: Database) {
+  constructor(database: Database, files: Files) {
     this.#database = database
+    this.#files = files
     this.#insertGroup = database.prepare('INSERT INTO commit_group (first_seq, count, entries, bodies, checkpoint) VALUES (?, ?, ?, ?, ?)')
     this.#insertTile = database.prepare('INSERT INTO tile (level, idx, hashes) VALUES (?, ?, ?)')
     this.#insertSpent = database.prepare('INSERT INTO spent (key, seq) VALUES (?, ?) ON CONFLICT (key) DO NOTHING')
@@ -63,7 +69,7 @@ class SqliteStore implements Store {
     const insert = (): void => {
       this.#insertGroup.run(group.firstSeq, group.entries.length, group.entries.join('\n'), encodeBodies(group.bodies), group.checkpoint ?? null)
     }
-    const appended = write((): boolean => {
+    const appended = this.#write((): boolean => {
       if (group.tiles.length === 0 && group.spent.length === 0) {
         insert()
         return true
@@ -83,7 +89,7 @@ class SqliteStore implements Store {
 
   async putCheckpoint(size: number, note: string): Promise<boolean> {
     if (size !== this.#size) return false
-    write(() => this.#database.prepare('UPDATE commit_group SET checkpoint = ? WHERE first_seq = ?').run(note, this.#lastFirstSeq))
+    this.#write(() => this.#database.prepare('UPDATE commit_group SET checkpoint = ? WHERE first_seq = ?').run(note, this.#lastFirstSeq))
     return true
   }
 
@@ -118,7 +124,7 @@ class SqliteStore implements Store {
   }
 
   async eraseBodies(from: number, to: number): Promise<number> {
-    const erased = write(() => {
+    const erased = this.#write(() => {
       let count = 0
       this.#transaction(() => {
         for (const row of [...this.#groups(from, to - from)]) {
@@ -139,13 +145,32 @@ class SqliteStore implements Store {
   async *audit(): AsyncGenerator<StoredRow> {
     const check = this.#database.prepare('PRAGMA integrity_check(20)').all() as { integrity_check: string }[]
     for (const { integrity_check: what } of check) if (what !== 'ok') yield { kind: 'damage', what }
-    for (const row of this.#database.prepare('SELECT * FROM commit_group ORDER BY first_seq').iterate() as Iterable<GroupRow & Record<string, unknown>>) {
+    for (const row of this.#rows('SELECT * FROM commit_group WHERE first_seq > ? ORDER BY first_seq', ['first_seq'], [Number.MIN_SAFE_INTEGER], AUDIT_GROUPS) as Iterable<GroupRow>) {
       yield { kind: 'group', firstSeq: row.first_seq, count: row.count, entries: String(row.entries), bodies: String(row.bodies), checkpoint: row.checkpoint ?? undefined }
     }
-    for (const row of this.#database.prepare('SELECT level, idx, hashes FROM tile ORDER BY level, idx').iterate()) yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: row['hashes'] as Uint8Array }
-    for (const row of this.#database.prepare('SELECT key, seq FROM spent ORDER BY key').iterate()) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
-    for (const row of this.#database.prepare('SELECT * FROM execution ORDER BY jti').iterate()) yield { kind: 'execution', ...readExecution(row) }
-    for (const row of this.#database.prepare('SELECT key, value FROM meta ORDER BY key').iterate()) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
+    for (const row of this.#rows('SELECT level, idx, hashes FROM tile WHERE (level, idx) > (?, ?) ORDER BY level, idx', ['level', 'idx'], [-1, -1])) yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: row['hashes'] as Uint8Array }
+    for (const row of this.#rows('SELECT key, seq FROM spent WHERE key > ? ORDER BY key', ['key'], [''])) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
+    for (const row of this.#rows('SELECT * FROM execution WHERE jti > ? ORDER BY jti', ['jti'], [''])) yield { kind: 'execution', ...readExecution(row) }
+    for (const row of this.#rows('SELECT key, value FROM meta WHERE key > ? ORDER BY key', ['key'], [''])) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
+  }
+
+  /** All rows of a statement, a page at a time: a statement that stays open would keep erasures from emptying the log of writes. */
+  *#rows(text: string, key: readonly string[], first: readonly (string | number)[], limit = AUDIT_PAGE): Generator<Record<string, unknown>> {
+    const statement = this.#database.prepare(`${text} LIMIT ${limit}`)
+    for (let after = first; ; ) {
+      const rows = statement.all(...after)
+      yield* rows
+      const last = rows.at(-1)
+      if (last === undefined || rows.length < limit) return
+      after = key.map((name) => last[name] as string | number)
+    }
+  }
+
+  #write<T>(run: () => T): T {
+    this.#files.verify(false)
+    const written = write(run)
+    this.#files.verify(true)
+    return written
   }
 
   async spentAt(key: string): Promise<number | undefined> {
@@ -158,7 +183,7 @@ class SqliteStore implements Store {
   }
 
   async putMeta(key: string, value: string): Promise<void> {
-    write(() => this.#putMeta(key, value))
+    this.#write(() => this.#putMeta(key, value))
   }
 
   #getMeta(key: string): string | undefined {
@@ -175,7 +200,7 @@ class SqliteStore implements Store {
   }
 
   async putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void> {
-    write(() =>
+    this.#write(() =>
       this.#transaction(() => {
         for (const row of rows) this.#putExecution.run(row.jti, row.seq, row.ending ?? null, row.deadlineMs, row.expiry ?? null)
         this.#putMeta('indexed_size', String(Math.max(size, Number(this.#getMeta('indexed_size') ?? '0'))))
