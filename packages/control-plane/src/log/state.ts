@@ -1,4 +1,4 @@
-import { type Digest, type Entry, type ErasureEntry, fromUtf8, type GateEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit, type RedemptionEntry, utf8 } from '@sealwrit/protocol'
+import { type Digest, type Entry, type ErasureEntry, type GateEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry } from '@sealwrit/protocol'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -126,7 +126,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, own(jti), { seq, leafHash: own(leafHash), aud: own(aud), ...endingOf(entry) })
+        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), ...endingOf(entry) })
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         break
       }
@@ -147,7 +147,7 @@ export class LogState {
       case 'expiry': {
         const permit = this.open.get(entry.jti)
         this.#delete(this.open, entry.jti)
-        if (permit !== undefined && entry.outcome === 'indeterminate') this.#set(this.indeterminate, own(entry.jti), { permit, seq: entry.seq })
+        if (permit !== undefined && entry.outcome === 'indeterminate') this.#set(this.indeterminate, ownText(entry.jti), { permit, seq: entry.seq })
         break
       }
       case 'gate':
@@ -178,7 +178,7 @@ export class LogState {
 
   #recall(jti: string, seq: number): void {
     if (this.#receipts.size >= MAX_RECEIPTS) this.#delete(this.#receipts, this.#receipts.keys().next().value as string)
-    this.#set(this.#receipts, own(jti), seq)
+    this.#set(this.#receipts, ownText(jti), seq)
   }
 
   /** By what a carried permit was spent, while that is remembered. */
@@ -196,7 +196,7 @@ export class LogState {
       if (timeMs - old.timeMs < REDEEMED_LIFE_MS) break // oldest first
       this.#delete(this.#redeemed, key)
     }
-    this.#set(this.#redeemed, own(jti), { seq, timeMs, aud: own(aud), challenge: own(challenge) })
+    this.#set(this.#redeemed, ownText(jti), { seq, timeMs, aud: ownText(aud), challenge: ownText(challenge) })
     const permit = this.open.get(jti)
     if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: exp * 1_000 + permit.leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate' })
   }
@@ -226,7 +226,7 @@ export class LogState {
       if (answered.timeMs - old.timeMs < CHALLENGE_LIFE_MS) break // oldest first
       this.#delete(this.#answered, key)
     }
-    this.#set(this.#answered, own(`${gate} ${challenge}`), { ...answered, request: own(answered.request) })
+    this.#set(this.#answered, ownText(`${gate} ${challenge}`), { ...answered, request: ownText(answered.request) })
   }
 }
 
@@ -236,14 +236,6 @@ function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadline
   return use === 'redeem'
     ? { deadlineMs: (exp + MAX_SKEW_SECONDS) * 1_000, ending: 'expired', leaseMs }
     : { deadlineMs: exp * 1_000 + leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate', leaseMs }
-}
-
-/**
- * A string with memory of its own. What is cut out of a line keeps the whole line alive, and one that is put together keeps
- * its parts: kilobytes for each id that is remembered.
- */
-function own(text: string): string {
-  return fromUtf8(utf8(text))
 }
 
 export function toolKey(target: string, name: string): string {
