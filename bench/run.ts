@@ -8,11 +8,14 @@ import { p4 } from './p4.ts'
 import { p5 } from './p5.ts'
 import { p6 } from './p6.ts'
 import { p7 } from './p7.ts'
+import { p8 } from './p8.ts'
+import { p10 } from './p10.ts'
+import { p11 } from './p11.ts'
 import { type Figure, isMet } from './support/figure.ts'
 
-const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, p5, p6, p7 }
+const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, p5, p6, p7, p8, p10, p11 }
 const args = process.argv.slice(2)
-const wanted = args.filter((arg) => !arg.startsWith('-'))
+const wanted = args.filter((arg) => !arg.startsWith('-')).map((arg) => arg.toLowerCase())
 const unknown = wanted.filter((name) => GROUPS[name] === undefined)
 if (unknown.length > 0 || args.includes('--help')) {
   console.log(`usage: npm run bench -- [${Object.keys(GROUPS).join('|')}]… [--write]\n--write puts the table into bench/RESULTS.md`)

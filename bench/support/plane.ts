@@ -62,8 +62,19 @@ export class BenchGate {
   }
 
   /** One whole execution; its arguments differ from those of every other. */
-  execute(order: ReceiptOrder): Promise<unknown> {
+  execute(order: ReceiptOrder, effect: () => void = () => undefined): Promise<unknown> {
     const action = { type: 'mcp.tool_call' as const, target: 'mcp://bench', name: 'read_file', arguments: { path: `/srv/reports/${this.#calls++}.txt` }, tool_digest: DIGEST }
-    return enforce(this.gate, { action, agent: { name: 'bench', verified: true }, facts: () => ({ paths: 'inside' }) }, async () => ({ outcome: 'completed', resultBytes: new Uint8Array(16), value: 0 }), order)
+    return enforce(this.gate, { action, agent: { name: 'bench', verified: true }, facts: () => ({ paths: 'inside' }) }, async () => {
+      effect()
+      return { outcome: 'completed', resultBytes: new Uint8Array(16), value: 0 }
+    }, order)
+  }
+
+  /** Milliseconds of one execution up to where its effect begins: asked, decided, durable, sealed and verified. */
+  async authorized(): Promise<number> {
+    const from = performance.now()
+    let at = from
+    await this.execute('before_reply', () => (at = performance.now()))
+    return at - from
   }
 }

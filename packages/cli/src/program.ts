@@ -63,6 +63,7 @@ export function buildProgram(): Command {
     .option('--checkpoint <file...>', 'signed checkpoints that you hold from elsewhere: the history must be theirs')
     .option('--tsa-cert <file...>', 'certificates of timestamp authorities whose word counts')
     .option('--replay', 'decide every decision again from the stored policies and inputs')
+    .option('--jobs <n>', 'threads that check signatures (default: one a core)')
     .action(async (file: string | undefined, other: string | undefined, o: { fork?: boolean }) => {
       const named = [file, other].filter((name) => name !== undefined)
       if (o.fork === true) return (await import('./commands/fork.ts')).verifyForkFiles(named, all(program, o))

@@ -16,6 +16,14 @@ export function fromUtf8(bytes: Uint8Array): string {
   }
 }
 
+/**
+ * The same text with memory of its own, for what is kept. What an engine cuts out of a text keeps all of that text alive, and
+ * what it puts together keeps the parts: kilobytes for each id that is remembered.
+ */
+export function ownText(text: string): string {
+  return fromUtf8(utf8(text))
+}
+
 const STANDARD = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 const URL_SAFE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 

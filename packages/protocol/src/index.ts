@@ -27,6 +27,7 @@ export {
   type LinkedCheckpoint, MAX_BUNDLE_LINE, openLine, parseBundle, type PolicyTexts,
 } from './bundle/bundle.ts'
 export { Numbering } from './bundle/numbering.ts'
+export { Proofs, type Proved } from './bundle/proofs.ts'
 export type { Finding, Report, ToldTime, Verdict } from './bundle/report.ts'
 export { BundleVerifier, type DecisionEntry, type Replay, type Trust, verifyBundle } from './bundle/verify.ts'
 export type { Crypto, Sha256, VerifyEd25519 } from './crypto.ts'
@@ -38,7 +39,7 @@ export { MAX_SELECTOR, parseSelector, type Prohibited, prohibition, type Selecta
 export { copyPlain } from './json/copy.ts'
 export { asCode, Fields } from './json/fields.ts'
 export { readNumber, writeNumber } from './json/number.ts'
-export { parseStrict, parseStrictText } from './json/parse.ts'
+export { type FormedJson, parseFormed, parseStrict, parseStrictText } from './json/parse.ts'
 export * from './json/value.ts'
 export { type Checkpoint, checkpointText, parseCheckpointText, parseDecimal, verifyCheckpoint } from './log/checkpoint.ts'
 export { cosignedMessage, type CosignerKey, cosignerKey, formatCosignature, formatCosignerKey, parseCosignerKey, verifyCosignature } from './log/cosignature.ts'

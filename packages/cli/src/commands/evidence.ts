@@ -7,6 +7,7 @@ import { CliError, EXIT } from '../errors.ts'
 import { checkBundle } from '../evidence/check.ts'
 import { evidenceLines } from '../evidence/collect.ts'
 import { checkMirror, mirrorLog } from '../evidence/mirror.ts'
+import { MAX_JOBS } from '../evidence/signatures.ts'
 import { readTsaTrust } from '../evidence/trust.ts'
 import { HttpSource, PlaneSource } from '../evidence/source.ts'
 import { found } from '../local/client.ts'
@@ -69,6 +70,7 @@ export interface VerifyOptions extends GlobalOptions {
   readonly replay?: boolean
   readonly tsaCert?: readonly string[]
   readonly witnessPolicy?: string
+  readonly jobs?: string
 }
 
 /** Checks a bundle, or a mirror of a log, offline. */
@@ -76,6 +78,8 @@ export async function verify(file: string, options: VerifyOptions): Promise<void
   const folder = findFolder(options.dir)
   const pinned = options.key === undefined
   if (pinned && !fs.existsSync(folder.verifierKey)) throw new CliError('no key to verify against', { exit: EXIT.usage, hint: 'give the log’s verifier key with --key KEY-OR-FILE' })
+  const jobs = options.jobs === undefined ? undefined : Number(options.jobs)
+  if (jobs !== undefined && !(Number.isInteger(jobs) && jobs >= 1 && jobs <= MAX_JOBS)) throw new CliError(`--jobs takes a number from 1 to ${MAX_JOBS}`, { exit: EXIT.usage })
   const logKey = readVerifierKey(options.key ?? folder.verifierKey)
   const replay = options.replay === true ? { replay: new (await import('@sealwrit/control-plane')).DecisionReplay(nodeCryptography.sha256) } : {}
   const witnesses = options.witnessPolicy === undefined ? {} : { witnesses: { policy: readWitnessPolicy(options.witnessPolicy), nowSeconds: Math.floor(nodeClock.wallMs() / 1_000) } }
@@ -83,7 +87,7 @@ export async function verify(file: string, options: VerifyOptions): Promise<void
   const progress = new Progress('verifying', options.json === true)
   const isMirror = file !== '-' && fs.existsSync(file) && fs.statSync(file).isDirectory()
   if (isMirror && options.replay === true) throw new CliError('a mirror holds no inputs to replay', { exit: EXIT.usage, hint: 'replay a bundle: `sealwrit export all`' })
-  const report = isMirror ? await checkMirror(file, trust, progress) : await checkBundle(file, trust, progress)
+  const report = isMirror ? await checkMirror(file, trust, progress) : await checkBundle(file, trust, progress, jobs)
   if (options.json === true) json({ ...report, key: logKey.name, keyFrom: pinned ? folder.verifierKey : 'given' })
   else printReport(report, `${logKey.name}+${logKey.id}${pinned ? ` (pinned in ${folder.verifierKey})` : ' (given)'}`)
   if (report.verdict !== 'established') process.exitCode = EXIT.unverified

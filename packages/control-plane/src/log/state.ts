@@ -1,4 +1,4 @@
-import { type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
+import { type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -140,7 +140,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, jti, { seq, leafHash, aud, selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, ...endingOf(entry) })
+        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, ...endingOf(entry) })
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         break
       }
@@ -161,7 +161,7 @@ export class LogState {
       case 'expiry': {
         const permit = this.open.get(entry.jti)
         this.#delete(this.open, entry.jti)
-        if (permit !== undefined && entry.outcome === 'indeterminate') this.#set(this.indeterminate, entry.jti, { permit, seq: entry.seq })
+        if (permit !== undefined && entry.outcome === 'indeterminate') this.#set(this.indeterminate, ownText(entry.jti), { permit, seq: entry.seq })
         break
       }
       case 'gate':
@@ -201,7 +201,7 @@ export class LogState {
 
   #recall(jti: string, seq: number): void {
     if (this.#receipts.size >= MAX_RECEIPTS) this.#delete(this.#receipts, this.#receipts.keys().next().value as string)
-    this.#set(this.#receipts, jti, seq)
+    this.#set(this.#receipts, ownText(jti), seq)
   }
 
   /** By what a carried permit was spent, while that is remembered. */
@@ -219,7 +219,7 @@ export class LogState {
       if (timeMs - old.timeMs < REDEEMED_LIFE_MS) break // oldest first
       this.#delete(this.#redeemed, key)
     }
-    this.#set(this.#redeemed, jti, { seq, timeMs, aud, challenge })
+    this.#set(this.#redeemed, ownText(jti), { seq, timeMs, aud: ownText(aud), challenge: ownText(challenge) })
     const permit = this.open.get(jti)
     if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: exp * 1_000 + permit.leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate' })
   }
@@ -262,7 +262,7 @@ export class LogState {
       if (answered.timeMs - old.timeMs < CHALLENGE_LIFE_MS) break // oldest first
       this.#delete(this.#answered, key)
     }
-    this.#set(this.#answered, `${gate} ${challenge}`, answered)
+    this.#set(this.#answered, ownText(`${gate} ${challenge}`), { ...answered, request: ownText(answered.request) })
   }
 }
 

@@ -1,4 +1,4 @@
-import { Denied } from '@sealwrit/protocol'
+import { Denied, type Digest } from '@sealwrit/protocol'
 import type { Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlaneClock } from '../ports.ts'
@@ -13,8 +13,9 @@ const INTERVAL_MS = 5_000
  * @returns how many were ended
  */
 export async function endOverdue(log: Sequencer, nowMs: number): Promise<number> {
-  const overdue = [...log.state.open].filter(([, permit]) => permit.deadlineMs <= nowMs)
-  const ended = overdue.map(([jti, { leafHash }]) =>
+  const overdue: [jti: string, leafHash: Digest][] = []
+  for (const [jti, { deadlineMs, leafHash }] of log.state.open) if (deadlineMs <= nowMs) overdue.push([jti, leafHash]) // no copy of all that is open
+  const ended = overdue.map(([jti, leafHash]) =>
     log.submit((state): Written => {
       const permit = state.open.get(jti)
       if (permit === undefined || permit.deadlineMs > nowMs) throw new Denied('artifact_spent', 'a receipt or a redemption came meanwhile')

@@ -1,5 +1,6 @@
 import { MAX_SKEW_SECONDS, type Permit } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
+import { ownText } from '../encoding.ts'
 import type { ExpiryEntry, ReceiptEntry, RedemptionEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import type { Tally } from './tally.ts'
@@ -27,6 +28,7 @@ const MAX_NAMED = 100
  */
 export class Endings {
   readonly #permits = new Map<string, KnownPermit>()
+  readonly #names = new Map<string, string>()
   readonly #tally: Tally
   #effective = 0
 
@@ -37,7 +39,16 @@ export class Endings {
   permitted(permit: Permit, leaf: string): void {
     const { jti, seq, aud, tenant, use, nbf, exp } = permit
     if (this.#permits.has(jti)) this.#tally.found('contradicted', 'two permits have one id', { seq, jti })
-    else this.#permits.set(jti, { seq, leaf, aud, tenant, use, nbf, exp, redemption: undefined, ending: undefined })
+    else this.#permits.set(ownText(jti), { seq, leaf: ownText(leaf), aud: this.#name(aud), tenant: this.#name(tenant), use, nbf, exp, redemption: undefined, ending: undefined })
+  }
+
+  /** One string for each gate and tenant, not one a permit. */
+  #name(text: string): string {
+    const known = this.#names.get(text)
+    if (known !== undefined) return known
+    const own = ownText(text)
+    this.#names.set(own, own)
+    return own
   }
 
   permit(jti: string): KnownPermit | undefined {

@@ -1,7 +1,7 @@
 import { type Anchor, verifyAnchor } from '../anchor/anchor.ts'
 import type { TsaTrust } from '../anchor/tsa.ts'
 import type { Artifact, Permit, PolicyState } from '../artifact/artifact.ts'
-import { leafDigest, parseSealed, verifySealInclusion } from '../artifact/seal.ts'
+import { leafDigest } from '../artifact/seal.ts'
 import type { Crypto } from '../crypto.ts'
 import { Denied, quoted } from '../denial.ts'
 import { digestOf } from '../digest.ts'
@@ -21,6 +21,7 @@ import { Endings } from './endings.ts'
 import { Gates } from './gates.ts'
 import { Heads } from './heads.ts'
 import { Prohibitions } from './prohibitions.ts'
+import { Proofs } from './proofs.ts'
 import type { Report } from './report.ts'
 import { Tally } from './tally.ts'
 
@@ -85,6 +86,7 @@ export class BundleVerifier implements BundleListener {
   readonly #missingPolicies = new Set<string>()
   readonly #counts: Partial<Record<EntryKind, number>> = {}
   #bundle: BundleHead | undefined
+  #proofs: Proofs | undefined
   #entries = 0
   #lastSeq = -1
   #lastTimeMs = 0
@@ -104,6 +106,7 @@ export class BundleVerifier implements BundleListener {
   head(head: BundleHead): void {
     this.#bundle = head
     this.#heads.head(head)
+    if (this.#heads.newest !== undefined) this.#proofs = new Proofs(head.checkpoint, this.#heads.newest, this.#trust.crypto)
     this.#cosigned(head.checkpoint)
     this.#tally.time({ kind: 'plane', sentence: 'the times of entries are the word of the plane' })
   }
@@ -145,13 +148,11 @@ export class BundleVerifier implements BundleListener {
   }
 
   entry(given: BundleEntry): void {
-    const head = this.#heads.newest
-    if (head === undefined) return // nothing can be established without a checkpoint
+    const proofs = this.#proofs
+    if (proofs === undefined) return // nothing can be established without a checkpoint
     const logged = this.#tally.claim('the entry is in the log', () => {
-      const seal = parseSealed({ entry: given.entry, proof: given.proof })
-      if (seal.proof.checkpoint !== this.#bundle?.checkpoint) throw new Denied('seal_invalid', 'the proof leads to another checkpoint')
-      const hash = verifySealInclusion(seal, head, this.#trust.crypto)
-      return { hash, entry: this.#read(seal.entry, seal.proof.index) }
+      const { index, hash } = proofs.verify(given)
+      return { hash, entry: this.#read(given.entry, index) }
     })
     if (logged !== undefined) this.#take(logged.value.entry, logged.value.hash, given.bodies)
   }

@@ -1,5 +1,6 @@
 import { Denied } from '../denial.ts'
 import { fromUtf8 } from '../encoding.ts'
+import { canonicalText } from './canonicalize.ts'
 import { readNumber } from './number.ts'
 import { JSON_LIMITS, type JsonLimits, type JsonValue, MAX_DEPTH, MAX_NUMBER_LENGTH } from './value.ts'
 
@@ -20,9 +21,29 @@ export function parseStrict(bytes: Uint8Array, limits: JsonLimits = JSON_LIMITS)
 
 /** As {@link parseStrict}, for text that was decoded already; the byte limit counts UTF-16 units here. */
 export function parseStrictText(text: string, limits: JsonLimits = JSON_LIMITS): JsonValue {
+  return parserOf(text, limits).document()
+}
+
+/** A value, and whether the text that it was read from is its canonical form. */
+export interface FormedJson {
+  readonly value: JsonValue
+  readonly isCanonical: boolean
+}
+
+/**
+ * As {@link parseStrictText}, and says whether the text is canonical. What cannot be told while reading (escapes, white
+ * space, members out of order) is written again and compared.
+ * @throws {Denied} as {@link parseStrict}
+ */
+export function parseFormed(text: string, limits: JsonLimits = JSON_LIMITS): FormedJson {
+  const parser = parserOf(text, limits)
+  const value = parser.document()
+  return { value, isCanonical: (parser.isCanonical && text.isWellFormed()) || canonicalText(value) === text }
+}
+
+function parserOf(text: string, limits: JsonLimits): Parser {
   if (text.length > limits.maxBytes) throw new Denied('limit_exceeded', `more than ${limits.maxBytes} characters`)
-  const parser = new Parser(text, Math.min(limits.maxDepth, MAX_DEPTH), limits.maxMembers)
-  return parser.document()
+  return new Parser(text, Math.min(limits.maxDepth, MAX_DEPTH), limits.maxMembers)
 }
 
 const QUOTE = 34
@@ -33,11 +54,17 @@ class Parser {
   readonly #maxDepth: number
   #membersLeft: number
   #at = 0
+  #isCanonical = true
 
   constructor(text: string, maxDepth: number, maxMembers: number) {
     this.#text = text
     this.#maxDepth = maxDepth
     this.#membersLeft = maxMembers
+  }
+
+  /** False where only writing the value again can tell. */
+  get isCanonical(): boolean {
+    return this.#isCanonical
   }
 
   document(): JsonValue {
@@ -58,6 +85,7 @@ class Parser {
       const c = this.#text.charCodeAt(this.#at)
       if (c !== 32 && c !== 10 && c !== 13 && c !== 9) return
       this.#at++
+      this.#isCanonical = false
     }
   }
 
@@ -106,11 +134,16 @@ class Parser {
       this.#at++
       return object
     }
-    for (;;) {
+    for (let last: string | undefined; ; ) {
       this.#count()
       if (this.#text.charCodeAt(this.#at) !== QUOTE) this.#fail('member name expected')
       const name = this.#string()
-      if (name in object) this.#fail('duplicate member')
+      // Names in rising order are no duplicates; comparison is by UTF-16 code unit, as RFC 8785 section 3.2.3 sorts.
+      if (last !== undefined && !(last < name)) {
+        this.#isCanonical = false
+        if (name in object) this.#fail('duplicate member')
+      }
+      last = last === undefined || last < name ? name : last
       this.#space()
       if (this.#text.charCodeAt(this.#at) !== 58) this.#fail('`:` expected')
       this.#at++
@@ -166,6 +199,7 @@ class Parser {
 
   #escaped(start: number, firstEscape: number): string {
     const text = this.#text
+    this.#isCanonical = false
     let out = text.slice(start, firstEscape)
     let at = firstEscape
     let plain = at
@@ -174,6 +208,12 @@ class Parser {
       if (c === QUOTE) break
       if (c === BACKSLASH) {
         out += text.slice(plain, at)
+        const escaped = text.charCodeAt(at + 1)
+        if (escaped === QUOTE || escaped === BACKSLASH) {
+          plain = at + 1 // it stands for itself, and begins what follows: text inside text is full of these
+          at += 2
+          continue
+        }
         this.#at = at + 1
         out += this.#escape()
         at = plain = this.#at
@@ -251,6 +291,9 @@ class Parser {
     }
     if (at - start > MAX_NUMBER_LENGTH) throw new Denied('limit_exceeded', 'number too long')
     this.#at = at
-    return readNumber(text.slice(start, at))
+    const token = text.slice(start, at)
+    const value = readNumber(token)
+    if (String(value) !== token) this.#isCanonical = false
+    return value
   }
 }

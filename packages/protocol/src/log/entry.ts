@@ -3,13 +3,14 @@ import { Denied } from '../denial.ts'
 import { utf8 } from '../encoding.ts'
 import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
-import { parseStrictText } from '../json/parse.ts'
-import { JSON_LIMITS } from '../json/value.ts'
+import { parseFormed } from '../json/parse.ts'
+import { JSON_LIMITS, type JsonLimits } from '../json/value.ts'
 import { type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type KillEntry, type LeaseEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type RevocationEntry, type ToolEntry, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readKill, readLease, readPolicy, readReceipt, readRedemption, readRevocation, readTool } from './entries.ts'
 
 /** Largest leaf in bytes. */
 export const MAX_ENTRY = 32_768
 export const ENTRY_VERSION = 1
+const ENTRY_LIMITS: JsonLimits = Object.freeze({ ...JSON_LIMITS, maxBytes: MAX_ENTRY })
 
 /** Every kind of entry that the format knows. */
 export const ENTRY_KINDS = [
@@ -56,8 +57,8 @@ export function isTenant(value: string): boolean {
 export function parseEntry(text: string): Entry {
   return asCode('artifact_malformed', () => {
     if (text.length > MAX_ENTRY) throw new Denied('artifact_malformed', 'entry too large')
-    const value = parseStrictText(text, { ...JSON_LIMITS, maxBytes: MAX_ENTRY })
-    if (canonicalText(value) !== text) throw new Denied('artifact_malformed', 'entry is not canonical')
+    const { value, isCanonical } = parseFormed(text, ENTRY_LIMITS)
+    if (!isCanonical) throw new Denied('artifact_malformed', 'entry is not canonical')
     const fields = new Fields(value, 'artifact_malformed', 'entry')
     if (fields.value('v') !== ENTRY_VERSION) throw new Denied('type_mismatch', 'entry version')
     const kind = fields.oneOf('kind', ENTRY_KINDS)

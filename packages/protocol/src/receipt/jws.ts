@@ -3,14 +3,15 @@ import { Denied } from '../denial.ts'
 import { fromBase64Url, fromUtf8, toBase64Url, utf8 } from '../encoding.ts'
 import { canonicalText } from '../json/canonicalize.ts'
 import { asCode } from '../json/fields.ts'
-import { parseStrictText } from '../json/parse.ts'
-import { isObject, JSON_LIMITS, type JsonObject } from '../json/value.ts'
+import { parseFormed, parseStrictText } from '../json/parse.ts'
+import { isObject, JSON_LIMITS, type JsonLimits, type JsonObject } from '../json/value.ts'
 
 /** What a gate may sign; each verifier accepts exactly one of them. */
 export type SignedType = 'execution-receipt+jwt' | 'execution-denial+jwt'
 /** Types that can be told from a malformed token; `at+jwt` and `JWT` are the common strangers. */
 const KNOWN_TYPES: readonly string[] = ['execution-receipt+jwt', 'execution-denial+jwt', 'authorization-artifact+jwt', 'JWT', 'at+jwt']
 const MAX_TOKEN = 8_192
+const TOKEN_LIMITS: JsonLimits = Object.freeze({ ...JSON_LIMITS, maxBytes: MAX_TOKEN })
 
 /** An Ed25519 public key that signs for one purpose. */
 export interface SigningKey {
@@ -56,9 +57,9 @@ export function openJws(token: string, typ: SignedType, key: SigningKey, crypto:
   if (mark.length !== 64 || !crypto.verifyEd25519(key.publicKey, utf8(`${head}.${payload}`), mark)) throw new Denied('signature_invalid')
   return asCode('artifact_malformed', () => {
     const text = fromUtf8(bytes)
-    const claims = parseStrictText(text, { ...JSON_LIMITS, maxBytes: MAX_TOKEN })
+    const { value: claims, isCanonical } = parseFormed(text, TOKEN_LIMITS)
     if (!isObject(claims)) throw new Denied('artifact_malformed', 'claims are not an object')
-    if (canonicalText(claims) !== text) throw new Denied('artifact_malformed', 'claims are not canonical')
+    if (!isCanonical) throw new Denied('artifact_malformed', 'claims are not canonical')
     return claims
   })
 }
@@ -66,7 +67,7 @@ export function openJws(token: string, typ: SignedType, key: SigningKey, crypto:
 /** The claims inside a token, unverified: for showing and counting, never for deciding. Empty where there are none to be read. */
 export function peekClaims(token: string): JsonObject {
   try {
-    const claims = parseStrictText(fromUtf8(fromBase64Url(token.split('.', 4)[1] ?? '')), { ...JSON_LIMITS, maxBytes: MAX_TOKEN })
+    const claims = parseStrictText(fromUtf8(fromBase64Url(token.split('.', 4)[1] ?? '')), TOKEN_LIMITS)
     return isObject(claims) ? claims : {}
   } catch {
     return {}
@@ -75,7 +76,7 @@ export function peekClaims(token: string): JsonObject {
 
 /** Says why a header is refused; never used to accept one. */
 function refuseHeader(head: string, typ: SignedType): never {
-  const parsed = asCode('artifact_malformed', () => parseStrictText(fromUtf8(fromBase64Url(head)), { ...JSON_LIMITS, maxBytes: MAX_TOKEN }))
+  const parsed = asCode('artifact_malformed', () => parseStrictText(fromUtf8(fromBase64Url(head)), TOKEN_LIMITS))
   if (!isObject(parsed)) throw new Denied('artifact_malformed', 'header')
   const found = parsed['typ']
   if (typeof found === 'string' && found !== typ && KNOWN_TYPES.includes(found)) throw new Denied('type_mismatch', 'a token of another type')

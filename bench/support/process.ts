@@ -1,0 +1,58 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process'
+import * as fs from 'node:fs'
+
+/** Arguments under which Node runs this repository from its sources. */
+export const fromSource: readonly string[] = ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning']
+
+/** A line of `/proc/PID/status` in MiB: `VmRSS` (now) or `VmHWM` (the highest so far). */
+export function memory(pid: number, line: 'VmRSS' | 'VmHWM'): number {
+  const [, kibibytes] = new RegExp(`^${line}:\\s+(\\d+) kB$`, 'm').exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kibibytes) / 1_024
+}
+export const mebibytes = (value: number): string => `${value.toFixed(0)} MiB`
+
+/** Runs a program of this repository to its end; the highest memory is as last seen, every 50 ms. @throws when it fails */
+export async function run(file: string, args: readonly string[]): Promise<{ seconds: number; peak: number; stdout: string }> {
+  const from = performance.now()
+  const child = spawn(process.execPath, [...fromSource, file, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let [peak, stdout] = [0, '']
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  const timer = setInterval(() => {
+    try {
+      peak = Math.max(peak, memory(child.pid as number, 'VmHWM') || 0)
+    } catch {
+      clearInterval(timer) // it has just ended
+    }
+  }, 50)
+  const code = await new Promise((resolve) => child.once('close', resolve))
+  clearInterval(timer)
+  if (code !== 0) throw new Error(`${file} ${args[0] ?? ''} ended with ${code as number}`)
+  return { seconds: (performance.now() - from) / 1_000, peak, stdout }
+}
+
+/** A process that answers every message with one of its own. */
+export class Worker {
+  readonly child: ChildProcess
+  private constructor(child: ChildProcess) {
+    this.child = child
+  }
+  static async start(file: string, args: readonly string[]): Promise<Worker> {
+    const worker = new Worker(fork(file, args, { execArgv: [...fromSource] }))
+    await worker.#answer()
+    return worker
+  }
+  async ask(message: number): Promise<void> {
+    this.child.send(message)
+    await this.#answer()
+  }
+  #answer(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.child.once('message', () => resolve())
+      this.child.once('exit', (code) => reject(new Error(`it ended (${code})`)))
+    })
+  }
+  stop(): void {
+    this.child.removeAllListeners('exit')
+    if (this.child.connected) this.child.disconnect()
+  }
+}
