@@ -1,0 +1,215 @@
+"""The formats under an evidence bundle, written from the pages of spec/ alone: canonical JSON, closed objects, the Merkle tree,
+signed notes and the signed accounts of gates. Standard library, and the command `openssl` for Ed25519.
+"""
+import base64, collections, functools, hashlib, json, os, re, subprocess, tempfile
+from decimal import Decimal
+
+class Refused(Exception):
+    """What does not hold."""
+
+def need(holds, why):
+    if not holds:
+        raise Refused(why)
+
+# canonical-json.md: a text is parsed once, strictly, and has one canonical form (RFC 8785)
+
+def parse(data):
+    try:
+        value = json.loads(data.decode(), object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=number)
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise Refused(f'not strict JSON: {error}') from None
+    need(height(value) <= 64, 'deeper than 64')
+    return value
+
+def members(pairs):
+    need(len(dict(pairs)) == len(pairs), 'a member name stands twice')
+    return dict(pairs)
+
+def number(text):
+    value, double = Decimal(text), float(text)
+    whole = value == value.to_integral_value()
+    need(len(text) <= 1100 and Decimal(repr(double)) == value and (value or text[0] != '-'), 'a number with no canonical form')
+    need(not whole or abs(value) < 2**53 or (abs(value) >= 10**21 and re.search('[.eE]', text)), 'a number with no canonical form')
+    return int(value) if whole and abs(value) < 2**53 else double
+
+def height(value, left=65):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None or left == 0 else 1 + max((height(v, left - 1) for v in inner), default=0)
+
+def canonical(value):
+    if isinstance(value, dict):
+        return '{' + ','.join(f'{canonical(k)}:{canonical(value[k])}' for k in sorted(value, key=lambda k: k.encode('utf-16-be'))) + '}'
+    if isinstance(value, list):
+        return '[' + ','.join(map(canonical, value)) + ']'
+    if not isinstance(value, float):
+        return json.dumps(value, ensure_ascii=False)
+    text = repr(value)  # the shortest digits, as in ECMAScript; only their layout differs
+    return format(Decimal(text), 'f') if 1e-6 <= abs(value) < 1e21 else re.sub('e([+-])0', r'e\1', text)
+
+# README.md: digests, base64 that re-encodes to itself, closed objects (their forms are in forms.json)
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+def digest(data):
+    return 'sha256:' + sha256(data).hex()
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip('=')
+
+def unbase64(text, decode=base64.b64decode, encode=lambda data: base64.b64encode(data).decode()):
+    try:
+        data = decode(text)
+    except ValueError:
+        raise Refused('not base64') from None
+    need(encode(data) == text, 'base64 that does not re-encode to itself')
+    return data
+
+def unbase64url(text):
+    return unbase64(text, lambda text: base64.urlsafe_b64decode(text + '=' * (-len(text) % 4)), base64url)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HERE, '..', 'denial.md'), 'rb') as page:
+    FORMS = parse(forms.read())
+    FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
+FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
+TESTS = {'$count': lambda v: type(v) is int and v >= 0, '$1': lambda v: type(v) is int and v == 1, '$boolean': lambda v: type(v) is bool,
+         '$any': lambda v: True, '$files': lambda v: isinstance(v, dict) and all(isinstance(text, str) for text in v.values())}
+
+def fits(form, value):
+    """A form is a closed object (a name with `?` may be absent), a list of one form, the name of a form, or a pattern."""
+    if isinstance(form, dict):
+        return isinstance(value, dict) and value.keys() <= {n.rstrip('?') for n in form} and all(
+            fits(f, value[n.rstrip('?')]) if n.rstrip('?') in value else n[-1] == '?' for n, f in form.items())
+    if isinstance(form, list):
+        return isinstance(value, list) and all(fits(form[0], v) for v in value)
+    if form in TESTS or form in FORMS:
+        return TESTS[form](value) if form in TESTS else fits(FORMS[form], value)
+    return isinstance(value, str) and re.fullmatch(form, value, re.DOTALL) is not None
+
+# RFC 6962 section 2.1: a proof is read from its end, as the section defines it
+
+def node(left, right):
+    return sha256(b'\x01' + left + right)
+
+def split(size):
+    return 1 << (size - 1).bit_length() - 1
+
+def tree(hashes):
+    if len(hashes) < 2:
+        return hashes[0] if hashes else sha256(b'')
+    k = split(len(hashes))
+    return node(tree(hashes[:k]), tree(hashes[k:]))
+
+def included(index, size, leaf, path):
+    """The root to which PATH(index, D[size]) leads."""
+    need((size > 1) == bool(path), 'an inclusion proof of another length')
+    k = split(size)
+    if size == 1:
+        return leaf
+    if index < k:
+        return node(included(index, k, leaf, path[:-1]), path[-1])
+    return node(path[-1], included(index - k, size - k, leaf, path[:-1]))
+
+def extended(old, size, root, proof, is_whole=True):
+    """The roots of both trees that SUBPROOF(old, D[size], is_whole) gives; `root` is the old one."""
+    if old == size:
+        need(len(proof) == (0 if is_whole else 1), 'a consistency proof of another length')
+        return (root, root) if is_whole else (proof[0], proof[0])
+    need(proof, 'a consistency proof of another length')
+    k = split(size)
+    if old <= k:
+        before, after = extended(old, k, root, proof[:-1], is_whole)
+        return before, node(after, proof[-1])
+    before, after = extended(old - k, size - k, root, proof[:-1], False)
+    return node(proof[-1], before), node(proof[-1], after)
+
+# log.md, witness.md, receipt.md: what is signed (Ed25519 by OpenSSL)
+
+SCRATCH = tempfile.TemporaryDirectory()
+Checkpoint = collections.namedtuple('Checkpoint', 'size root text others anchored')
+
+@functools.lru_cache(maxsize=100_000)
+def is_signed(public, message, signature):
+    for name, data in ('key', bytes.fromhex('302a300506032b6570032100') + public), ('message', message), ('signature', signature):
+        with open(os.path.join(SCRATCH.name, name), 'wb') as file:
+            file.write(data)
+    command = 'openssl pkeyutl -verify -pubin -keyform DER -inkey key -rawin -in message -sigfile signature'
+    return subprocess.run(command.split(), cwd=SCRATCH.name, capture_output=True, check=False).returncode == 0
+
+def verifier_key(text, kind):
+    """The name, id and public key of `name+id+base64(type ‖ key)`."""
+    name, given, key = (text.split('+', 2) + ['', ''])[:3]
+    key = unbase64(key)
+    need(re.fullmatch(r'[^\s+]+', name) and len(key) == 33 and key[0] == kind, 'not a verifier key of this type')
+    need(given == sha256(name.encode('utf-8', 'surrogateescape') + b'\n' + key)[:4].hex(), 'a verifier key with the id of another')
+    return name, bytes.fromhex(given), key[1:]
+
+def read_checkpoint(note, key):
+    text, _, signatures = note.rpartition('\n\n')
+    need(not re.search('[\0-\x09\x0b-\x1f]', note) and signatures.endswith('\n') and signatures.count('\n') <= 64, 'not a signed note')
+    lines = {}
+    for line in signatures[:-1].split('\n'):
+        match = re.fullmatch(r'— ([^\s+]+) (\S+)', line)
+        blob = unbase64(match[2]) if match else b''
+        need(len(blob) > 4 and (match[1], blob[:4]) not in lines, 'not a signature line, or a second one by its key')
+        lines[match[1], blob[:4]] = line, blob[4:]
+    match = re.fullmatch('([^\n]+)\n(0|[1-9][0-9]{0,15})\n([^\n]+)', text)
+    need(match and match[1] == key[0] and int(match[2]) < 2**53 and len(unbase64(match[3])) == 32, 'not a checkpoint of this log')
+    line, signature = lines.pop(key[:2], ('', b''))
+    need(len(signature) == 64 and is_signed(key[2], f'{text}\n'.encode(), signature), 'the checkpoint is not signed by the log key')
+    return Checkpoint(int(match[2]), unbase64(match[3]), f'{text}\n', lines, f'{text}\n\n{line}\n'.encode())
+
+def cosigners(head, witnesses, now):
+    """The witnesses of a policy that cosigned the checkpoint."""
+    found = set()
+    for name, key in witnesses.items():
+        if key[:2] in head.others:
+            blob = head.others[key[:2]][1]
+            seen = int.from_bytes(blob[:8], 'big')
+            need(len(blob) == 72 and seen < 2**53 and seen <= now + 30, f'the cosignature of `{name}` has another form, or is from the future')
+            need(is_signed(key[2], f'cosignature/v1\ntime {seen}\n{head.text}'.encode(), blob[8:]), f'the cosignature of `{name}` does not verify')
+            found.add(name)
+    return found
+
+def read_policy(data):
+    """Logs, witnesses, groups and quorum of a C2SP tlog-policy."""
+    need(len(data) <= 65_536 and data.endswith(b'\n') and not re.search(rb'[\0-\x08\x0b-\x1f\x7f]', data), 'not a witness policy')
+    logs, witnesses, groups, quorum, used = [], {}, {'none': (0, [])}, None, {'none'}
+    for line in data.decode('utf-8', 'surrogateescape')[:-1].split('\n'):
+        keyword, *items = re.findall('[^ \t]+', line) or ['#']
+        defined, name = {**witnesses, **groups}, items[0] if items else ''
+        if keyword == 'log' and len(items) in (1, 2):
+            logs.append(verifier_key(name, 1))
+        elif keyword == 'witness' and len(items) in (2, 3) and name not in defined:
+            witnesses[name] = verifier_key(items[1], 4)
+        elif keyword == 'group' and len(items) > 2 and name not in defined:
+            k = {'any': '1', 'all': str(len(items) - 2)}.get(items[1], items[1])
+            need(re.fullmatch('[1-9][0-9]?', k) and int(k) <= len(set(items[2:])) == len(items) - 2, f'`{name}` has no such threshold')
+            need(not used & set(items[2:]) and defined.keys() >= set(items[2:]), f'`{name}` has no such members')
+            used.update(items[2:])
+            groups[name] = int(k), items[2:]
+        elif not keyword.startswith('#'):
+            need(keyword == 'quorum' and quorum is None and len(items) == 1 and name in defined, f'not a policy line: `{line}`')
+            quorum = name
+    for keys in logs, list(witnesses.values()):
+        need(len({key[2] for key in keys}) == len(keys) <= 32, 'a key stands twice, or there are too many')
+    need(quorum is not None and len(groups) <= 65, 'a policy without quorum, or with too many groups')
+    return logs, witnesses, groups, quorum
+
+def is_met(name, groups, found):
+    return name in found if name not in groups else sum(is_met(n, groups, found) for n in groups[name][1]) >= groups[name][0]
+
+def read_account(token, kind):
+    """The claims of a gate's compact JWS, what is signed, and the signature."""
+    need(token.count('.') == 2, 'not a compact JWS')
+    header, payload, signature = map(unbase64url, token.split('.'))
+    claims = parse(payload)
+    need(canonical(claims).encode() == payload and fits(FORMS[kind], claims), f'not the claims of {kind}')
+    need(('started' in claims) == (claims.get('outcome', 'not_started') != 'not_started'), '`started` is absent exactly where nothing started')
+    need(header == canonical({'alg': 'Ed25519', 'kid': claims['gate'], 'typ': kind}).encode() and len(signature) == 64, 'another header')
+    return claims, token.rpartition('.')[0].encode(), signature
+
+def thumbprint(public):
+    return base64url(sha256(canonical({'crv': 'Ed25519', 'kty': 'OKP', 'x': base64url(public)}).encode()))  # RFC 7638

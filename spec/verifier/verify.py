@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Verifies an evidence bundle, or the folder of a mirror, offline: a second opinion, written from the pages of spec/ alone.
+
+Needs Python 3.9 with its standard library, and the command `openssl`. Policies are not replayed, and of timestamp tokens only the
+imprint is looked at, not signature and certificates: where there is something of the kind, that is said. Exit 0 established,
+13 otherwise, 2 usage.
+"""
+import argparse, json, os, re, sys, time
+from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, included, is_met, is_signed, need, parse, read_account,
+                     read_checkpoint, read_policy, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
+
+# entries.md, bundle.md: an entry; a bundle, a line at a time; a mirror
+
+def read_entry(text, bundle):
+    entry = parse(text.encode())
+    need(isinstance(entry, dict) and canonical(entry) == text and len(text.encode()) <= 32_768, 'not a canonical entry')
+    form = 'entry ' + ' '.join(str(entry[name]) for name in ('kind', 'event', 'cause') if name in entry)
+    need(form in FORMS and fits({**FORMS['entry'], **FORMS[form]}, entry), 'not the closed form of a kind of entry')
+    need(entry['tenant'] == bundle['tenant'], 'an entry of another tenant')
+    if entry['kind'] == 'permit':
+        need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
+        need(('par' in entry) == (entry['depth'] > 0) and entry['iss'] == bundle['origin'], '`par`, `depth` or `iss` is wrong')
+    if entry['kind'] == 'erasure':
+        edges = [edge for r in entry['ranges'] for edge in (r['from'], r['to'])]
+        need(0 < len(edges) <= 512 and edges == sorted(edges) and all(r['from'] < r['to'] for r in entry['ranges']), 'ranges not in order')
+    return entry
+
+def read_bundle(data):
+    lines = data.split(b'\n')
+    need(lines.pop() == b'' and lines and all(len(line) <= 64 << 20 for line in lines), 'not lines, or a line of more than 64 MiB')
+    head, *lines = lines
+    need(head.endswith(b','), 'the head is not followed by a comma')
+    bundle = parse(head[:-1] + b'}')
+    need(fits(FORMS['head'], bundle), 'not the head of a bundle')
+    for name in 'checkpoints', 'anchors', 'policies', 'entries':
+        end = b']}' if name == 'entries' else b'],'
+        need(lines[:1] == [f'"{name}":['.encode()] and end in lines, f'`{name}` does not open and close on lines of its own')
+        items, lines = lines[1:lines.index(end)], lines[lines.index(end) + 1:]
+        need(all(item.endswith(b',') for item in items[:-1]), 'a comma is missing')
+        bundle[name] = [parse(item[:-1]) for item in items[:-1]] + [parse(item) for item in items[-1:]]
+        for item in bundle[name]:
+            form = f'anchors {item.get("type")}' if name == 'anchors' and isinstance(item, dict) else name
+            need(form in FORMS and fits(FORMS[form], item), f'not an item of `{name}`')
+    need(not lines, 'something follows')
+    return bundle
+
+def read_mirror(folder):
+    """A mirror as a bundle whose entries have no proofs: that their root is the signed one is the proof."""
+    def read(name):
+        with open(os.path.join(folder, *name.split('/')), 'rb') as file:
+            return file.read()
+    note = read('checkpoint').decode()
+    origin, size, entries = note.split('\n')[0], int(note.split('\n')[1]), []
+    for n in range((size + 255) // 256):
+        path = re.sub('([0-9]{3})(?=[0-9])', r'x\1/', f'{n:0{len(f"{n:03d}") + -len(f"{n:03d}") % 3}d}')
+        width = min(256, size - 256 * n)
+        data = read(f'tile/entries/{path}' + (f'.p/{width}' if width < 256 else ''))
+        for _ in range(width):
+            end = 2 + int.from_bytes(data[:2], 'big')
+            need(len(data) >= end, 'a tile of entries is cut')
+            entries.append({'entry': data[2:end].decode(), 'bodies': []})
+            data = data[end:]
+        need(not data, 'something follows the entries of a tile')
+    return dict(origin=origin, tenant=origin.rpartition('/')[2], checkpoint=note, checkpoints=[], anchors=[], policies=[], entries=entries)
+
+# bundle.md: the verdict. A `need` that fails contradicts; what would be shown by something outside the bundle is not established
+
+PROOF = re.compile(r'c2sp\.org/tlog-proof@v1\nindex (0|[1-9][0-9]*)\n((?:[^\n]+\n)*)\n(.*)', re.DOTALL)
+
+class Evidence:
+    def __init__(self, bundle, key, gate_keys=()):
+        self.bundle, self.key, self.head = bundle, key, read_checkpoint(bundle['checkpoint'], key)
+        need(bundle['origin'] == key[0] and key[0].endswith(f'/{bundle["tenant"]}'), 'a bundle of another log or tenant')
+        self.gates, self.enrolled = {thumbprint(public): public for public in gate_keys}, set()
+        self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
+        self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
+        self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
+        self.named, self.absent, self.erased = set(), [], []  # digests of policy sets; bodies that are not there; ranges
+
+    def claim(self, about, check, *given):
+        try:
+            check(*given)
+        except Refused as refused:
+            self.contradicted.append(f'{about}: {refused}')
+
+    def check(self, held=(), policy=None, now=0):
+        self.claim('witnesses', self.check_witnesses, policy, now)
+        for n, link in enumerate(self.bundle['checkpoints']):
+            self.claim(f'linked checkpoint {n}', self.check_link, link)
+        for n, anchor in enumerate(self.bundle['anchors']):
+            self.claim(f'anchor {n}', self.check_anchor, anchor)
+        for n, item in enumerate(self.bundle['entries']):
+            self.claim(f'entry {n}', self.check_entry, item)
+        for n, policies in enumerate(self.bundle['policies']):
+            self.claim(f'policy set {n}', self.check_policies, policies)
+        if len(self.leaves) == self.head.size or not all('proof' in item for item in self.bundle['entries']):
+            self.claim('all entries', need, tree(list(self.leaves.values())) == self.head.root, 'they are not the tree that was signed')
+        for note in held:
+            self.claim('a checkpoint that you hold', self.check_held, note)
+        self.say_what_is_not_shown()
+        return self
+
+    def check_witnesses(self, policy, now):
+        """The checkpoint is cosigned by the quorum of the witness policy, where one is given."""
+        if policy is None:
+            return self.not_shown.append('no witness: that this is the only history is the word of the log key')
+        logs, witnesses, groups, quorum = policy
+        need(not logs or self.key in logs, 'the policy does not list this log')
+        need(is_met(quorum, groups, cosigners(self.head, witnesses, now)), 'no quorum cosigned the checkpoint')
+
+    def check_link(self, link):
+        """Every linked checkpoint is signed by the given key, and extended by the one of the head."""
+        old, proof = read_checkpoint(link['checkpoint'], self.key), hashes(link['consistency'])
+        need(old.size <= self.head.size, 'it is newer than the head')
+        before = old.root, self.head.root
+        need(extended(old.size, self.head.size, old.root, proof) == before if old.size else (old.root, proof) == (tree([]), []), 'the head does not extend it')
+        self.roots[old.size] = old.root
+
+    def check_held(self, note):
+        """By a link, or because all entries up to there are in the bundle."""
+        old = read_checkpoint(note, self.key)
+        upto = [self.leaves[seq] for seq in sorted(self.leaves) if seq < old.size]
+        root = self.roots.get(old.size, tree(upto) if len(upto) == old.size else None)
+        need(root in (None, old.root), f'the log has another history than yours of size {old.size}')
+        if root is None:
+            self.not_established.append(f'nothing in the bundle links your checkpoint of size {old.size}')
+
+    def check_anchor(self, anchor):
+        """Anchors are of checkpoints that the bundle links, or of its own."""
+        checkpoint = read_checkpoint(anchor['checkpoint'], self.key)
+        need(self.roots.get(checkpoint.size) == checkpoint.root, 'it is of a checkpoint that the bundle does not link')
+        if anchor['type'] == 'rfc3161':
+            need(len(unbase64(anchor['token'])) <= 32_768 and sha256(checkpoint.anchored) in unbase64(anchor['token']), 'the token is of something else')
+            self.not_checked.append(f'signature and certificates of the timestamp token for size {checkpoint.size}')
+
+    def check_policies(self, policies):
+        """A policy set has the digest that decisions name."""
+        need(digest(canonical(policies['files']).encode()) == policies['digest'], 'the files have another digest')
+        need(policies['digest'] in self.named, 'no entry names it')
+        self.not_checked.append('whether the policies decide so again')
+
+    def check_entry(self, item):
+        """Every entry is included, at its own `seq`, in order; times never go back, but where the log was re-anchored."""
+        entry = read_entry(item['entry'], self.bundle)
+        seq, leaf = entry['seq'], sha256(b'\0' + item['entry'].encode())
+        if 'proof' in item:
+            match = PROOF.fullmatch(item['proof'])
+            need(match and match[3] == self.bundle['checkpoint'], 'the proof does not lead to the checkpoint of the head')
+            need(int(match[1]) == seq < self.head.size, 'the proof is of another index')
+            need(included(seq, self.head.size, leaf, hashes(match[2].split('\n')[:-1])) == self.head.root, 'it is not in the log')
+        need(seq > self.last[0] and 'proof' in item or seq == self.last[0] + 1, 'it is not in the order of the log')
+        need(entry['time'] >= self.last[1] or entry.get('event') == 're_anchored', 'its time goes back')
+        self.leaves[seq], self.last = leaf, (seq, entry['time'])
+        if isinstance(entry.get('policy'), dict) or entry['kind'] == 'policy':
+            self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
+        commits = {'action': entry.get('action_commit'), 'inputs': entry.get('policy', {}).get('inputs_commit')}
+        commits.update(getattr(self, 'check_' + entry['kind'], lambda entry, leaf: None)(entry, f'sha256:{leaf.hex()}') or {})
+        self.check_bodies(entry, item['bodies'], {purpose: commit for purpose, commit in commits.items() if commit})
+
+    def check_permit(self, permit, leaf):
+        need(permit['jti'] not in self.permits, 'a second permit of this `jti`')
+        self.permits[permit['jti']] = permit, leaf
+
+    def check_deny(self, deny, _leaf):
+        """`denial` is signed by the gate that the entry names, with the same code and gate."""
+        if 'denial' in deny:
+            claims = self.check_account(deny['denial'], 'execution-denial+jwt', deny)
+            need(claims['code'] == deny['code'] and claims['gate'] == deny.get('aud'), 'the denial is another code or of another gate')
+
+    def check_receipt(self, receipt, _leaf):
+        """A receipt names the leaf of its permit, its gate and tenant."""
+        claims = self.check_account(receipt['receipt'], 'execution-receipt+jwt', receipt)
+        self.receipts += 1
+        need(claims['jti'] == receipt['jti'], 'the receipt is about another permit')
+        self.check_ending(receipt, claims['leaf_hash'], claims['outcome'], claims['gate'])
+        return {'result': claims.get('result_commit')}
+
+    def check_expiry(self, expiry, _leaf):
+        """`expired` is only for a permit with `use: redeem` that was never spent."""
+        permit, _ = self.permits.get(expiry['jti'], ({'use': 'redeem'}, ''))
+        need(expiry['outcome'] != 'expired' or (permit['use'] == 'redeem' and expiry['jti'] not in self.redeemed), 'it cannot have expired')
+        self.check_ending(expiry, expiry['leaf_hash'], expiry['outcome'], permit.get('aud'))
+
+    def check_ending(self, entry, leaf, outcome, gate):
+        """Every permit has exactly one effective ending; `resolves` replaces only the indeterminate at that index."""
+        permit, own = self.permits.get(entry['jti'], (None, ''))
+        if permit is None:
+            return self.not_established.append(f'the permit of entry {entry["seq"]} is not in the bundle')
+        standing, resolves = self.endings.get(entry['jti']), entry.get('resolves')
+        need(leaf == own and gate == permit['aud'], 'the ending is of another leaf or gate')
+        need(standing == (None if resolves is None else (resolves, 'indeterminate')), 'the permit has more than one effective ending')
+        self.endings[entry['jti']] = entry['seq'], outcome
+
+    def check_redemption(self, redemption, _leaf):
+        """Once, before any ending, by the gate that the permit names, with its leaf hash and `exp`, in its time."""
+        jti = redemption['jti']
+        if jti not in self.permits:
+            return self.not_established.append(f'the permit of entry {redemption["seq"]} is not in the bundle')
+        permit, leaf = self.permits[jti]
+        need(permit['use'] == 'redeem' and jti not in self.redeemed and jti not in self.endings, 'the permit could not be spent, or not again')
+        need([redemption[name] for name in ('leaf_hash', 'aud', 'exp')] == [leaf, permit['aud'], permit['exp']], 'it is not of this permit')
+        need((permit['nbf'] - 30) * 1000 <= redemption['time'] < permit['exp'] * 1000, 'it is out of its time')
+        self.redeemed.add(jti)
+
+    def check_gate(self, gate, _leaf):
+        """A gate is the RFC 7638 thumbprint of its key."""
+        if gate['event'] == 'enrolled':
+            public = unbase64url(gate['key'])
+            need(len(public) == 32 and thumbprint(public) == gate['gate'], 'the gate is not the thumbprint of its key')
+            if gate['gate'] not in self.gates:
+                self.not_shown.append(f'gate {gate["gate"]}: its key is only as the plane enrolled it')
+            self.gates[gate['gate']] = public
+        return {'environment': gate['env']['commit']} if gate['event'] == 'session' else {}
+
+    def check_erasure(self, erasure, _leaf):
+        self.erased += [range(r['from'], r['to']) for r in erasure['ranges']]
+
+    def check_key(self, key, _leaf):
+        if key['event'] == 're_anchored':
+            self.not_shown.append(f'the log was re-anchored at index {key["seq"]}; a tree of size {key["lost"]["size"]} was lost')
+
+    def check_account(self, token, kind, entry):
+        """Signed by the gate that it names: the key given, or else as enrolled. No session uses a sequence number twice."""
+        claims, message, signature = read_account(token, kind)
+        need(claims['tenant'] == entry['tenant'], 'the account is of another tenant')
+        if claims['gate'] in self.gates:
+            need(is_signed(self.gates[claims['gate']], message, signature), 'the account is not signed by its gate')
+        else:
+            self.not_established.append(f'the key of gate {claims["gate"]} is neither given nor enrolled in the bundle')
+        used = self.numbers.setdefault((kind, claims['gate'], claims['session']), set())
+        need(claims['sequence'] not in used, 'the gate used a sequence number twice')
+        used.add(claims['sequence'])
+        return claims
+
+    def check_bodies(self, entry, bodies, commits):
+        """Each body, salt and digest belongs to the commitment of its purpose in its own entry."""
+        for body in bodies:
+            purpose, its_digest = body['purpose'], bytes.fromhex(body['digest'][7:])
+            need(commits.pop(purpose, None) == body['commit'], f'the entry does not commit to this {purpose}')
+            need(body['commit'] == digest(f'sealwrit/v1/{purpose}\n'.encode() + unbase64url(body['salt']) + its_digest), f'the {purpose} is of another commitment')
+            need('body' not in body or digest(canonical(body['body']).encode()) == body['digest'], f'the {purpose} has another digest')
+            if purpose == 'action' and 'body' in body:
+                action = body['body'] if isinstance(body['body'], dict) else {}
+                need({name: action.get(name) for name in ('type', 'name', 'target')} == entry.get('scope'), 'the scope is not that of the action')
+        self.absent += [entry['seq']] * len(commits)
+
+    def say_what_is_not_shown(self):
+        for jti in self.permits.keys() - self.endings.keys():
+            self.not_shown.append(f'permit {jti} is open')
+        for (kind, gate, session), used in self.numbers.items():
+            if len(used) <= max(used):
+                self.not_shown.append(f'{max(used) + 1 - len(used)} accounts of gate {gate} in session {session}')
+        erased = sum(any(seq in r for r in self.erased) for seq in self.absent)
+        self.not_shown += [f'{erased} bodies were erased'] * (erased > 0) + [f'{len(self.absent) - erased} bodies are not in the bundle'] * (len(self.absent) > erased)
+
+def hashes(lines):
+    found = [unbase64(line) for line in lines]
+    need(all(len(one) == 32 for one in found), 'not hashes')
+    return found
+
+# The command
+
+def report(source, key, gate_keys=(), held=(), policy=None, now=None):
+    """The verdict on a file's bytes, or on the folder of a mirror: established or contradicted, and what is not established, shown, checked."""
+    try:
+        bundle = read_bundle(source) if isinstance(source, bytes) else read_mirror(source)
+        found = Evidence(bundle, key, gate_keys).check(held, policy, time.time() if now is None else now)
+    except (Refused, OSError, UnicodeError) as refused:
+        return {'verdict': 'contradicted', 'contradicted': [str(refused)]}
+    return {'verdict': 'contradicted' if found.contradicted else 'established', 'entries': len(found.leaves), 'permits': len(found.permits),
+            'receipts': found.receipts, 'contradicted': found.contradicted, 'not_established': found.not_established, 'not_shown': found.not_shown,
+            'not_checked': sorted(set(found.not_checked))}
+
+def content(name):
+    with open(name, 'rb') as file:
+        return file.read()
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('file', help='an evidence bundle, or the folder of a mirror')
+    parser.add_argument('--key', required=True, help='the verifier key of the log, or a file that holds it')
+    parser.add_argument('--gate-key', action='append', default=[], help='base64url of the public key of a gate, held independently')
+    parser.add_argument('--checkpoint', action='append', default=[], help='a file with a signed checkpoint that you hold')
+    parser.add_argument('--witness-policy', help='a file with a C2SP tlog-policy')
+    parser.add_argument('--json', action='store_true')
+    given = parser.parse_args()
+    try:
+        key = verifier_key((content(given.key).decode() if os.path.isfile(given.key) else given.key).strip(), 1)
+        gate_keys = [unbase64url(text) for text in given.gate_key]
+        need(all(len(public) == 32 for public in gate_keys), 'a gate key has 32 bytes')
+        held = [content(name).decode() for name in given.checkpoint]
+        policy = read_policy(content(given.witness_policy)) if given.witness_policy else None
+        source = given.file if os.path.isdir(given.file) else content(given.file)
+    except (Refused, OSError, UnicodeError) as error:
+        parser.error(str(error))
+    found = report(source, key, gate_keys, held, policy)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        print(found['verdict'], *(f'{found[name]} {name}' for name in ('entries', 'permits', 'receipts') if name in found))
+        for name in 'contradicted', 'not_established', 'not_shown', 'not_checked':
+            for text in found.get(name, []):
+                print(f'  {name.replace("_", " ")}: {text.encode("unicode_escape").decode()}')
+    return 0 if found['verdict'] == 'established' else 13
+
+if __name__ == '__main__':
+    sys.exit(main())
