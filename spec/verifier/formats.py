@@ -105,9 +105,9 @@ def tree(hashes):
 def included(index, size, leaf, path):
     """The root to which PATH(index, D[size]) leads."""
     need((size > 1) == bool(path), 'an inclusion proof of another length')
-    k = split(size)
     if size == 1:
         return leaf
+    k = split(size)
     if index < k:
         return node(included(index, k, leaf, path[:-1]), path[-1])
     return node(path[-1], included(index - k, size - k, leaf, path[:-1]))
