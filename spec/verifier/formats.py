@@ -74,16 +74,22 @@ with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HE
     FORMS = parse(forms.read())
     FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
 FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
-TESTS = {'$count': lambda v: type(v) is int and v >= 0, '$1': lambda v: type(v) is int and v == 1, '$boolean': lambda v: type(v) is bool,
+TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$string': lambda v: isinstance(v, str) and units(v) <= 1_024,
+         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$1': lambda v: type(v) is int and v == 1, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
+         '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
+         '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
          '$any': lambda v: True, '$files': lambda v: isinstance(v, dict) and all(isinstance(text, str) for text in v.values())}
 
+def units(text):
+    return len(text.encode('utf-16-le')) // 2
+
 def fits(form, value):
-    """A form is a closed object (a name with `?` may be absent), a list of one form, the name of a form, or a pattern."""
+    """A form is a closed object (a name with `?` may be absent), a list of one form (64 of it, or as many as stand behind it), the name of a form, or a pattern."""
     if isinstance(form, dict):
         return isinstance(value, dict) and value.keys() <= {n.rstrip('?') for n in form} and all(
             fits(f, value[n.rstrip('?')]) if n.rstrip('?') in value else n[-1] == '?' for n, f in form.items())
     if isinstance(form, list):
-        return isinstance(value, list) and all(fits(form[0], v) for v in value)
+        return isinstance(value, list) and len(value) <= (form[1:] or [64])[0] and all(fits(form[0], v) for v in value)
     if form in TESTS or form in FORMS:
         return TESTS[form](value) if form in TESTS else fits(FORMS[form], value)
     return isinstance(value, str) and re.fullmatch(form, value, re.DOTALL) is not None
@@ -128,10 +134,20 @@ def extended(old, size, root, proof, is_whole=True):
 # log.md, witness.md, receipt.md: what is signed (Ed25519 by OpenSSL)
 
 SCRATCH = tempfile.TemporaryDirectory()
-Checkpoint = collections.namedtuple('Checkpoint', 'size root text others anchored')
+Checkpoint = collections.namedtuple('Checkpoint', 'size root text lines anchored')
+
+# README.md: y of the points of order 1, 2, 4 and 8, under which one signature verifies for many messages
+SMALL_ORDER = {0, 1, 2**255 - 20, 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7,
+               0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826}
+
+def is_weak(point):
+    y = int.from_bytes(point, 'little') % 2**255
+    return y >= 2**255 - 19 or y in SMALL_ORDER
 
 @functools.lru_cache(maxsize=100_000)
 def is_signed(public, message, signature):
+    if len(signature) != 64 or is_weak(public) or is_weak(signature[:32]):
+        return False
     for name, data in ('key', bytes.fromhex('302a300506032b6570032100') + public), ('message', message), ('signature', signature):
         with open(os.path.join(SCRATCH.name, name), 'wb') as file:
             file.write(data)
@@ -153,22 +169,21 @@ def read_checkpoint(note, key):
     for line in signatures[:-1].split('\n'):
         match = re.fullmatch(r'— ([^\s+]+) (\S+)', line)
         blob = unbase64(match[2]) if match else b''
-        need(len(blob) > 4 and (match[1], blob[:4]) not in lines, 'not a signature line, or a second one by its key')
-        lines[match[1], blob[:4]] = line, blob[4:]
+        need(len(blob) > 4, 'not a signature line')
+        lines.setdefault((match[1], blob[:4]), []).append((blob[4:], line))
     match = re.fullmatch('([^\n]+)\n(0|[1-9][0-9]{0,15})\n([^\n]+)', text)
     need(match and match[1] == key[0] and int(match[2]) < 2**53 and len(unbase64(match[3])) == 32, 'not a checkpoint of this log')
-    line, signature = lines.pop(key[:2], ('', b''))
-    need(len(signature) == 64 and is_signed(key[2], f'{text}\n'.encode(), signature), 'the checkpoint is not signed by the log key')
-    return Checkpoint(int(match[2]), unbase64(match[3]), f'{text}\n', lines, f'{text}\n\n{line}\n'.encode())
+    need(len(lines.get(key[:2], [])) == 1 and is_signed(key[2], f'{text}\n'.encode(), lines[key[:2]][0][0]), 'not signed by the log key')
+    return Checkpoint(int(match[2]), unbase64(match[3]), f'{text}\n', lines, f'{text}\n\n{lines[key[:2]][0][1]}\n'.encode())
 
 def cosigners(head, witnesses, now):
     """The witnesses of a policy that cosigned the checkpoint."""
     found = set()
     for name, key in witnesses.items():
-        if key[:2] in head.others:
-            blob = head.others[key[:2]][1]
+        blobs = [blob for blob, _ in head.lines.get(key[:2], [])]
+        for blob in blobs:
             seen = int.from_bytes(blob[:8], 'big')
-            need(len(blob) == 72 and seen < 2**53 and seen <= now + 30, f'the cosignature of `{name}` has another form, or is from the future')
+            need(len(blobs) == 1 and len(blob) == 72 and seen < 2**53 and seen <= now + 30, f'the cosignature of `{name}` stands twice, or has no such time')
             need(is_signed(key[2], f'cosignature/v1\ntime {seen}\n{head.text}'.encode(), blob[8:]), f'the cosignature of `{name}` does not verify')
             found.add(name)
     return found
@@ -201,15 +216,16 @@ def read_policy(data):
 def is_met(name, groups, found):
     return name in found if name not in groups else sum(is_met(n, groups, found) for n in groups[name][1]) >= groups[name][0]
 
-def read_account(token, kind):
-    """The claims of a gate's compact JWS, what is signed, and the signature."""
-    need(token.count('.') == 2, 'not a compact JWS')
+def read_account(token, kind, gate, public):
+    """The claims that a gate signed in a compact JWS; nothing in it is looked at before its header and signature hold."""
+    need(token.count('.') == 2 and len(token) <= 8_192, 'not a compact JWS')
     header, payload, signature = map(unbase64url, token.split('.'))
+    need(header == canonical({'alg': 'Ed25519', 'kid': gate, 'typ': kind}).encode(), 'another header')
+    need(is_signed(public, token.rpartition('.')[0].encode(), signature), 'it is not signed by its gate')
     claims = parse(payload)
     need(canonical(claims).encode() == payload and fits(FORMS[kind], claims), f'not the claims of {kind}')
     need(('started' in claims) == (claims.get('outcome', 'not_started') != 'not_started'), '`started` is absent exactly where nothing started')
-    need(header == canonical({'alg': 'Ed25519', 'kid': claims['gate'], 'typ': kind}).encode() and len(signature) == 64, 'another header')
-    return claims, token.rpartition('.')[0].encode(), signature
+    return claims
 
 def thumbprint(public):
     return base64url(sha256(canonical({'crv': 'Ed25519', 'kty': 'OKP', 'x': base64url(public)}).encode()))  # RFC 7638

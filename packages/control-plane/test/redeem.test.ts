@@ -1,6 +1,6 @@
 import * as path from 'node:path'
 import { ENDING_MARGIN_MS, endOverdue, LogState, REDEEMED_LIFE_MS, serveSocket } from '@sealwrit/control-plane'
-import { type Entry, type JsonValue, parseEntry, type RedeemReply, toBase64Url, verifyBundle, parseBundle, utf8 } from '@sealwrit/protocol'
+import { type Entry, formatBundle, type JsonValue, parseEntry, type RedeemReply, toBase64Url, verifyBundle, parseBundle, utf8 } from '@sealwrit/protocol'
 import { nodeCryptography } from '@sealwrit/control-plane'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -270,7 +270,7 @@ describe('redeem', () => {
     await redeem(rig.plane, gate, carried, rig.token())
     await gate.report(gate.receiptFor(carried.permit.jti, carried.leaf))
     expect((await rig.plane.reader.show(carried.permit.jti)).entries.map((e) => e.kind)).toEqual(['permit', 'redemption', 'receipt'])
-    const bundle = parseBundle(utf8(JSON.stringify(await rig.plane.reader.evidence(carried.permit.jti))))
+    const bundle = parseBundle(utf8(formatBundle(await rig.plane.reader.evidence(carried.permit.jti))))
     expect(verifyBundle(bundle, { crypto: nodeCryptography, logKey: rig.key, gateKeys: [] }).verdict).toBe('established')
   })
 })

@@ -81,6 +81,7 @@ export class BundleVerifier implements BundleListener {
   readonly #tree: Frontier
   readonly #policies = new Set<string>()
   readonly #missingPolicies = new Set<string>()
+  readonly #unnamedPolicies = new Set<string>()
   readonly #counts: Partial<Record<EntryKind, number>> = {}
   #bundle: BundleHead | undefined
   #entries = 0
@@ -138,6 +139,7 @@ export class BundleVerifier implements BundleListener {
       if (digestOf(canonicalize(set.files), this.#trust.crypto.sha256) !== set.digest) throw new Denied('seal_invalid', 'the policy texts differ')
     })
     this.#policies.add(set.digest)
+    this.#unnamedPolicies.add(set.digest)
     this.#trust.replay?.policies(set)
   }
 
@@ -146,6 +148,7 @@ export class BundleVerifier implements BundleListener {
     if (head === undefined) return // nothing can be established without a checkpoint
     const logged = this.#tally.claim('the entry is in the log', () => {
       const seal = parseSealed({ entry: given.entry, proof: given.proof })
+      if (seal.salt !== undefined) throw new Denied('artifact_malformed', 'a salt stands with its body alone')
       if (seal.proof.checkpoint !== this.#bundle?.checkpoint) throw new Denied('seal_invalid', 'the proof leads to another checkpoint')
       const hash = verifySealInclusion(seal, head, this.#trust.crypto)
       return { hash, entry: this.#read(seal.entry, seal.proof.index) }
@@ -200,6 +203,7 @@ export class BundleVerifier implements BundleListener {
   #statement(entry: Entry, hash: Uint8Array): ReturnType<Gates['receipt']> {
     switch (entry.kind) {
       case 'permit':
+        if (entry.iss !== this.#bundle?.origin) this.#tally.found('contradicted', 'the permit was issued by another plane', { seq: entry.seq, jti: entry.jti })
         this.#decided(entry.policy.digest)
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         return undefined
@@ -213,7 +217,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'receipt': {
         const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
-        if (receipt !== undefined) this.#endings.received(entry)
+        if (receipt !== undefined) this.#endings.received(entry, this.#tree.size)
         return receipt
       }
       case 'redemption':
@@ -229,6 +233,8 @@ export class BundleVerifier implements BundleListener {
         if (entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
       case 'policy':
+        this.#unnamedPolicies.delete(entry.digest)
+        return undefined
       case 'tool':
         return undefined
     }
@@ -245,6 +251,7 @@ export class BundleVerifier implements BundleListener {
   }
 
   #decided(digest: string): void {
+    this.#unnamedPolicies.delete(digest)
     if (!this.#policies.has(digest)) this.#missingPolicies.add(digest)
   }
 
@@ -252,6 +259,7 @@ export class BundleVerifier implements BundleListener {
     const head = this.#heads.newest
     if (head !== undefined) {
       this.#whole(head)
+      for (const digest of this.#unnamedPolicies) this.#tally.found('contradicted', `no entry names the policy set ${digest}`)
       this.#heads.end()
       this.#endings.end()
       this.#gates.end()
