@@ -94,10 +94,10 @@ export function* otherForms(text: string, change: (object: JsonObject) => string
   for (const [name, own] of Object.entries(object)) {
     const { [name]: _, ...rest } = object
     yield { title: `no ${name}`, value: change(rest) }
-    const others: JsonValue[] = [null, true, {}, [], '', 'x', 7, 1.5, -1, 2 ** 53 - 1, 1e21, ['x'], 'x'.repeat(40_000), '\u0000', typeof own === 'string' ? `${own}x` : 'y', typeof own === 'string' ? own.toUpperCase() : 'Z', typeof own === 'string' ? own.slice(0, -1) : 'z']
+    const others: JsonValue[] = [null, true, {}, [], '', 'x', 7, 1.5, -1, 2 ** 53 - 1, 1e21, ['x'], 'x'.repeat(40_000), 'x'.repeat(1_025), '\u0000', typeof own === 'string' ? `${own}x` : 'y', typeof own === 'string' ? own.toUpperCase() : 'Z', typeof own === 'string' ? own.slice(0, -1).toWellFormed() : 'z']
     for (const value of others) if (JSON.stringify(value) !== JSON.stringify(own)) yield { title: `${name} is ${JSON.stringify(value).slice(0, 30)}`, value: change({ ...object, [name]: value }) }
     if (own !== null && typeof own === 'object' && !Array.isArray(own)) {
-      for (const { title, value } of otherForms(canonicalText(own))) yield { title: `${name}: ${title}`, value: change({ ...object, [name]: JSON.parse(value) as JsonValue }) }
+      for (const { title, value } of otherForms(JSON.stringify(own), (inner) => JSON.stringify(inner))) yield { title: `${name}: ${title}`, value: change({ ...object, [name]: JSON.parse(value) as JsonValue }) }
     }
     if (Array.isArray(own)) {
       for (const value of [...others, { from: 0, to: 0 }, { from: 3, to: 2 }]) yield { title: `${name} has ${JSON.stringify(value).slice(0, 30)} too`, value: change({ ...object, [name]: [...own, value] }) }
