@@ -4,6 +4,8 @@ signed notes and the signed accounts of gates. Standard library, and the command
 import base64, collections, functools, hashlib, json, os, re, subprocess, tempfile
 from decimal import Decimal
 
+WRITER = json.JSONEncoder(ensure_ascii=False)
+
 class Refused(Exception):
     """What does not hold."""
 
@@ -16,7 +18,7 @@ def need(holds, why):
 def parse(data):
     try:
         value = json.loads(data.decode(), object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=number)
-        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate has no UTF-8
+        WRITER.encode(value).encode()  # a lone surrogate has no UTF-8
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise Refused(f'not strict JSON: {error}') from None
     need(height(value) <= 64, 'deeper than 64')
@@ -43,7 +45,7 @@ def canonical(value):
     if isinstance(value, list):
         return '[' + ','.join(map(canonical, value)) + ']'
     if not isinstance(value, float):
-        return json.dumps(value, ensure_ascii=False)
+        return WRITER.encode(value)
     text = repr(value)  # the shortest digits, as in ECMAScript; only their layout differs
     return format(Decimal(text), 'f') if 1e-6 <= abs(value) < 1e21 else re.sub('e([+-])0', r'e\1', text)
 
