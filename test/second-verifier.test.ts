@@ -1,16 +1,18 @@
 import { spawnSync } from 'node:child_process'
+import { sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { type Anchor, anchoredBytes, type Bundle, BundleVerifier, canonicalText, encodeEntries, formatBundle, formatCosignerKey, formatVerifierKey, type JsonObject, parseEntry, signingKey, tilePath, tilesOf, toBase64, utf8 } from '@sealwrit/protocol'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { nodeCryptography } from '@sealwrit/control-plane'
+import { type Anchor, anchoredBytes, type Bundle, BundleVerifier, canonicalText, encodeEntries, formatBundle, formatCosignerKey, formatVerifierKey, type JsonObject, noteKey, parseEntry, signingInput, attachSignature, signingKey, tilePath, tilesOf, toBase64, utf8 } from '@sealwrit/protocol'
+import { afterAll, describe, expect, it } from 'vitest'
+import { endOverdue, makeSink, nodeCryptography } from '@sealwrit/control-plane'
 import { issue, redeem } from '../packages/control-plane/test/support/push.ts'
-import { PERMIT_ALL, policySet, Rig, sha256, toolCall } from '../packages/control-plane/test/support/rig.ts'
+import { PERMIT_ALL, policySet, Rig, sha256, type TestGate, toolCall } from '../packages/control-plane/test/support/rig.ts'
 import { crypto, GATE, GATE_KEY, keyPair, LOG_KEY, NOW, TestLog } from '../packages/protocol/test/support/fixture.ts'
 import { accountOf, bytesOf, cosigned, richBundle, sealBundle, WITNESSES } from './support/evidence.ts'
 import { end, run, startPlane } from './support/processes.ts'
 import { type Case, firstOpinion, noPython, type Opinion, secondOpinions, VERIFIER_FOLDER } from './support/second-verifier.ts'
+import { opensslAnswer, OpensslTsa, serve } from './support/tsa.ts'
 import { byteEdits, lineEdits, notCanonical, otherForms, swapped } from './support/tamper.ts'
 import { brokenRules } from './support/violations.ts'
 
@@ -19,9 +21,15 @@ afterAll(() => fs.rmSync(root, { recursive: true, force: true }))
 const A = richBundle('a')
 const B = richBundle('b')
 /** One of so many is taken of what cannot all be tried in every run. */
-const SAMPLE = process.env['SEALWRIT_SOAK'] === '1' ? 1 : 6
+const SAMPLE = process.env['SEALWRIT_SOAK'] === '1' ? 1 : 9
 const given = (title: string, bytes: Uint8Array): Case => ({ title, bytes, key: LOG_KEY, gateKeys: [GATE_KEY] })
 const counts = ({ verdict, entries, permits, receipts }: Opinion): object => ({ verdict, entries, permits, receipts })
+
+/** A denial as a gate signs it. */
+function accountFor(gate: TestGate, claims: JsonObject): string {
+  const input = signingInput('execution-denial+jwt', gate.id, { gate: gate.id, ...claims })
+  return attachSignature(input, sign(null, utf8(input), gate.keys.privateKey))
+}
 
 /** What both verifiers say, once they were found to say the same. */
 async function both(cases: readonly Case[]): Promise<Opinion[]> {
@@ -67,18 +75,50 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
       await redeem(rig.plane, other, carried, rig.token())
       const lost = await gate.permit()
       const unspent = await issue(rig.plane, gate)
+      const denial = accountFor(gate, { tenant: 'default', session: gate.session, sequence: 0, time: rig.clock.wallMs(), code: 'challenge_mismatch' })
+      await rig.plane.denial({ session: gate.session, denial, lost: 2 }, gate.id)
       rig.clock.advance(900_000)
-      await rig.plane.sweep?.()
-      await rig.restart()
-      await gate.enrol()
+      expect(await endOverdue(rig.plane.log, rig.clock.wallMs())).toBe(3)
+      await gate.report(gate.receiptFor(lost.permit.jti, lost.leaf))
+      await other.report(other.receiptFor(carried.permit.jti, carried.leaf))
       const bundles: [string, Bundle][] = [['all', await rig.plane.reader.evidence('all')], ['pull', await rig.plane.reader.evidence(pull.permit.jti)], ['carried', await rig.plane.reader.evidence(carried.permit.jti)], ['lost', await rig.plane.reader.evidence(lost.permit.jti)], ['unspent', await rig.plane.reader.evidence(unspent.permit.jti)]]
       await rig.plane.erase(pull.permit.jti, false)
       bundles.push(['erased', await rig.plane.reader.evidence('all')], ['erased, of one', await rig.plane.reader.evidence(pull.permit.jti)])
       bundles.push(['linked', await rig.plane.reader.evidence('all', early)])
       const cases = bundles.flatMap(([title, bundle]): Case[] => [{ title, bytes: bytesOf(bundle), key, checkpoints: [early] }, { title, bytes: bytesOf(bundle), key, gateKeys: [signingKey(gate.publicKey, sha256)] }])
       for (const opinion of await both(cases)) expect(opinion.verdict).toBe('established')
+      const kinds = new Set(bundles.at(-1)?.[1].entries.map(({ entry }) => parseEntry(entry).kind))
+      expect([...kinds].sort()).toEqual(['deny', 'erasure', 'expiry', 'gate', 'key', 'permit', 'policy', 'receipt', 'redemption', 'tool'].filter((kind) => kind !== 'key' || kinds.has('key')))
     } finally {
       await rig.remove()
+    }
+  })
+
+  it('a bundle with anchors of a real authority, a file and an endpoint; the imprint of its token is looked at, its signature is said not to be', async () => {
+    const [rig, tsa] = [new Rig('anchored'), new OpensslTsa()]
+    const server = await serve(opensslAnswer(tsa, 'clock'))
+    const copies = await serve((_request, response) => response.end('stored'))
+    try {
+      tsa.root('root')
+      tsa.issue('clock', 'root', 'tsa', 'rsa')
+      const ports = { clock: rig.clock, rng: rig.rng, sha256 }
+      const sinks = [{ type: 'rfc3161', url: server.url }, { type: 'file', path: path.join(root, 'anchors.jsonl') }, { type: 'http', url: copies.url }] as const
+      rig.anchors = { sinks: sinks.map((sink) => makeSink(sink, ports)), intervalMs: 3_600_000, report: () => undefined }
+      await rig.start()
+      await (await rig.gate()).permit()
+      await rig.plane.anchors.now()
+      const bundle = await rig.plane.reader.evidence('all')
+      expect(bundle.anchors.map(({ type }) => type).sort()).toEqual(['file', 'http', 'rfc3161'])
+      const anchored: Case = { title: 'anchored', bytes: bytesOf(bundle), key: rig.key }
+      expect((await both([anchored]))[0]?.verdict).toBe('established')
+      expect((await secondOpinions([anchored]))[0]).toMatchObject({ not_checked: expect.arrayContaining([expect.stringContaining('timestamp token')]) })
+      const others = bundle.anchors.map((anchor) => (anchor.type === 'rfc3161' ? { ...anchor, token: fs.readFileSync(new URL('../spec/vectors/anchor.json', import.meta.url), 'utf8').match(/"token": ?"([^"]+)"/)?.[1] as string } : anchor))
+      expect((await both([{ ...anchored, bytes: bytesOf({ ...bundle, anchors: others }) }]))[0]?.verdict).toBe('contradicted')
+    } finally {
+      await server.close()
+      await copies.close()
+      await rig.remove()
+      tsa.remove()
     }
   })
 
@@ -160,7 +200,7 @@ describe.skipIf(noPython !== undefined)('both verifiers ask for', () => {
       ['established', under('nested', policy('group ab all a b\ngroup any any ab c\nquorum any\n'))],
       ['established', under('nobody', 'quorum none\n')],
       ['established', under('its log', `log ${formatVerifierKey(LOG_KEY)}\n${TWO}`)],
-      ['contradicted', under('another log', TWO.replace(/^/, `log ${formatVerifierKey({ ...LOG_KEY, name: LOG_KEY.name })}\n`).replace(/^log .*\n/, `log ${witnessLog}\n`))],
+      ['contradicted', under('another log', `log ${formatVerifierKey(noteKey(LOG_KEY.name, keyPair('other log').publicKey, sha256))}\n${TWO}`)],
       ['contradicted', under('all three', policy('group three all a b c\nquorum three\n'))],
       ['contradicted', under('the third', policy('quorum c\n'))],
       ['contradicted', { ...under('only one cosigned', TWO), bytes: one }],
@@ -169,7 +209,7 @@ describe.skipIf(noPython !== undefined)('both verifiers ask for', () => {
       ['established', under('cosigned a little ahead', TWO, { nowSeconds: NOW - 30 })],
       ['contradicted', { ...under('cosigned by another key', TWO), bytes: bytesOf(richBundle('w', (note) => cosigned(note, [{ key: WITNESSES[0]?.key as never, sign: forged.sign }, ...WITNESSES.slice(1)])).bundle) }],
       ['contradicted', { ...under('cosigned twice by one', TWO), bytes: bytesOf(richBundle('w', (note) => cosigned(note, [...WITNESSES, ...WITNESSES.slice(0, 1)])).bundle) }],
-      ['contradicted', { ...under('cosigned before 1970 + 2^53', TWO, { nowSeconds: 2 ** 53 - 1 }), bytes: bytesOf(richBundle('w', (note) => cosigned(note).replace(/(b\.test\/w )\S+/, `$1${toBase64(new Uint8Array(76).fill(255))}`)).bundle) }],
+      ['contradicted', { ...under('cosigned before 1970 + 2^53', TWO, { nowSeconds: 2 ** 53 - 1 }), bytes: bytesOf(richBundle('w', (note) => cosigned(note).replace(/(b\.test\/w )\S+/, `$1${toBase64(new Uint8Array([...Buffer.from(WITNESSES[1]?.key.id as string, 'hex'), ...new Uint8Array(72).fill(255)]))}`)).bundle) }],
     ]
     const opinions = await both(cases.map(([, one]) => one))
     expect(opinions.map(({ verdict }, i) => [cases[i]?.[1].title, verdict])).toEqual(cases.map(([verdict, { title }]) => [title, verdict]))
@@ -186,8 +226,6 @@ describe.skipIf(noPython !== undefined)('both verifiers ask for', () => {
     expect((await both([{ ...given('unlinked', some), checkpoints: [fork.note(7)] }, { ...given('another key', some), checkpoints: ['x'] }])).map(({ verdict }) => verdict)).toEqual(['established', 'contradicted'])
   })
 })
-const witnessLog = formatVerifierKey(((): typeof LOG_KEY => ({ ...LOG_KEY, ...(() => { const { publicKey } = keyPair('other log'); return { publicKey, id: Buffer.from(sha256(new Uint8Array(Buffer.concat([Buffer.from(`${LOG_KEY.name}\n`), Buffer.of(1), publicKey])))).subarray(0, 4).toString('hex') } })() }))())
-
 describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', () => {
   it('every part of a bundle in the place of the same part of another, and of another entry of its own', { timeout: 120_000 }, async () => {
     const cases: Case[] = []
@@ -203,8 +241,8 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
 
   it('one byte changed at any place, and every line dropped, doubled, moved or cut', { timeout: 120_000 }, async () => {
     const bytes = bytesOf(A.bundle)
-    const edits = [...byteEdits(bytes, 4_800 / SAMPLE, 5)].map(({ title, value }) => given(title, value))
-    expect(refusals(edits, await both(edits), (title) => /"where":"[^"]*$|"answer":"[^"]*$|"time":\d*$|\\"$/.test(title))).toBeGreaterThan(700)
+    const edits = [...byteEdits(bytes, Math.ceil(7_200 / SAMPLE), 5)].map(({ title, value }) => given(title, value))
+    expect(refusals(edits, await both(edits), (title) => /\\"(where|answer)\\":\\"[^"]*"$|\\"time\\":\d*"$/.test(title))).toBeGreaterThan(700)
     const lines = [...lineEdits(bytes)].map(({ title, value }) => given(title, value))
     const found = await both(lines)
     // A bundle may leave entries, links, anchors and policy sets out, and name a link twice; it is another bundle then.
@@ -246,7 +284,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
     const refused = cases.filter((_, i) => found[i]?.verdict === 'contradicted').length
     refusals(cases.filter(({ title }) => title.includes('not canonical')), found.filter((_, i) => cases[i]?.title.includes('not canonical')))
     expect(refused).toBeGreaterThan(cases.length * 0.8)
-    expect(refused).toBeGreaterThan(1_000)
+    expect(refused).toBeGreaterThan(700)
   })
 
   it('lines of another form', { timeout: 120_000 }, async () => {

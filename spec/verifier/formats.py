@@ -133,6 +133,11 @@ def extended(old, size, root, proof, is_whole=True):
     before, after = extended(old - k, size - k, root, proof[:-1], False)
     return node(proof[-1], before), node(proof[-1], after)
 
+def hashes(lines):
+    found = [unbase64(line) for line in lines]
+    need(all(len(one) == 32 for one in found), 'not hashes')
+    return found
+
 # log.md, witness.md, receipt.md: what is signed (Ed25519 by OpenSSL)
 
 SCRATCH = tempfile.TemporaryDirectory()
@@ -231,3 +236,20 @@ def read_account(token, kind, gate, public):
 
 def thumbprint(public):
     return base64url(sha256(canonical({'crv': 'Ed25519', 'kty': 'OKP', 'x': base64url(public)}).encode()))  # RFC 7638
+
+# entries.md, artifact.md
+
+def read_entry(text, bundle):
+    entry = parse(text.encode())
+    need(isinstance(entry, dict) and canonical(entry) == text and len(text.encode()) <= 32_768, 'not a canonical entry')
+    form = 'entry ' + ' '.join(str(entry[name]) for name in ('kind', 'event', 'cause') if name in entry)
+    need(form in FORMS and fits({**FORMS['entry'], **FORMS[form]}, entry), 'not the closed form of a kind of entry')
+    need(entry['tenant'] == bundle['tenant'], 'an entry of another tenant')
+    if entry['kind'] == 'permit':
+        need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
+        need(('par' in entry) == (entry['txn'] != entry['jti']) == (entry['depth'] > 0), '`par` is absent and `txn` is `jti` exactly when `depth` is 0')
+        need(entry['iss'] == bundle['origin'], 'it is issued by another plane')
+    if entry['kind'] == 'erasure':
+        edges = [edge for r in entry['ranges'] for edge in (r['from'], r['to'])]
+        need(edges and edges == sorted(set(edges)), 'ranges not in order')
+    return entry

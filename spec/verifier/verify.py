@@ -6,25 +6,10 @@ imprint is looked at, not signature and certificates: where there is something o
 13 otherwise, 2 usage.
 """
 import argparse, json, os, re, sys, time
-from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, included, is_met, is_signed, need, parse, read_account,
-                     read_checkpoint, read_policy, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
+from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, hashes, included, is_met, is_signed, need, parse, read_account,
+                     read_checkpoint, read_entry, read_policy, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
 
-# entries.md, bundle.md: an entry; a bundle, a line at a time; a mirror
-
-def read_entry(text, bundle):
-    entry = parse(text.encode())
-    need(isinstance(entry, dict) and canonical(entry) == text and len(text.encode()) <= 32_768, 'not a canonical entry')
-    form = 'entry ' + ' '.join(str(entry[name]) for name in ('kind', 'event', 'cause') if name in entry)
-    need(form in FORMS and fits({**FORMS['entry'], **FORMS[form]}, entry), 'not the closed form of a kind of entry')
-    need(entry['tenant'] == bundle['tenant'], 'an entry of another tenant')
-    if entry['kind'] == 'permit':
-        need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
-        need(('par' in entry) == (entry['txn'] != entry['jti']) == (entry['depth'] > 0), '`par` is absent and `txn` is `jti` exactly when `depth` is 0')
-        need(entry['iss'] == bundle['origin'], 'it is issued by another plane')
-    if entry['kind'] == 'erasure':
-        edges = [edge for r in entry['ranges'] for edge in (r['from'], r['to'])]
-        need(edges and edges == sorted(set(edges)), 'ranges not in order')
-    return entry
+# bundle.md: a bundle, a line at a time; a mirror
 
 def read_bundle(data):
     lines = data.split(b'\n')
@@ -72,11 +57,11 @@ class Evidence:
     def __init__(self, bundle, key, gate_keys=()):
         self.bundle, self.key, self.head = bundle, key, read_checkpoint(bundle['checkpoint'], key)
         need(bundle['origin'] == key[0] and key[0].endswith(f'/{bundle["tenant"]}'), 'a bundle of another log or tenant')
-        self.gates, self.enrolled = {thumbprint(public): public for public in gate_keys}, set()
+        self.gates = {thumbprint(public): public for public in gate_keys}
         self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
-        self.prefix, self.named, self.absent, self.erased = 0, set(), [], []  # all entries up to `prefix` are there; digests of policy sets; …
+        self.prefix, self.named, self.absent, self.erased = 0, set(), [], []
 
     def claim(self, about, check, *given):
         try:
@@ -260,11 +245,6 @@ class Evidence:
                 self.not_shown.append(f'{max(used) + 1 - len(used)} receipts of gate {gate} in session {session}')
         erased = sum(any(seq in r for r in self.erased) for seq in self.absent)
         self.not_shown += [f'{erased} bodies were erased'] * (erased > 0) + [f'{len(self.absent) - erased} bodies are not in the bundle'] * (len(self.absent) > erased)
-
-def hashes(lines):
-    found = [unbase64(line) for line in lines]
-    need(all(len(one) == 32 for one in found), 'not hashes')
-    return found
 
 # The command
 

@@ -35,7 +35,7 @@ export function* byteEdits(bytes: Uint8Array, count: number, seed: number): Gene
     const to = n % 3 === 0 ? (bytes[at] as number) ^ (1 << next(7)) : (Buffer.from('0a "{}[],:\\e1Z')[next(15)] as number)
     if (to === value[at]) continue
     value[at] = to
-    yield { title: `byte ${at} is ${JSON.stringify(String.fromCharCode(to))} for ${JSON.stringify(String.fromCharCode(bytes[at] as number))}, after ${JSON.stringify(Buffer.from(bytes.slice(Math.max(0, at - 30), at)).toString('latin1'))}`, value }
+    yield { title: `byte ${at} is ${JSON.stringify(String.fromCharCode(to))} for ${JSON.stringify(String.fromCharCode(bytes[at] as number))}, after ${JSON.stringify(Buffer.from(bytes.slice(Math.max(0, at - 60), at)).toString('latin1'))}`, value }
   }
 }
 
