@@ -24,6 +24,7 @@ function sealedLog(size: number, name = 'a'): { note: string; head: Checkpoint; 
 /** The whole verification of one proof, which knows nothing of any other. */
 function byItself({ entry, proof }: Sealed, note: string, head: Checkpoint): Proved {
   const seal = parseSealed({ entry, proof })
+  if (seal.salt !== undefined) throw new Denied('artifact_malformed', 'a salt stands with its body alone')
   if (seal.proof.checkpoint !== note) throw new Denied('seal_invalid', 'the proof leads to another checkpoint')
   const { index, hashes } = seal.proof
   const leaf = leafHash(utf8(entry), sha256)

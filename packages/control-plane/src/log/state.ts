@@ -86,7 +86,7 @@ export class LogState {
   voidBefore = 0
   readonly gates: Map<string, EnrolledGate> = new Map()
   readonly tools: Map<string, Digest> = new Map()
-  /** Epoch in which each policy set was last activated. */
+  /** Leaf index at which each policy set was first activated. */
   readonly policies: Map<Digest, number> = new Map()
   /** By leaf index. */
   readonly erasures: Map<number, Erased> = new Map()
@@ -170,7 +170,7 @@ export class LogState {
       case 'policy':
         this.epoch = entry.epoch
         this.policyDigest = entry.digest
-        this.#set(this.policies, entry.digest, entry.epoch)
+        if (!this.policies.has(entry.digest)) this.#set(this.policies, entry.digest, entry.seq)
         break
       case 'erasure':
         this.#set(this.erasures, entry.seq, { seq: entry.seq, ranges: entry.ranges })

@@ -63,7 +63,7 @@ export class Evidence {
       if (note !== head.note) checkpoints.push(await this.#link(note, head))
     }
     const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note }, size: head.size, checkpoints, anchors } as const
-    if (wanted === undefined) return { ...start, policies: [...log.state.policies.keys()], seqs: undefined }
+    if (wanted === undefined) return { ...start, policies: [...log.state.policies].filter(([, seq]) => seq < head.size).map(([digest]) => digest), seqs: undefined }
     const seqs = new Set(wanted)
     const policies = new Set<Digest>()
     for (const seq of wanted) {

@@ -110,6 +110,7 @@ export function parseArtifactFields(fields: Fields): Artifact {
     use,
     ...(challenge === undefined ? {} : { challenge }),
   }
+  if (artifact.policy.inputs_commit === undefined) throw new Denied('artifact_malformed', 'a permit commits to what its policies saw')
   if ((artifact.depth === 0) !== (par === undefined)) throw new Denied('artifact_malformed', 'depth and parent disagree')
   if ((artifact.depth === 0) !== (artifact.txn === artifact.jti)) throw new Denied('artifact_malformed', 'depth and txn disagree')
   return artifact

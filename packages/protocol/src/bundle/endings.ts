@@ -64,11 +64,15 @@ export class Endings {
     permit.redemption ??= seq
   }
 
-  /** A receipt that its gate signed for the permit. `resolves`: leaf index of the `indeterminate` that it says it replaces. */
-  received({ jti, seq, resolves }: ReceiptEntry & EntryHead): void {
+  /**
+   * A receipt that its gate signed for the permit. `resolves`: leaf index of the `indeterminate` that it says it replaces.
+   * @param known all entries below this index were seen
+   */
+  received({ jti, seq, resolves }: ReceiptEntry & EntryHead, known: number): void {
     const permit = this.#permits.get(jti)
     if (permit === undefined) return
     if (permit.use === 'redeem' && permit.redemption === undefined) this.#tally.found('not established', 'the receipt is of a carried permit whose redemption is not in this bundle', { seq, jti })
+    if (resolves !== undefined && permit.ending === undefined) this.#tally.found(resolves < known ? 'contradicted' : 'not established', 'the receipt resolves an ending that is not there', { seq, jti })
     const replaces = permit.ending?.isResolvable === true && permit.ending.seq === resolves
     this.#end(jti, permit, { seq, isResolvable: false }, replaces)
   }

@@ -40,7 +40,7 @@ export class Gates {
   receipt({ jti, seq, receipt: token }: ReceiptEntry & EntryHead, permit: KnownPermit | undefined): Receipt | undefined {
     const at = { seq, jti }
     if (permit === undefined) return void this.#tally.found('not established', 'the receipt belongs to a permit that is not in this bundle', at)
-    const key = this.#keys.get(permit.aud)
+    const key = this.#key(permit.aud)
     if (key === undefined) return void this.#tally.found('not established', 'the gate that signed the receipt is not enrolled in this bundle', at)
     const receipt = this.#tally.claim('the gate signed the receipt, and it is about this permit', () => {
       const claims = verifyReceipt(token, key, this.#crypto)
@@ -53,14 +53,20 @@ export class Gates {
     return receipt
   }
 
-  denial({ seq, aud, code, denial: token }: DenyEntry & EntryHead): void {
+  denial({ seq, aud, code, tenant, denial: token }: DenyEntry & EntryHead): void {
     if (token === undefined) return
-    const key = this.#keys.get(aud ?? '')
+    const key = this.#key(aud ?? '')
     if (key === undefined) return this.#tally.found('not established', 'the gate that signed the denial is not enrolled in this bundle', { seq })
     this.#tally.claim('the gate signed the denial', () => {
       const report = verifyDenialReport(token, key, this.#crypto)
       if (report.code !== code || report.gate !== aud) throw new Denied('seal_invalid', 'denial and entry disagree')
+      if (report.tenant !== tenant) throw new Denied('tenant_mismatch')
     }, { seq })
+  }
+
+  /** The key that the verifier holds, or else the one that the log enrolled. */
+  #key(gate: string): SigningKey | undefined {
+    return this.#given.find(({ kid }) => kid === gate) ?? this.#keys.get(gate)
   }
 
   end(): void {

@@ -41,10 +41,11 @@ export class Heads {
     return this.#head
   }
 
-  head({ checkpoint: note, origin }: BundleHead): void {
+  head({ checkpoint: note, origin, tenant }: BundleHead): void {
     this.#head = this.#tally.claim('the checkpoint is signed by the given log key', () => {
       const checkpoint = verifyCheckpoint(note, this.#logKey, this.#crypto)
       if (checkpoint.origin !== origin) throw new Denied('key_unknown', 'the bundle names another log')
+      if (!origin.endsWith(`/${tenant}`)) throw new Denied('tenant_mismatch', 'the bundle names another tenant than its log')
       return checkpoint
     })?.value
     if (this.#head !== undefined) this.#place(this.#head)

@@ -57,6 +57,7 @@ export class Proofs {
 
   #byItself(entry: string, proof: string): Proved {
     const seal = parseSealed({ entry, proof })
+    if (seal.salt !== undefined) throw new Denied('artifact_malformed', 'a salt stands with its body alone')
     if (seal.proof.checkpoint !== this.#note) throw new Denied('seal_invalid', 'the proof leads to another checkpoint')
     return { index: seal.proof.index, hash: verifySealInclusion(seal, this.#head, this.#crypto) }
   }

@@ -84,6 +84,7 @@ export class BundleVerifier implements BundleListener {
   readonly #tree: Frontier
   readonly #policies = new Set<string>()
   readonly #missingPolicies = new Set<string>()
+  readonly #unnamedPolicies = new Set<string>()
   readonly #counts: Partial<Record<EntryKind, number>> = {}
   #bundle: BundleHead | undefined
   #proofs: Proofs | undefined
@@ -144,6 +145,7 @@ export class BundleVerifier implements BundleListener {
       if (digestOf(canonicalize(set.files), this.#trust.crypto.sha256) !== set.digest) throw new Denied('seal_invalid', 'the policy texts differ')
     })
     this.#policies.add(set.digest)
+    this.#unnamedPolicies.add(set.digest)
     this.#trust.replay?.policies(set)
   }
 
@@ -204,6 +206,7 @@ export class BundleVerifier implements BundleListener {
   #statement(entry: Entry, hash: Uint8Array): ReturnType<Gates['receipt']> {
     switch (entry.kind) {
       case 'permit':
+        if (entry.iss !== this.#bundle?.origin) this.#tally.found('contradicted', 'the permit was issued by another plane', { seq: entry.seq, jti: entry.jti })
         this.#decided(entry.policy.digest)
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         this.#prohibitions.permitted(entry)
@@ -218,7 +221,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'receipt': {
         const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
-        if (receipt !== undefined) this.#endings.received(entry)
+        if (receipt !== undefined) this.#endings.received(entry, this.#tree.size)
         this.#prohibitions.ended(entry.jti)
         return receipt
       }
@@ -242,6 +245,8 @@ export class BundleVerifier implements BundleListener {
         this.#prohibitions.renewed(entry)
         return undefined
       case 'policy':
+        this.#unnamedPolicies.delete(entry.digest)
+        return undefined
       case 'tool':
         return undefined
     }
@@ -258,6 +263,7 @@ export class BundleVerifier implements BundleListener {
   }
 
   #decided(digest: string): void {
+    this.#unnamedPolicies.delete(digest)
     if (!this.#policies.has(digest)) this.#missingPolicies.add(digest)
   }
 
@@ -265,6 +271,7 @@ export class BundleVerifier implements BundleListener {
     const head = this.#heads.newest
     if (head !== undefined) {
       this.#whole(head)
+      for (const digest of this.#unnamedPolicies) this.#tally.found('contradicted', `no entry names the policy set ${digest}`)
       this.#heads.end()
       this.#endings.end()
       this.#prohibitions.end()

@@ -251,11 +251,15 @@ export function readErasure(fields: Fields): ErasureEntry {
     last = to
     return { from, to }
   })
-  return present<ErasureEntry>({ kind: 'erasure', ranges, cause: fields.oneOf<ErasureEntry['cause']>('cause', ['request', 'retention']), by: fields.optional('by', (name) => fields.text(name)) })
+  const entry = present<ErasureEntry>({ kind: 'erasure', ranges, cause: fields.oneOf<ErasureEntry['cause']>('cause', ['request', 'retention']), by: fields.optional('by', (name) => fields.text(name)) })
+  if ((entry.cause === 'request') !== (entry.by !== undefined)) throw new Denied('artifact_malformed', 'erasure: cause and by disagree')
+  return entry
 }
 
+const GATE_MEMBERS = ['key', 'session', 'env', 'count'] as const
+
 export function readGate(fields: Fields): GateEntry {
-  return present<GateEntry>({
+  const entry = present<GateEntry>({
     kind: 'gate',
     gate: fields.text('gate'),
     event: fields.oneOf<GateEntry['event']>('event', ['enrolled', 'session', 'denials_lost']),
@@ -264,6 +268,9 @@ export function readGate(fields: Fields): GateEntry {
     env: fields.optional('env', (name) => readEnvironment(fields.object(name))),
     count: fields.optional('count', (name) => fields.integer(name)),
   })
+  const has = GATE_MEMBERS.filter((name) => entry[name] !== undefined).join()
+  if (has !== { enrolled: 'key', session: 'session,env', denials_lost: 'count' }[entry.event]) throw new Denied('artifact_malformed', 'gate: event and members disagree')
+  return entry
 }
 
 export function readTool(fields: Fields): ToolEntry {

@@ -86,6 +86,7 @@ export function parseNote(note: string): Note {
   const signatures = lines.map((line) => {
     const space = line.indexOf(' ', 2)
     if (!line.startsWith('\u2014 ') || space < 3) throw new Denied('artifact_malformed', 'not a signature line')
+    if (/[\p{White_Space}+]/u.test(line.slice(2, space))) throw new Denied('artifact_malformed', 'not a key name')
     const bytes = fromBase64(line.slice(space + 1))
     if (bytes.length < 5) throw new Denied('artifact_malformed', 'signature too short')
     return { name: line.slice(2, space), id: toHex(bytes.subarray(0, 4)), signature: bytes.slice(4) }

@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""Verifies an evidence bundle, or the folder of a mirror, offline: a second opinion, written from the pages of spec/ alone.
+
+Needs Python 3.9 with its standard library, and the command `openssl`. Policies are not replayed, and of timestamp tokens only the
+imprint is looked at, not signature and certificates: where there is something of the kind, that is said. Exit 0 established,
+13 otherwise, 2 usage.
+"""
+import argparse, json, os, re, sys, time
+from bundles import read_bundle, read_mirror
+from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, hashes, included, is_met, is_signed, need, parse, read_account,
+                     read_checkpoint, read_entry, read_policy, selectors, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
+
+# bundle.md: the verdict. A `need` that fails contradicts; what would be shown by something outside the bundle is not established
+
+PROOF = re.compile(r'c2sp\.org/tlog-proof@v1\nindex (0|[1-9][0-9]*)\n((?:[^\n]+\n)*)\n(.*)', re.DOTALL)
+
+class Evidence:
+    def __init__(self, bundle, key, gate_keys=()):
+        self.bundle, self.key, self.head = bundle, key, read_checkpoint(bundle['checkpoint'], key)
+        need(bundle['origin'] == key[0] and key[0].endswith(f'/{bundle["tenant"]}'), 'a bundle of another log or tenant')
+        self.gates = {thumbprint(public): public for public in gate_keys}
+        self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
+        self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
+        self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
+        self.revoked, self.killed = set(), set()
+        self.prefix, self.named, self.absent, self.erased = 0, set(), [], []
+
+    def claim(self, about, check, *given):
+        try:
+            check(*given)
+        except Refused as refused:
+            self.contradicted.append(f'{about}: {refused}')
+
+    def check(self, held=(), policy=None, now=0):
+        self.claim('witnesses', self.check_witnesses, policy, now)
+        for n, link in enumerate(self.bundle['checkpoints']):
+            self.claim(f'linked checkpoint {n}', self.check_link, link)
+        for n, anchor in enumerate(self.bundle['anchors']):
+            self.claim(f'anchor {n}', self.check_anchor, anchor)
+        for n, item in enumerate(self.bundle['entries']):
+            self.claim(f'entry {n}', self.check_entry, item)
+        for n, policies in enumerate(self.bundle['policies']):
+            self.claim(f'policy set {n}', self.check_policies, policies)
+        if len(self.leaves) == self.head.size or not all('proof' in item for item in self.bundle['entries']):
+            self.claim('all entries', need, tree(list(self.leaves.values())) == self.head.root, 'they are not the tree that was signed')
+        for note in held:
+            self.claim('a checkpoint that you hold', self.check_held, note)
+        self.say_what_is_not_shown()
+        return self
+
+    def check_witnesses(self, policy, now):
+        """The checkpoint is cosigned by the quorum of the witness policy, where one is given."""
+        if policy is None:
+            return self.not_shown.append('no witness: that this is the only history is the word of the log key')
+        logs, witnesses, groups, quorum = policy
+        by = [log for log in logs if log[0] == self.key[0] and any(is_signed(log[2], self.head.text.encode(), blob) for blob, _ in self.head.lines.get(log[:2], []))]
+        need(by or not logs, 'no log of the policy signed the checkpoint')
+        need(is_met(quorum, groups, cosigners(self.head, witnesses, now)), 'no quorum cosigned the checkpoint')
+
+    def check_link(self, link):
+        """Every linked checkpoint is signed by the given key, and extended by the one of the head."""
+        old, proof = read_checkpoint(link['checkpoint'], self.key), hashes(link['consistency'])
+        need(0 < old.size <= self.head.size, 'it is newer than the head, or empty')
+        need(extended(old.size, self.head.size, old.root, proof) == (old.root, self.head.root), 'the head does not extend it')
+        self.roots[old.size] = old.root
+
+    def check_held(self, note):
+        """By a link, or because all entries up to there are in the bundle."""
+        old = read_checkpoint(note, self.key)
+        root = self.roots.get(old.size, tree([self.leaves[seq] for seq in range(old.size)]) if old.size <= self.prefix else None)
+        need(root in (None, old.root), f'the log has another history than yours of size {old.size}')
+        if root is None:
+            self.not_established.append(f'nothing in the bundle links your checkpoint of size {old.size}')
+
+    def check_anchor(self, anchor):
+        """Anchors are of checkpoints that the bundle links, or of its own."""
+        checkpoint = read_checkpoint(anchor['checkpoint'], self.key)
+        need(self.roots.get(checkpoint.size) == checkpoint.root, 'it is of a checkpoint that the bundle does not link')
+        if anchor['type'] == 'rfc3161':
+            need(len(unbase64(anchor['token'])) <= 32_768 and sha256(checkpoint.anchored) in unbase64(anchor['token']), 'the token is of something else')
+            self.not_checked.append(f'signature and certificates of the timestamp token for size {checkpoint.size}')
+
+    def check_policies(self, policies):
+        """A policy set has the digest that decisions name."""
+        need(digest(canonical(policies['files']).encode()) == policies['digest'], 'the files have another digest')
+        need(policies['digest'] in self.named, 'no entry names it')
+        self.not_checked.append('whether the policies decide so again')
+
+    def check_entry(self, item):
+        """Every entry is included, at its own `seq`, in order; times never go back, but where the log was re-anchored."""
+        entry = read_entry(item['entry'], self.bundle)
+        seq, leaf = entry['seq'], sha256(b'\0' + item['entry'].encode())
+        if 'proof' in item:
+            match = PROOF.fullmatch(item['proof'])
+            need(match and match[3] == self.bundle['checkpoint'], 'the proof does not lead to the checkpoint of the head')
+            need(int(match[1]) == seq < self.head.size, 'the proof is of another index')
+            need(included(seq, self.head.size, leaf, hashes(match[2].split('\n')[:-1])) == self.head.root, 'it is not in the log')
+        need(seq > self.last[0] and 'proof' in item or seq == self.last[0] + 1, 'it is not in the order of the log')
+        need(entry['time'] >= self.last[1] or entry.get('event') == 're_anchored', 'its time goes back')
+        self.leaves[seq], self.last = leaf, (seq, entry['time'])
+        self.prefix += seq == self.prefix
+        if isinstance(entry.get('policy'), dict) or entry['kind'] == 'policy':
+            self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
+        handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
+        commits = {'action': entry.get('action_commit'), 'inputs': entry.get('policy', {}).get('inputs_commit')} if entry['kind'] != 'policy' else {}
+        commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
+        self.check_bodies(entry, item['bodies'], {purpose: commit for purpose, commit in commits.items() if commit})
+
+    def check_permit(self, permit, leaf):
+        need(permit['jti'] not in self.permits, 'a second permit of this `jti`')
+        self.permits[permit['jti']] = permit, leaf
+        need(not selectors(permit) & (self.revoked | self.killed), 'it follows what forbids it')
+
+    def check_revocation(self, revocation, _leaf):
+        self.revoked.add(revocation['selector'])
+
+    def check_kill(self, kill, _leaf):
+        if kill['event'] != 'lift_asked':
+            (self.killed.add if kill['event'] == 'killed' else self.killed.discard)(kill['selector'])
+
+    def check_lease(self, lease, _leaf):
+        """Nothing is renewed after what forbids it, or by another gate."""
+        for jti in lease['jtis']:
+            permit = self.permits.get(jti, (None, ''))[0]
+            if permit is not None and self.endings.get(jti, (0, ''))[1] != 'receipt':
+                need(permit['aud'] == lease['gate'] and not selectors(permit) & (self.revoked | self.killed), f'{jti} may not go on')
+
+    def check_deny(self, deny, _leaf):
+        """`denial` is signed by the gate that the entry names, with the same code, gate and tenant."""
+        if 'denial' in deny and self.key_of(deny, deny.get('aud')):
+            claims = read_account(deny['denial'], 'execution-denial+jwt', deny['aud'], self.gates[deny['aud']])
+            need([claims[name] for name in ('code', 'gate', 'tenant')] == [deny[name] for name in ('code', 'aud', 'tenant')], 'denial and entry disagree')
+
+    def check_receipt(self, receipt, _leaf):
+        """A receipt is signed by the gate of its permit, and names its leaf, gate and tenant. What is not established ends nothing."""
+        self.receipts += 1
+        permit, leaf = self.permit_of(receipt)
+        if permit is None or not self.key_of(receipt, permit['aud']):
+            return {'result': 'unknown'}
+        claims = read_account(receipt['receipt'], 'execution-receipt+jwt', permit['aud'], self.gates[permit['aud']])
+        bound = [receipt['jti'], leaf, permit['aud'], permit['tenant']]
+        need([claims[name] for name in ('jti', 'leaf_hash', 'gate', 'tenant')] == bound, 'the receipt is about another permit')
+        used = self.numbers.setdefault((claims['gate'], claims['session']), set())
+        need(claims['sequence'] not in used, 'the gate used a sequence number twice in a session')
+        used.add(claims['sequence'])
+        self.check_ending(receipt, (receipt['seq'], 'receipt'))
+        return {'result': claims.get('result_commit')}
+
+    def check_expiry(self, expiry, _leaf):
+        """`expired` is only for a permit with `use: redeem` that was never spent."""
+        permit, leaf = self.permit_of(expiry)
+        if permit is not None:
+            need(expiry['leaf_hash'] == leaf, 'the ending is of another permit')
+            need(expiry['outcome'] != 'expired' or (permit['use'] == 'redeem' and expiry['jti'] not in self.redeemed), 'it cannot have expired')
+            self.check_ending(expiry, (expiry['seq'], expiry['outcome']))
+
+    def check_ending(self, entry, ending):
+        """Every permit has exactly one effective ending; `resolves` replaces only the plane's `indeterminate` at that index."""
+        standing, resolves = self.endings.get(entry['jti']), entry.get('resolves')
+        if resolves is not None and standing is None and resolves >= self.prefix:
+            self.not_established.append(f'what entry {entry["seq"]} resolves is not in the bundle')
+        else:
+            need(standing == (None if resolves is None else (resolves, 'indeterminate')), 'the permit has more than one effective ending')
+        self.endings[entry['jti']] = ending
+
+    def permit_of(self, entry):
+        if entry['jti'] not in self.permits:
+            self.not_established.append(f'the permit of entry {entry["seq"]} is not in the bundle before it')
+        return self.permits.get(entry['jti'], (None, ''))
+
+    def key_of(self, entry, gate):
+        """The key given, or else as enrolled in the log."""
+        if gate not in self.gates:
+            self.not_established.append(f'the key of the gate of entry {entry["seq"]} is neither given nor enrolled in the bundle before it')
+        return gate in self.gates
+
+    def check_redemption(self, redemption, _leaf):
+        """Once, before any ending, by the gate that the permit names, with its leaf hash and `exp`, in its time."""
+        jti, (permit, leaf) = redemption['jti'], self.permit_of(redemption)
+        if permit is None:
+            return
+        need(permit['use'] == 'redeem' and jti not in self.redeemed and jti not in self.endings, 'the permit could not be spent, or not again')
+        need([redemption[name] for name in ('leaf_hash', 'aud', 'exp')] == [leaf, permit['aud'], permit['exp']], 'it is not of this permit')
+        need((permit['nbf'] - 30) * 1000 <= redemption['time'] < permit['exp'] * 1000, 'it is out of its time')
+        self.redeemed.add(jti)
+
+    def check_gate(self, gate, _leaf):
+        """A gate is the RFC 7638 thumbprint of its key."""
+        if gate['event'] == 'enrolled':
+            public = unbase64url(gate['key'])
+            need(len(public) == 32 and thumbprint(public) == gate['gate'], 'the gate is not the thumbprint of its key')
+            if gate['gate'] not in self.gates:
+                self.not_shown.append(f'gate {gate["gate"]}: its key is only as the plane enrolled it')
+            self.gates[gate['gate']] = public
+        return {'environment': gate['env']['commit']} if gate['event'] == 'session' else {}
+
+    def check_erasure(self, erasure, _leaf):
+        self.erased += [range(r['from'], r['to']) for r in erasure['ranges']]
+
+    def check_key(self, key, _leaf):
+        if key['event'] == 're_anchored':
+            self.not_shown.append(f'the log was re-anchored at index {key["seq"]}; a tree of size {key["lost"]["size"]} was lost')
+
+    def check_bodies(self, entry, bodies, commits):
+        """Each body, salt and digest belongs to the commitment of its purpose in its own entry."""
+        for body in bodies if commits.get('result') != 'unknown' else []:
+            purpose, its_digest = body['purpose'], bytes.fromhex(body['digest'][7:])
+            need(commits.pop(purpose, None) == body['commit'], f'the entry does not commit to this {purpose}')
+            need(body['commit'] == digest(f'sealwrit/v1/{purpose}\n'.encode() + unbase64url(body['salt']) + its_digest), f'the {purpose} is of another commitment')
+            need('body' not in body or digest(canonical(body['body']).encode()) == body['digest'], f'the {purpose} has another digest')
+            if purpose == 'action' and 'body' in body:
+                action = body['body'] if isinstance(body['body'], dict) else {}
+                need(fits(FORMS.get(f'action {action.get("type")}', '$none'), action), 'not an action')
+                need(entry.get('scope', action) == {name: action[name] for name in ('type', 'name', 'target')} or 'scope' not in entry, 'the scope is not that of the action')
+        self.absent += [entry['seq']] * len(commits)
+
+    def say_what_is_not_shown(self):
+        for jti in self.permits.keys() - self.endings.keys():
+            self.not_shown.append(f'permit {jti} is open')
+        for (gate, session), used in self.numbers.items():
+            if len(used) <= max(used):
+                self.not_shown.append(f'{max(used) + 1 - len(used)} receipts of gate {gate} in session {session}')
+        erased = sum(any(seq in r for r in self.erased) for seq in self.absent)
+        self.not_shown += [f'{erased} bodies were erased'] * (erased > 0) + [f'{len(self.absent) - erased} bodies are not in the bundle'] * (len(self.absent) > erased)
+
+# The command
+
+def report(source, key, gate_keys=(), held=(), policy=None, now=None):
+    """The verdict on a file's bytes, or on the folder of a mirror: established or contradicted, and what is not established, shown, checked."""
+    try:
+        bundle = read_bundle(source) if isinstance(source, bytes) else read_mirror(source)
+        found = Evidence(bundle, key, gate_keys).check(held, policy, time.time() if now is None else now)
+    except (Refused, OSError, UnicodeError) as refused:
+        return {'verdict': 'contradicted', 'contradicted': [str(refused)]}
+    return {'verdict': 'contradicted' if found.contradicted else 'established', 'entries': len(found.leaves), 'permits': len(found.permits),
+            'receipts': found.receipts, 'contradicted': found.contradicted, 'not_established': found.not_established, 'not_shown': found.not_shown,
+            'not_checked': sorted(set(found.not_checked))}
+
+def content(name):
+    with open(name, 'rb') as file:
+        return file.read()
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('file', help='an evidence bundle, or the folder of a mirror')
+    parser.add_argument('--key', required=True, help='the verifier key of the log, or a file that holds it')
+    parser.add_argument('--gate-key', action='append', default=[], help='base64url of the public key of a gate, held independently')
+    parser.add_argument('--checkpoint', action='append', default=[], help='a file with a signed checkpoint that you hold')
+    parser.add_argument('--witness-policy', help='a file with a C2SP tlog-policy')
+    parser.add_argument('--json', action='store_true')
+    given = parser.parse_args()
+    try:
+        key = verifier_key((content(given.key).decode() if os.path.isfile(given.key) else given.key).strip(), 1)
+        gate_keys = [unbase64url(text) for text in given.gate_key]
+        need(all(len(public) == 32 for public in gate_keys), 'a gate key has 32 bytes')
+        held = [content(name).decode() for name in given.checkpoint]
+        policy = read_policy(content(given.witness_policy)) if given.witness_policy else None
+        source = given.file if os.path.isdir(given.file) else content(given.file)
+    except (Refused, OSError, UnicodeError) as error:
+        parser.error(str(error))
+    found = report(source, key, gate_keys, held, policy)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        print(found['verdict'], *(f'{found[name]} {name}' for name in ('entries', 'permits', 'receipts') if name in found))
+        for name in 'contradicted', 'not_established', 'not_shown', 'not_checked':
+            for text in found.get(name, []):
+                print(f'  {name.replace("_", " ")}: {text.encode("unicode_escape").decode()}')
+    return 0 if found['verdict'] == 'established' else 13
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,129 @@
+import { type Anchor, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, treeRoot, checkpointText, formatSignature, utf8 } from '@sealwrit/protocol'
+import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
+
+/** An entry and the bodies behind it, before it has a place in a signed tree. */
+export interface Draft {
+  readonly text: string
+  readonly bodies: readonly Body[]
+}
+
+export const WITNESSES: readonly { key: CosignerKey; sign: (message: Uint8Array) => Uint8Array }[] = ['a', 'b', 'c'].map((name) => {
+  const { publicKey, sign } = keyPair(`witness ${name}`)
+  return { key: cosignerKey(`${name}.test/w`, publicKey, sha256), sign }
+})
+/** A note with a cosignature of each witness. */
+export function cosigned(note: string, witnesses = WITNESSES, time: number = NOW): string {
+  const { text } = parseNote(note)
+  return note + witnesses.map(({ key, sign }) => formatCosignature(key, time, sign(cosignedMessage(text, time)))).join('')
+}
+
+export function account(claims: JsonObject, typ: 'execution-receipt+jwt' | 'execution-denial+jwt' = 'execution-receipt+jwt', keys = GATE, kid = GATE_KEY.kid): string {
+  const input = signingInput(typ, kid, claims)
+  return attachSignature(input, keys.sign(utf8(input)))
+}
+/** A token of any payload bytes, under the gate's key and the header given. */
+export function accountOf(payload: string, header: string = canonicalText({ alg: 'Ed25519', kid: GATE_KEY.kid, typ: 'execution-receipt+jwt' })): string {
+  const input = `${toBase64Url(utf8(header))}.${toBase64Url(utf8(payload))}`
+  return `${input}.${toBase64Url(GATE.sign(utf8(input)))}`
+}
+
+/** The tree of any texts, signed by the log key: so that nothing but the rule itself can refuse them. */
+export function sealBundle(drafts: readonly Draft[], change: Partial<Bundle> = {}, cosign: (note: string) => string = (note) => note): Bundle {
+  const log = new TestLog()
+  for (const { text } of drafts) log.addText(text)
+  const hashes = drafts.map(({ text }) => leafHash(utf8(text), sha256))
+  const checkpoint = cosign(log.note())
+  const entries = drafts.map(({ text, bodies }, index) => ({ entry: text, proof: formatProof({ index, hashes: inclusionProof(index, hashes.length, log.subtree, sha256), checkpoint }), bodies }))
+  return { v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint, checkpoints: [], anchors: [], policies: [], entries, ...change }
+}
+export const bytesOf = (bundle: Bundle): Uint8Array => utf8(formatBundle(bundle))
+
+export interface Rich {
+  readonly drafts: readonly Draft[]
+  readonly bundle: Bundle
+  readonly at: Readonly<Record<string, number>>
+}
+
+/** A bundle with every kind of entry, whose every secret, id and body depends on `name`. */
+export function richBundle(name: string, cosign?: (note: string) => string): Rich {
+  const token = (purpose: string): string => toBase64Url(sha256(utf8(`${name} ${purpose}`)).subarray(0, 16))
+  const body = (purpose: Body['purpose'], value: JsonValue, id: string = purpose): Body => {
+    const digest = digestOf(canonicalize(value), sha256)
+    return { purpose, salt: token(id), digest, commit: commitment(purpose, token(id), digest, sha256), body: value }
+  }
+  const drafts: Draft[] = []
+  const at: Record<string, number> = {}
+  const add = (label: string, entry: object, ...bodies: Body[]): string => {
+    at[label] = drafts.length
+    const text = canonicalText({ v: 1, seq: drafts.length, time: NOW * 1_000 + drafts.length, tenant: 'default', ...entry } as JsonObject)
+    drafts.push({ text, bodies })
+    return leafDigest(leafHash(utf8(text), sha256))
+  }
+  const files = { 'a.cedar': `permit (principal, action, resource); // ${name} é 🂡` }
+  const policyDigest = digestOf(canonicalize(files), sha256)
+  const session = token('session')
+  let sequence = 0
+  const environment = body('environment', { host: name })
+  add('key', { kind: 'key', purpose: 'log', event: 'created', key: `${LOG_KEY.name}+${LOG_KEY.id}+${toBase64(new Uint8Array([1, ...LOG_KEY.publicKey]))}` })
+  add('policy', { kind: 'policy', digest: policyDigest, policies: ['a/0'], epoch: 3 })
+  add('enrolled', { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(GATE.publicKey) })
+  add('session', { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session, env: { commit: environment.commit, level: 'software' } }, environment)
+  add('tool', { kind: 'tool', target: 'mcp://fs', name: 'read_file', digest: `sha256:${'a'.repeat(64)}` })
+  const decision = (id: string): { action: Body; inputs: Body; members: { action_commit: string; policy: { digest: string; epoch: number; determining: string[]; inputs_commit: string }; scope: { type: 'mcp.tool_call'; name: string; target: string } } } => {
+    const action = body('action', { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { path: `/${name}/${id}/ü\u2028\u{1f600}`, n: [1e30, 0.1, -7, 1e-7, 'ﬃ'] }, tool_digest: `sha256:${'a'.repeat(64)}` }, `${id} action`)
+    const inputs = body('inputs', { seen: `${name} ${id}`, '\ue000': 1, '\u{10000}': 2 }, `${id} inputs`)
+    return { action, inputs, members: { action_commit: action.commit, policy: { digest: policyDigest, epoch: 3, determining: ['a/0'], inputs_commit: inputs.commit }, scope: { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' } } }
+  }
+  const env = { commit: environment.commit, level: 'software' as const }
+  const permit = (label: string, use: 'challenge' | 'redeem'): { jti: string; leaf: string } => {
+    const { action, inputs, members } = decision(label)
+    const { challenge: _, ...rest } = permitBody({ jti: token(label), txn: token(label), env, ...members, use })
+    return { jti: token(label), leaf: add(label, { ...rest, ...(use === 'challenge' ? { challenge: token(`${label} challenge`) } : {}) }, action, inputs) }
+  }
+  const receipt = (label: string, { jti, leaf }: { jti: string; leaf: string }, change: JsonObject = {}, more: object = {}, ...bodies: Body[]): void =>
+    void add(label, { kind: 'receipt', jti, receipt: account({ ...receiptClaims(), jti, leaf_hash: leaf, session, sequence: sequence++, ...change }), ...more }, ...bodies)
+
+  const pull = permit('pull', 'challenge')
+  add('renewed', { kind: 'lease', gate: GATE_KEY.kid, session, nonce: token('nonce'), jtis: [pull.jti] })
+  const result = body('result', { content: name })
+  receipt('receipt', pull, { result_commit: result.commit }, {}, result)
+  const denied = decision('deny')
+  add('deny', { kind: 'deny', code: 'policy_denied', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('deny challenge'), ...denied.members }, denied.action, { ...denied.inputs })
+  const denial = account({ gate: GATE_KEY.kid, tenant: 'default', session, sequence: 0, time: NOW * 1_000, code: 'challenge_mismatch' }, 'execution-denial+jwt')
+  add('denial', { kind: 'deny', code: 'challenge_mismatch', aud: GATE_KEY.kid, denial })
+  const carried = permit('carried', 'redeem')
+  add('redemption', { kind: 'redemption', jti: carried.jti, leaf_hash: carried.leaf, aud: GATE_KEY.kid, challenge: token('spent'), exp: NOW + 60 })
+  const lost = drafts.length
+  add('indeterminate', { kind: 'expiry', jti: carried.jti, leaf_hash: carried.leaf, outcome: 'indeterminate' })
+  receipt('late', carried, { outcome: 'failed', cause: 'tool_error' }, { resolves: lost })
+  const unspent = permit('unspent', 'redeem')
+  add('expired', { kind: 'expiry', jti: unspent.jti, leaf_hash: unspent.leaf, outcome: 'expired' })
+  const refused = permit('refused', 'challenge')
+  const { started: _started, ...notStarted } = receiptClaims()
+  add('not_started', { kind: 'receipt', jti: refused.jti, receipt: account({ ...notStarted, jti: refused.jti, leaf_hash: refused.leaf, session, sequence: sequence++, outcome: 'not_started', cause: 'action_mismatch' }) })
+  const held = decision('hold')
+  add('hold', { kind: 'hold', hold: token('hold'), sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('hold challenge'), ...held.members }, held.action, held.inputs)
+  add('erasure', { kind: 'erasure', ranges: [{ from: at['hold'], to: (at['hold'] as number) + 1 }], cause: 'request', by: 'user:1' })
+  add('revoked', { kind: 'revocation', selector: 'agent:ü\u{1f600}', by: 'user:1' })
+  for (const event of ['killed', 'lift_asked', 'lifted']) add(event, { kind: 'kill', selector: 'tool:mcp://fs/read_file', event, by: 'user:1' })
+  add('lost', { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 2 })
+
+  const log = new TestLog()
+  for (const { text } of drafts) log.addText(text)
+  const old = log.note(8)
+  const anchors: Anchor[] = [
+    { type: 'file', checkpoint: old, where: '/mnt/worm/anchors.jsonl', time: NOW * 1_000 },
+    { type: 'http', checkpoint: log.note(), where: 'https://archive.example/anchors', answer: 'stored', time: NOW * 1_000 },
+  ] as never
+  const bundle = sealBundle(drafts, {
+    checkpoints: [{ checkpoint: old, consistency: consistencyProof(8, drafts.length, log.subtree, sha256).map(toBase64) }],
+    anchors, policies: [{ digest: policyDigest, files }],
+  }, cosign)
+  return { drafts, bundle, at }
+}
+
+/** A signed note over any text. */
+export function signNote(text: string, keys = LOG, key = LOG_KEY): string {
+  return `${text}\n${formatSignature(key, keys.sign(utf8(text)))}`
+}
+export { checkpointText, treeRoot, signingKey }

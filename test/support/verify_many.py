@@ -1,0 +1,17 @@
+"""Runs the second verifier over many bundles in one process: one JSON case a line in, one report a line out."""
+import base64, json, os, sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'spec', 'verifier'))
+import verify
+from formats import Refused, read_policy, unbase64url, verifier_key
+
+for line in sys.stdin:
+    case = json.loads(line)
+    source = case['folder'] if 'folder' in case else base64.b64decode(case['bytes'])
+    try:
+        policy = read_policy(base64.b64decode(case['policy'])) if 'policy' in case else None
+    except Refused as refused:
+        print(json.dumps({'verdict': 'usage', 'contradicted': [str(refused)]}))
+        continue
+    found = verify.report(source, verifier_key(case['key'], 1), [unbase64url(key) for key in case['gate_keys']], case['checkpoints'], policy, case['now'])
+    print(json.dumps(found))

@@ -1,0 +1,157 @@
+import { type Bundle, type BundleEntry, canonicalText, consistencyProof, formatSignature, inclusionProof, type JsonObject, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
+import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
+import { account, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
+import { type Tampered } from './tamper.ts'
+
+const OTHER = keyPair('somebody else')
+/** y of small order or not canonical: keys and nonces under which lax verifiers take what nobody signed. */
+const WEAK_POINTS = ['00', '01', 'ec', 'ed', 'ee'].map((first, i) => first + (i < 2 ? '00'.repeat(31) : `${'ff'.repeat(30)}7f`)).concat(['c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a', '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05', `01${'00'.repeat(30)}80`])
+
+/** What is wrong with the life of an execution, or with what stands beside it, in a tree that is signed as it should be. */
+export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
+  const { drafts, at, bundle } = rich
+  const index = (label: string): number => at[label] as number
+  const entry = (label: string): JsonObject => JSON.parse(drafts[index(label)]?.text as string) as JsonObject
+  const leafOf = (label: string): string => leafDigest(leafHash(utf8(drafts[index(label)]?.text as string), sha256))
+  /** The entries up to `upto`, and then others, numbered anew. */
+  const built = (upto: string, ...more: readonly object[]): Uint8Array => {
+    const kept = drafts.slice(0, index(upto) + 1)
+    const added: Draft[] = more.map((one, i) => ({ text: canonicalText({ v: 1, time: NOW * 1_000 + 100 + i, tenant: 'default', ...one, seq: kept.length + i } as JsonObject), bodies: [] }))
+    return bytesOf(sealBundle([...kept, ...added]))
+  }
+  const token = (label: string): string => toBase64Url(sha256(utf8(`broken ${label}`)).subarray(0, 16))
+  const receipt = (label: string, change: JsonObject = {}, more: object = {}, keys = GATE, kid = GATE_KEY.kid): object => {
+    const jti = entry(label)['jti'] as string
+    return { kind: 'receipt', jti, receipt: account({ ...receiptClaims(), jti, leaf_hash: leafOf(label), session: token('session'), ...change }, 'execution-receipt+jwt', keys, kid), ...more }
+  }
+  const expiry = (label: string, outcome: string, change: object = {}): object => ({ kind: 'expiry', jti: entry(label)['jti'], leaf_hash: leafOf(label), outcome, ...change })
+  const redemption = (label: string, change: object = {}): object => ({ kind: 'redemption', jti: entry(label)['jti'], leaf_hash: leafOf(label), aud: GATE_KEY.kid, challenge: token('c'), exp: entry(label)['exp'], ...change })
+  const stranger = noteKey('x/default', OTHER.publicKey, sha256) // only to have its bytes
+  const otherGate = { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(stranger.publicKey) }
+
+  yield { title: 'a pull permit with two receipts', value: built('pull', receipt('pull'), receipt('pull', { sequence: 1 })) }
+  yield { title: 'a receipt and an expiry', value: built('pull', receipt('pull'), expiry('pull', 'indeterminate')) }
+  yield { title: 'an expiry and a receipt that resolves nothing', value: built('pull', expiry('pull', 'indeterminate'), receipt('pull')) }
+  yield { title: 'a receipt that resolves another entry', value: built('pull', expiry('pull', 'indeterminate'), receipt('pull', {}, { resolves: 2 })) }
+  yield { title: 'a receipt that resolves itself', value: built('pull', receipt('pull', {}, { resolves: index('pull') + 1 })) }
+  yield { title: 'a receipt that resolves its permit', value: built('pull', receipt('pull', {}, { resolves: index('pull') })) }
+  yield { title: 'a receipt that resolves an indeterminate receipt', value: built('pull', receipt('pull', { outcome: 'indeterminate' }), receipt('pull', { sequence: 1 }, { resolves: index('pull') + 1 })) }
+  yield { title: 'an indeterminate that is resolved twice', value: built('pull', expiry('pull', 'indeterminate'), receipt('pull', {}, { resolves: index('pull') + 1 }), receipt('pull', { sequence: 1 }, { resolves: index('pull') + 1 })) }
+  yield { title: 'an expired that is resolved', value: built('carried', expiry('carried', 'expired'), receipt('carried', {}, { resolves: index('carried') + 1 })) }
+  yield { title: 'a pull permit that expired', value: built('pull', expiry('pull', 'expired')) }
+  yield { title: 'a spent permit that expired', value: built('carried', redemption('carried'), expiry('carried', 'expired')) }
+  yield { title: 'an expiry of another leaf', value: built('pull', expiry('pull', 'indeterminate', { leaf_hash: `sha256:${'0'.repeat(64)}` })) }
+  yield { title: 'a second permit of one id', value: built('pull', { ...entry('pull') }) }
+  for (const [title, change] of Object.entries({ 'another leaf': { leaf_hash: leafOf('pull') }, 'another end': { exp: 1 }, 'another gate': { aud: 'x' }, 'its very end': { time: (NOW + 60) * 1_000 }, 'long before': { time: (NOW - 31) * 1_000 } })) yield { title: `a redemption with ${title}`, value: built('carried', redemption('carried', change)) }
+  yield { title: 'a redemption of a pull permit', value: built('pull', redemption('pull')) }
+  yield { title: 'a permit spent twice', value: built('carried', redemption('carried'), redemption('carried', { challenge: token('d') })) }
+  yield { title: 'a permit spent after its ending', value: built('carried', expiry('carried', 'expired'), redemption('carried')) }
+  yield { title: 'a permit spent after its receipt', value: built('carried', receipt('carried'), redemption('carried')) }
+
+  const kill = (selector: string, event = 'killed'): object => ({ kind: 'kill', selector, event, by: 'user:1' })
+  const lease = (jtis: readonly unknown[], gate: string = GATE_KEY.kid): object => ({ kind: 'lease', gate, session: token('s'), nonce: token('n'), jtis })
+  const pull = entry('pull')
+  for (const selector of selectorsOf({ ...pull } as unknown as Selectable)) {
+    yield { title: `a permit after the kill of ${selector}`, value: built('tool', kill(selector), pull) }
+    yield { title: `a permit after the revocation of ${selector}`, value: built('tool', { kind: 'revocation', selector, by: 'user:1' }, pull) }
+    yield { title: `a renewal after the kill of ${selector}`, value: built('pull', kill(selector), lease([pull['jti']])) }
+  }
+  yield { title: 'a permit after a kill that somebody only asked to lift', value: built('tool', kill('all'), kill('all', 'lift_asked'), pull) }
+  yield { title: 'a permit after a revocation beside a kill that was lifted', value: built('tool', { kind: 'revocation', selector: 'all', by: 'user:1' }, kill('all'), kill('all', 'lifted'), pull) }
+  yield { title: 'a renewal for another gate', value: built('pull', lease([pull['jti']], 'x')) }
+  yield { title: 'a renewal of one execution twice', value: built('pull', lease([pull['jti'], pull['jti']])) }
+  yield { title: 'a renewal of more than 1,000', value: built('pull', lease(Array.from({ length: 1_001 }, (_, i) => token(`j${i}`)))) }
+  yield { title: 'a kill that is asked for', value: built('tool', kill('all', 'asked')) }
+  for (const selector of ['', 'all:', 'All', 'agent:', 'agent', 'artifact:x', 'nothing:x', ' all', 'agent:a\u0085', 'agent:a\nb', `agent:${'x'.repeat(3_195)}`]) yield { title: `the selector ${selector.slice(0, 20)}`, value: built('tool', kill(selector)) }
+
+  for (const [title, change] of Object.entries({ 'another leaf': { leaf_hash: leafOf('policy') }, 'another permit': { jti: token('jti') }, 'another gate': { gate: token('jti') + token('jti').slice(1) }, 'another tenant': { tenant: 'other' } })) yield { title: `a receipt that names ${title}`, value: built('pull', receipt('pull', change as JsonObject)) }
+  yield { title: 'a receipt under another entry id', value: built('pull', { ...receipt('pull'), jti: token('jti') }) }
+  yield { title: 'a receipt signed by somebody else', value: built('pull', receipt('pull', {}, {}, OTHER)) }
+  yield { title: 'a receipt by somebody else', value: built('pull', receipt('pull', { gate: 'x' }, {}, OTHER, 'x')) }
+  yield { title: 'a sequence number used twice', value: built('carried', receipt('carried', { session: token('s') }), receipt('pull', { session: token('s') })) }
+  yield { title: 'a gate enrolled with the key of another', value: built('tool', otherGate) }
+  for (const point of WEAK_POINTS) yield { title: `a gate whose key is the point ${point.slice(0, 8)}…`, value: built('tool', { ...otherGate, key: Buffer.from(point, 'hex').toString('base64url') }) }
+  const denial = (change: JsonObject): string => account({ gate: GATE_KEY.kid, tenant: 'default', session: token('s'), sequence: 0, time: NOW * 1_000, code: 'challenge_mismatch', ...change }, 'execution-denial+jwt')
+  for (const [title, change] of Object.entries({ code: { code: 'unavailable' }, tenant: { tenant: 'other' }, gate: { gate: 'x' } })) yield { title: `a denial with another ${title}`, value: built('tool', { kind: 'deny', code: 'challenge_mismatch', aud: GATE_KEY.kid, denial: denial(change) }) }
+  yield { title: 'a receipt in the place of a denial', value: built('tool', { kind: 'deny', code: 'challenge_mismatch', aud: GATE_KEY.kid, denial: entry('receipt')['receipt'] }) }
+  yield { title: 'a denial in the place of a receipt', value: built('pull', { kind: 'receipt', jti: entry('pull')['jti'], receipt: entry('denial')['denial'] }) }
+  yield { title: 'a time that goes back', value: built('tool', { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 1, time: NOW * 1_000 - 1 }) }
+  yield { title: 'a tool entry that says it was re-anchored', value: built('tool', { kind: 'tool', target: 'mcp://fs', name: 'x', digest: `sha256:${'a'.repeat(64)}`, event: 're_anchored', time: NOW * 1_000 - 1 }) }
+  yield { title: 'another tenant', value: built('tool', { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 1, tenant: 'other' }) }
+  yield { title: 'a permit of another issuer', value: built('tool', { ...entry('pull'), iss: 'other.test/default' }) }
+  for (const [event, members] of Object.entries({ enrolled: { key: toBase64Url(GATE.publicKey), count: 1 }, session: { session: token('s'), env: entry('session')['env'], key: 'x' }, denials_lost: { count: 1, session: token('s') } })) yield { title: `a gate entry \`${event}\` with a member of another event`, value: built('tool', { kind: 'gate', gate: GATE_KEY.kid, event, ...members }) }
+  yield { title: 'a retention that somebody asked for', value: built('tool', { kind: 'erasure', ranges: [{ from: 0, to: 1 }], cause: 'retention', by: 'user:1' }) }
+  for (const ranges of [[], [{ from: 1, to: 1 }], [{ from: 0, to: 1 }, { from: 1, to: 2 }], [{ from: 3, to: 4 }, { from: 0, to: 1 }], Array.from({ length: 257 }, (_, i) => ({ from: 2 * i, to: 2 * i + 1 }))]) yield { title: `erasure of ${ranges.length} ranges`, value: built('tool', { kind: 'erasure', ranges, cause: 'retention' }) }
+  for (const kind of ['lease', 'state', 'approval', 'revocation', 'kill', 'agent', 'assessment', 'entry', 'nothing', '__proto__']) yield { title: `the kind ${kind}`, value: built('tool', { kind }) }
+  yield { title: 'all of another tenant', value: bytesOf(sealBundle(drafts.map(({ text, bodies }) => ({ text: text.replace('"tenant":"default"', '"tenant":"other"'), bodies })).slice(0, 5), { tenant: 'other' })) }
+
+  // Bodies that belong to their commitment and are something else than they should be.
+  const decided = (body: JsonObject | string, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {
+    const digest = `sha256:${Buffer.from(sha256(utf8(canonicalText(body)))).toString('hex')}`
+    const commit = `sha256:${Buffer.from(sha256(new Uint8Array(Buffer.concat([Buffer.from('sealwrit/v1/action\n'), Buffer.from(token('salt'), 'base64url'), Buffer.from(digest.slice(7), 'hex')])))).toString('hex')}`
+    return bytesOf(sealBundle([...drafts.slice(0, 5), { text: canonicalText({ v: 1, seq: 5, time: NOW * 1_000 + 50, tenant: 'default', kind: 'deny', code: 'policy_denied', action_commit: commit, scope } as JsonObject), bodies: [{ purpose: 'action', commit, salt: token('salt'), digest, body }] }]))
+  }
+  const action = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs', arguments: {}, tool_digest: `sha256:${'a'.repeat(64)}` }
+  for (const [member, value] of Object.entries({ name: 'write_file', target: 'mcp://other', type: 'mcp.prompt_get', arguments: [], tool_digest: 'x', more: 1 })) yield { title: `an action with another ${member}`, value: decided({ ...action, [member]: value }) }
+  yield { title: 'an action that is a text', value: decided('read_file') }
+  yield { title: 'a resource read of another name', value: decided({ type: 'mcp.resource_read', name: 'x', target: 'mcp://fs', arguments: { uri: 'u' } }, { type: 'mcp.resource_read', name: 'x', target: 'mcp://fs' }) }
+  yield { title: 'a resource read with more than a URI', value: decided({ type: 'mcp.resource_read', name: 'resources/read', target: 'mcp://fs', arguments: { uri: 'u', x: 1 } }, { type: 'mcp.resource_read', name: 'resources/read', target: 'mcp://fs' }) }
+
+  // The head, its note, and the proofs.
+  const log = new TestLog()
+  for (const { text } of drafts) log.addText(text)
+  const root = toBase64(treeRoot(drafts.length, log.subtree, sha256))
+  const [origin, size] = [LOG_KEY.name, drafts.length]
+  const under = (checkpoint: string): Uint8Array => bytesOf({ ...bundle, checkpoint, entries: bundle.entries.map((one) => ({ ...one, proof: `${one.proof.slice(0, one.proof.indexOf('\n\n') + 2)}${checkpoint}` })) })
+  const good = `${origin}\n${size}\n${root}\n`
+  const texts = {
+    'an extension line': `${good}more\n`, 'an empty extension': `${good}\n`, 'a leading zero': `${origin}\n0${size}\n${root}\n`, 'a sign': `${origin}\n+${size}\n${root}\n`, 'a size beyond 2^53': `${origin}\n9007199254740992\n${root}\n`, 'a size in other digits': `${origin}\n٢٠\n${root}\n`,
+    'another origin': `other.test/default\n${size}\n${root}\n`, 'a short root': `${origin}\n${size}\n${root.slice(4)}\n`, 'a root with loose bits': `${origin}\n${size}\n${root.slice(0, -2)}${root.at(-2) === 'A' ? 'B' : String.fromCharCode((root.at(-2) as string).charCodeAt(0) + 1)}=\n`,
+    'a root without padding': `${origin}\n${size}\n${root.slice(0, -1)}\n`, 'a carriage return': `${origin}\r\n${size}\n${root}\n`, 'no root': `${origin}\n${size}\n`, 'a space after the size': `${origin}\n${size} \n${root}\n`, 'another size': `${origin}\n${size - 1}\n${root}\n`,
+  }
+  for (const [title, text] of Object.entries(texts)) yield { title: `a checkpoint with ${title}`, value: under(signNote(text)) }
+  const note = signNote(good)
+  const own = note.slice(note.indexOf('\n\n') + 2)
+  const blob = Buffer.from(own.split(' ')[2] as string, 'base64')
+  const lines = {
+    'no signature': `${good}\n`, 'its signature twice': `${note}${own}`, 'a signature by another key': signNote(good, OTHER, noteKey(LOG_KEY.name, OTHER.publicKey, sha256)), 'the signature of another key under its id': signNote(good, OTHER), 'its signature under another name': note.replace(`\u2014 ${origin}`, '\u2014 other.test/default'),
+    'a hyphen': note.replace('\u2014', '-'), 'no newline at the end': note.slice(0, -1), 'an empty line after it': `${note}\n`, 'two spaces': note.replace('\u2014 ', '\u2014  '), 'text after the signature': note.replace(/\n$/, ' x\n'), 'a line that is none': `${note}x\n`, 'a name with a plus': `${note}\u2014 a+b ${toBase64(new Uint8Array(68))}\n`, 'a name with a space that is none': `${note}\u2014 a\u00a0b ${toBase64(new Uint8Array(68))}\n`,
+    'a signature of no bytes': `${note}\u2014 a.test/w AAAAAA==\n`, 'lax base64': `${note}\u2014 a.test/w AAAAAAB=\n`, '65 lines': note + own.replace(origin, 'z').repeat(64), 'a tab': `${note}\u2014 a\tb ${toBase64(new Uint8Array(68))}\n`, 'a signature that is cut': `${good}\n\u2014 ${origin} ${blob.subarray(0, 67).toString('base64')}\n`, 'a signature and a byte': `${good}\n\u2014 ${origin} ${Buffer.concat([blob, Buffer.alloc(1)]).toString('base64')}\n`,
+    'S + L': `${good}\n\u2014 ${origin} ${malleable(blob).toString('base64')}\n`, 'only a cosignature': `${good}\n${cosigned(note).slice(note.length)}`,
+  }
+  for (const [title, changed] of Object.entries(lines)) yield { title: `a note with ${title}`, value: under(changed) }
+  for (const point of WEAK_POINTS) yield { title: `a signature whose R is the point ${point.slice(0, 8)}…`, value: under(`${good}\n\u2014 ${origin} ${Buffer.concat([blob.subarray(0, 4), Buffer.from(point, 'hex'), blob.subarray(36)]).toString('base64')}\n`) }
+  const proofs: Record<string, (proof: string) => string> = {
+    'an extra line': (p) => p.replace('\nindex', `\nextra ${toBase64(new Uint8Array(16))}\nindex`), 'a leading zero': (p) => p.replace('index ', 'index 0'), 'another version': (p) => p.replace('@v1', '@v2'), 'no index': (p) => p.replace(/index \d+\n/, ''), 'one hash more': (p) => p.replace('\n\n', `\n${root}\n\n`),
+    'one hash less': (p) => p.replace(/\n[^\n]+\n\n/, '\n\n'), 'two hashes exchanged': (p) => p.replace(/\n([^\n]{44})\n([^\n]{44})\n/, '\n$2\n$1\n'), 'lax base64': (p) => p.replace(/=\n/, '\n'), 'no empty line': (p) => p.replace('\n\n', '\n'), 'two empty lines': (p) => p.replace('\n\n', '\n\n\n'), 'a newline more': (p) => `${p}\n`, 'a space': (p) => p.replace('index ', 'index  '),
+    'another checkpoint': (p) => p.slice(0, p.indexOf('\n\n') + 2) + cosigned(note, WITNESSES.slice(0, 1)),
+  }
+  for (const [title, change] of Object.entries(proofs)) {
+    for (const k of [0, 7, drafts.length - 1]) yield { title: `proof ${k} with ${title}`, value: bytesOf({ ...bundle, entries: bundle.entries.map((one, i): BundleEntry => (i === k ? { ...one, proof: change(one.proof) } : one)) }) }
+  }
+  const proof = consistencyProof(8, size, log.subtree, sha256)
+  const fork = new TestLog()
+  for (const { text } of drafts.slice(1)) fork.addText(text)
+  const links: Record<string, Bundle['checkpoints'][number]> = {
+    'one hash less': { checkpoint: log.note(8), consistency: proof.slice(1).map(toBase64) }, 'one hash more': { checkpoint: log.note(8), consistency: [...proof, proof[0] as Uint8Array].map(toBase64) }, 'hashes in another order': { checkpoint: log.note(8), consistency: [...proof].reverse().map(toBase64) },
+    'a fork': { checkpoint: fork.note(8), consistency: proof.map(toBase64) }, 'another size': { checkpoint: log.note(7), consistency: proof.map(toBase64) }, 'the empty tree': { checkpoint: signNote(`${origin}\n0\n${toBase64(sha256(new Uint8Array(0)))}\n`), consistency: [] }, 'itself and a hash': { checkpoint: note, consistency: [root] },
+    'a newer tree': { checkpoint: signNote(`${origin}\n${size + 1}\n${root}\n`), consistency: [] }, 'another key': { checkpoint: signNote(log.note(8).split('\n\n')[0] + '\n', OTHER), consistency: proof.map(toBase64) }, 'a short hash': { checkpoint: log.note(8), consistency: ['AAAA', ...proof.slice(1).map(toBase64)] },
+  }
+  for (const [title, link] of Object.entries(links)) yield { title: `a link with ${title}`, value: bytesOf({ ...bundle, anchors: [], checkpoints: [link] }) }
+  for (const checkpoint of [log.note(9), fork.note(8), signNote(good, OTHER), note.slice(0, -1)]) yield { title: 'an anchor of a checkpoint that is not linked, or not signed', value: bytesOf({ ...bundle, anchors: [{ type: 'file', checkpoint, where: '/x', time: 1 }] }) }
+  yield { title: 'a token for another checkpoint', value: bytesOf({ ...bundle, anchors: [{ type: 'rfc3161', checkpoint: note, token: toBase64(new Uint8Array(64)) }] }) }
+}
+
+/** S + L: the same signature to a verifier that does not look. */
+function malleable(blob: Buffer): Buffer {
+  const order = Buffer.from('edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010', 'hex')
+  const changed = Buffer.from(blob)
+  let carry = 0
+  for (let i = 0; i < 32; i++) {
+    const sum = (changed[36 + i] as number) + (order[i] as number) + carry
+    changed[36 + i] = sum & 0xff
+    carry = sum >> 8
+  }
+  return changed
+}
+export { formatSignature, inclusionProof, LOG }
