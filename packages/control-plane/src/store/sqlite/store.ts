@@ -23,6 +23,16 @@ interface GroupRow {
   checkpoint: string | null
 }
 
+/** The groups that hold any of `count` leaves from `from` on. */
+function* groups(from: number, count: number, at: Statement, next: Statement): Generator<Pick<GroupRow, 'first_seq' | 'count' | 'entries'>> {
+  if (count <= 0) return
+  let row = at.get(from) as GroupRow | undefined
+  while (row !== undefined && row.first_seq < from + count) {
+    yield row
+    row = next.get(row.first_seq + row.count) as GroupRow | undefined
+  }
+}
+
 class SqliteStore implements Store {
   readonly isShared = false
   readonly #database: Database
@@ -31,6 +41,8 @@ class SqliteStore implements Store {
   readonly #insertSpent: Statement
   readonly #groupAt: Statement
   readonly #groupFrom: Statement
+  readonly #entriesAt: Statement
+  readonly #entriesFrom: Statement
   readonly #selectTile: Statement
   readonly #putExecution: Statement
   #size = 0
@@ -43,6 +55,9 @@ class SqliteStore implements Store {
     this.#insertSpent = database.prepare('INSERT INTO spent (key, seq) VALUES (?, ?) ON CONFLICT (key) DO NOTHING')
     this.#groupAt = database.prepare('SELECT * FROM commit_group WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1')
     this.#groupFrom = database.prepare('SELECT * FROM commit_group WHERE first_seq = ?')
+    // Without the bodies, which stand on pages of their own and are several times as large.
+    this.#entriesAt = database.prepare('SELECT first_seq, count, entries FROM commit_group WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1')
+    this.#entriesFrom = database.prepare('SELECT first_seq, count, entries FROM commit_group WHERE first_seq = ?')
     this.#selectTile = database.prepare('SELECT hashes FROM tile WHERE level = ? AND idx = ?')
     this.#putExecution = database.prepare(
       'INSERT INTO execution (jti, seq, ending, deadline_ms, expiry) VALUES (?, ?, ?, ?, ?) ON CONFLICT (jti) DO UPDATE SET ending = excluded.ending, expiry = excluded.expiry',
@@ -89,21 +104,15 @@ class SqliteStore implements Store {
 
   async entries(from: number, count: number): Promise<readonly string[]> {
     const out: string[] = []
-    for (const row of this.#groups(from, count)) {
+    for (const row of groups(from, count, this.#entriesAt, this.#entriesFrom)) {
       const texts = row.entries.split('\n')
       for (let i = Math.max(0, from - row.first_seq); i < texts.length && out.length < count; i++) out.push(texts[i] as string)
     }
     return out
   }
 
-  /** The groups that hold any of `count` leaves from `from` on. */
-  *#groups(from: number, count: number): Generator<GroupRow> {
-    if (count <= 0) return
-    let row = this.#groupAt.get(from) as GroupRow | undefined
-    while (row !== undefined && row.first_seq < from + count) {
-      yield row
-      row = this.#groupFrom.get(row.first_seq + row.count) as GroupRow | undefined
-    }
+  #groups(from: number, count: number): Generator<GroupRow> {
+    return groups(from, count, this.#groupAt, this.#groupFrom) as Generator<GroupRow>
   }
 
   async tile(level: number, index: number): Promise<Uint8Array | undefined> {
