@@ -30,12 +30,16 @@ export async function grow(dir: string, entries: number, open: number): Promise<
     waiting = []
   }
   const size = (): number => log.size + waiting.length
-  while (size() + 1 + open < entries) {
+  const permitted = async (): Promise<string> => {
     const jti = token()
     await add((_state, _seq, timeMs) => written(permit, { jti, txn: jti, ...times(timeMs) }))
+    return jti
+  }
+  while (size() + 1 + open < entries) {
+    const jti = await permitted()
     await add(() => written(receipt, { jti }))
   }
-  for (let i = 0; i < open; i++) await add((_state, _seq, timeMs) => written(permit, { jti: token(), ...times(timeMs) }))
+  for (let i = 0; i < open; i++) await permitted()
   await Promise.all(waiting)
   await store.close()
 }
