@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { endOverdue, makeSink, nodeCryptography } from '@sealwrit/control-plane'
 import { issue, redeem } from '../packages/control-plane/test/support/push.ts'
 import { PERMIT_ALL, policySet, Rig, sha256, type TestGate, toolCall } from '../packages/control-plane/test/support/rig.ts'
-import { crypto, GATE, GATE_KEY, keyPair, LOG_KEY, NOW, TestLog } from '../packages/protocol/test/support/fixture.ts'
+import { crypto, GATE_KEY, keyPair, LOG_KEY, NOW, TestLog } from '../packages/protocol/test/support/fixture.ts'
 import { accountOf, bytesOf, cosigned, richBundle, sealBundle, WITNESSES } from './support/evidence.ts'
 import { end, run, startPlane } from './support/processes.ts'
 import { type Case, firstOpinion, noPython, type Opinion, secondOpinions, VERIFIER_FOLDER } from './support/second-verifier.ts'
@@ -23,6 +23,8 @@ const B = richBundle('b')
 /** One of so many is taken of what cannot all be tried in every run. */
 const SAMPLE = process.env['SEALWRIT_SOAK'] === '1' ? 1 : 9
 const given = (title: string, bytes: Uint8Array): Case => ({ title, bytes, key: LOG_KEY, gateKeys: [GATE_KEY] })
+/** Tampered bundles that both refused. */
+let refused = 0
 const counts = ({ verdict, entries, permits, receipts }: Opinion): object => ({ verdict, entries, permits, receipts })
 
 /** A denial as a gate signs it. */
@@ -38,6 +40,7 @@ async function both(cases: readonly Case[]): Promise<Opinion[]> {
   expect(second.length).toBe(cases.length)
   const different = cases.flatMap(({ title }, i) => (first[i]?.verdict === second[i]?.verdict ? [] : [`${title}: ${first[i]?.verdict} (${first[i]?.contradicted[0] ?? ''}), the second ${second[i]?.verdict} (${second[i]?.contradicted[0] ?? ''})`]))
   expect(different).toEqual([])
+  refused += first.filter(({ verdict }) => verdict === 'contradicted').length
   for (const [i, one] of first.entries()) if (one.verdict === 'established') expect(counts(second[i] as Opinion), cases[i]?.title).toEqual(counts(one))
   return first
 }
@@ -282,10 +285,8 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
       }
     }
     const found = await both(cases)
-    const refused = cases.filter((_, i) => found[i]?.verdict === 'contradicted').length
     refusals(cases.filter(({ title }) => title.includes('not canonical')), found.filter((_, i) => cases[i]?.title.includes('not canonical')))
-    expect(refused).toBeGreaterThan(cases.length * 0.8)
-    expect(refused).toBeGreaterThan(700)
+    expect(found.filter(({ verdict }) => verdict === 'contradicted').length).toBeGreaterThan(cases.length * 0.8)
   })
 
   it('lines of another form', { timeout: 120_000 }, async () => {
@@ -299,7 +300,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
       const at = all.indexOf(line) < 0 ? all.indexOf(text) : all.indexOf(line)
       if (at < 0) continue
       for (const { title, value } of [...notCanonical(text), ...otherForms(text, (object) => JSON.stringify(object))]) {
-        if (n++ % (SAMPLE * 6) === 0 || i === 0) cases.push(given(`line ${i}, ${title}`, utf8([...all.slice(0, at), (i === 0 ? value.slice(0, -1) : value) + after, ...all.slice(at + 1)].join('\n'))))
+        if (n++ % (SAMPLE * 3) === 0 || i === 0) cases.push(given(`line ${i}, ${title}`, utf8([...all.slice(0, at), (i === 0 ? value.slice(0, -1) : value) + after, ...all.slice(at + 1)].join('\n'))))
       }
     }
     const found = await both(cases)
@@ -315,7 +316,10 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
     const token = (JSON.parse((without.at(-1) as { text: string }).text) as { receipt: string }).receipt
     const spoiled = [...without.slice(0, -1), { text: (without.at(-1) as { text: string }).text.replace(token, `${token.slice(0, -8)}AAAAAAAA`), bodies: [] }]
     expect((await both([given('a wrong signature', bytesOf(sealBundle(spoiled)))]))[0]?.verdict).toBe('contradicted')
-    expect(GATE.publicKey.length).toBe(32)
+  })
+
+  it('more than two thousand bundles in all', () => {
+    expect(refused).toBeGreaterThan(2_000)
   })
 })
 

@@ -195,6 +195,59 @@ describe('checkpoints that the verifier holds', () => {
   })
 })
 
+describe('what a second verifier, written from the specification, found', () => {
+  const log = (...more: object[]): TestLog => {
+    const made = new TestLog()
+    for (const one of more) made.add(one)
+    return made
+  }
+  const sealed = (made: TestLog, change: Partial<Bundle> = {}): Bundle => ({ v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: made.note(), checkpoints: [], anchors: [], policies: [], entries: made.leaves.map((_text, i) => ({ ...made.seal(i, ''), bodies: [] })), ...change })
+  const leafOf = (made: TestLog, index: number): string => leafDigest(leafHash(utf8(made.leaves[index] as string), sha256))
+  const enrolled = { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(GATE.publicKey) }
+  const receipt = (made: TestLog, permit: number, more: object = {}, key = GATE): object => ({ kind: 'receipt', jti: permitBody().jti, receipt: signed({ ...receiptClaims(), leaf_hash: leafOf(made, permit) }, key), ...more })
+
+  it('a receipt is held to the gate key that the verifier holds, wherever that gate was enrolled', () => {
+    const good = log(permitBody())
+    good.add(receipt(good, 0))
+    expect(verify(sealed(good)).findings).toEqual([])
+    expect(verify(sealed(good), LOG_KEY, []).findings).toEqual([{ verdict: 'not established', claim: expect.stringContaining('not enrolled'), seq: 1, jti: permitBody().jti }])
+    const forged = log(permitBody())
+    forged.add(receipt(forged, 0, {}, keyPair('evil')))
+    expect(contradictions(verify(sealed(forged))).join()).toContain('signature_invalid')
+  })
+  it('a denial of another tenant, and a permit of another issuer, are contradicted', () => {
+    const claims = { gate: GATE_KEY.kid, tenant: 'other', session: SESSION, sequence: 0, time: 1, code: 'unavailable' }
+    const input = signingInput('execution-denial+jwt', GATE_KEY.kid, claims)
+    expect(contradictions(verify(sealed(log(enrolled, { kind: 'deny', code: 'unavailable', aud: GATE_KEY.kid, denial: attachSignature(input, GATE.sign(utf8(input))) })))).join()).toContain('tenant_mismatch')
+    expect(contradictions(verify(sealed(log(permitBody({ iss: 'other.test/default' })))))).toEqual(['the permit was issued by another plane'])
+  })
+  it('ATK-073: a policy set that no entry names, a salt in a proof, and a tenant that is not the log’s, are bound to nothing and refused', () => {
+    const set = { digest: digestOf(canonicalize({ 'a.cedar': '' }), sha256), files: { 'a.cedar': '' } }
+    const named = log({ kind: 'policy', digest: set.digest, policies: [], epoch: 1 })
+    expect(verify(sealed(named, { policies: [set] })).verdict).toBe('established')
+    expect(contradictions(verify(sealed(log(enrolled), { policies: [set] })))).toEqual([`no entry names the policy set ${set.digest}`])
+    expect(contradictions(verify(sealed(named, { entries: [{ ...named.seal(0), bodies: [] }] }))).join()).toContain('a salt stands with its body alone')
+    expect(contradictions(verify(sealed(log(), { tenant: 'other' }))).join()).toContain('tenant_mismatch')
+  })
+  it('a receipt that resolves an ending that is not there is contradicted where all entries up to it are', () => {
+    const made = log(permitBody(), enrolled)
+    made.add(receipt(made, 0, { resolves: 1 }))
+    expect(contradictions(verify(sealed(made)))).toEqual(['the receipt resolves an ending that is not there'])
+    const whole = sealed(made)
+    expect(verify({ ...whole, entries: [whole.entries[0] as BundleEntry, whole.entries[2] as BundleEntry] }).findings.map(({ verdict }) => verdict)).toEqual(['not established'])
+  })
+  it.each([
+    { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled' }, { ...enrolled, count: 1 }, { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session: SESSION }, { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost' },
+    { kind: 'erasure', ranges: [{ from: 0, to: 1 }], cause: 'request' }, { kind: 'erasure', ranges: [{ from: 0, to: 1 }], cause: 'retention', by: 'user:1' },
+    permitBody({ policy: { digest: `sha256:${'b'.repeat(64)}`, epoch: 3, determining: [] } }),
+  ])('an entry without the members of its event, or with those of another, is refused: %j', (entry) => {
+    expect(contradictions(verify(sealed(log(entry)))).join()).toContain('artifact_malformed')
+  })
+  it('a signature line whose name holds a space or a plus is not a note', () => {
+    for (const name of ['a+b', 'a\u00a0b']) expect(verify(sealed(log(), { checkpoint: `${log().note()}\u2014 ${name} ${toBase64(new Uint8Array(68))}\n` })).verdict).toBe('contradicted')
+  })
+})
+
 describe('carried permits', () => {
   const carried = (build: (log: TestLog, jti: string, leaf: string, redeem: (change?: JsonObject) => void, receipt: (sequence?: number) => void) => void): Report => {
     const log = new TestLog()
