@@ -43,6 +43,7 @@ export function render({ scores, failed, commit, dirty, date, node, machine, sca
   const order = (id) => Number(id.slice(1))
   const sorted = scores.toSorted((a, b) => order(a.id) - order(b.id))
   const rows = sorted.map((s) => `| ${s.id} | ${cell(s.figure)} | ${cell(result(s))} | ${cell(s.faultsLanded === undefined ? '' : number(s.faultsLanded))} | ${cell(s.notes)} | \`${s.test}\` |`)
+  const silent = CAMPAIGNS.filter((file) => !scores.some(({ test }) => test === file))
   const measured = new Set([...sorted.map(({ id }) => id), ...EVERY_CHANGE.map(([id]) => id)])
   const missing = Array.from({ length: IDS }, (_, i) => `S${i + 1}`).filter((id) => !measured.has(id))
   return `# Scoreboard
@@ -54,7 +55,7 @@ fault did not land is void, not passed.
 
 Commit \`${commit}\`${dirty ? ' with changes that were not committed' : ''}, ${date}, Node ${node}, ${machine}; ${scale === 1 ? 'the whole of each target' : `${scale} of each target, and never fewer trials than \`npm test\` runs (SEALWRIT_SOAK_SCALE=${scale})`}, ${Math.round(seconds / 60)} minutes.
 The column *result* has the sizes that were really run.
-${failed.length === 0 ? '' : `\n**Failed in this run:** ${failed.map(cell).join('; ')}. A campaign that failed before it could count has no row.\n`}
+${failed.length === 0 ? '' : `\n**Failed in this run:** ${failed.map(cell).join('; ')}. A campaign that failed before it could count has no row.\n`}${silent.length === 0 ? '' : `\n**Without a figure in this run**, not run to the end or cut off: ${silent.map((file) => `\`${file}\``).join(', ')}.\n`}
 | id | figure | result | faults landed | beside it | how |
 |---|---|---|---|---|---|
 ${rows.join('\n')}
@@ -92,6 +93,7 @@ function main(args) {
     const titles = assertionResults.filter((one) => one.status === 'failed').map(({ title }) => title)
     return titles.length === 0 && status === 'failed' ? [path.relative(root, name)] : titles
   })
+  if (run.signal !== null) failed.push(`the run was cut off (${run.signal})`)
   rmSync(folder, { recursive: true, force: true })
   const about = {
     commit, dirty, date: new Date(from).toISOString().slice(0, 10), node: process.version, machine: `${os.type()} ${os.arch()}, ${os.cpus().length} cores`,
