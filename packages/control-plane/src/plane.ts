@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, formatVerifierKey, type Action, type Agent,
+  type ApprovalRequest, type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type RedeemReply, type RedeemRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
@@ -9,9 +9,12 @@ import { PolicyEngine } from './decide/engine.ts'
 import type { DecisionInput } from './decide/mapping.ts'
 import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
 import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
+import { decideHold, listHolds, showHold, watchHolds, type ListedHold, type ShownHold } from './govern/approvals.ts'
+import { addApprover, type ApproverRequest, listApprovers, type ListedApprover, removeApprover } from './govern/approvers.ts'
 import { enrolGate } from './govern/gates.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
+import type { HoldEvent, Notices } from './govern/notices.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
 import type { WitnessOptions } from './log/witnesses.ts'
@@ -33,6 +36,8 @@ export interface PlaneOptions {
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored; nowhere without it. */
   readonly anchors?: AnchorsOptions
+  /** Whom holds are told to; nobody where it is not given. */
+  readonly notices?: Notices | undefined
   /** Who cosigns checkpoints before they are shown; nobody where it is not given. */
   readonly witnesses?: WitnessOptions | undefined
 }
@@ -57,6 +62,7 @@ export class Plane {
   #active: ActivePolicy
   readonly #sub: string
   readonly #owner: string
+  readonly #notices: Notices | undefined
   readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
@@ -67,7 +73,8 @@ export class Plane {
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
-    this.#stopWatching = [watchEndings(log, ports.clock)]
+    this.#notices = options.notices
+    this.#stopWatching = [watchEndings(log, ports.clock), watchHolds(log, ports.clock, (hold) => void this.#notify(hold, 'expired'))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
@@ -125,6 +132,7 @@ export class Plane {
     const ended = tracing?.authorizing({ type: request.action.type, gate, traceparent: request.traceparent })
     try {
       const reply = await this.#settle(request, gate, shown)
+      if (reply.decision === 'hold' && request.hold === undefined) void this.#notify(reply.hold, 'opened')
       ended?.(reply)
       return reply
     } catch (error) {
@@ -151,9 +159,49 @@ export class Plane {
   async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner }
     const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(request.audience)), await this.#policy())
-    return decision.kind === 'permit'
+    const reply = await (decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
-      : refuse(decision, request, caller, this.log, this.#ports, shown)
+      : refuse(decision, request, caller, this.log, this.#ports, shown))
+    if (reply.decision === 'hold' && request.hold === undefined) void this.#notify(reply.hold, 'opened')
+    return reply
+  }
+
+  /** A person's word on a hold. @throws {Denied} as {@link decideHold} */
+  async decideHold(request: ApprovalRequest): ReturnType<typeof decideHold> {
+    const answer = await decideHold(request, this.#owner, this.log, this.#ports)
+    void this.#notify(request.hold, answer.event === 'rejected' ? 'rejected' : 'approved')
+    return answer
+  }
+
+  /** As {@link listHolds}. */
+  holds(isAll: boolean): Promise<readonly ListedHold[]> {
+    return listHolds(isAll, this.log, this.#ports)
+  }
+
+  /** As {@link showHold}. */
+  hold(id: string): Promise<ShownHold> {
+    return showHold(id, this.log, this.#ports)
+  }
+
+  /** Tells of a hold; who does not hear it looks at the list. */
+  async #notify(id: string, event: HoldEvent): Promise<void> {
+    if (this.#notices === undefined) return
+    const held = this.log.state.approvals.holds.get(id)
+    if (held !== undefined) await this.#notices.tell(held, event).catch(() => undefined)
+  }
+
+  /** As {@link addApprover}. */
+  addApprover(request: ApproverRequest): ReturnType<typeof addApprover> {
+    return addApprover(request, this.log, this.#ports)
+  }
+
+  /** As {@link removeApprover}. */
+  removeApprover(who: string, key: string | undefined): ReturnType<typeof removeApprover> {
+    return removeApprover(who, key, this.log, this.#ports)
+  }
+
+  approvers(): Promise<readonly ListedApprover[]> {
+    return listApprovers(this.log, this.#ports)
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
@@ -244,6 +292,7 @@ export class Plane {
   async close(): Promise<void> {
     this.log.mark(true)
     for (const stop of this.#stopWatching) stop()
+    await this.#notices?.close()
     await this.anchors.close()
     await this.#ports.store.close()
   }

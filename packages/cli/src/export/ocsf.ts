@@ -68,6 +68,7 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       return { of: 'entity', activity: [10, 'Activate'], severity: 1, status: 1, message: `policy set of epoch ${entry.epoch} became the active one`, own: { entity: { type_id: 5, type: 'Policy', uid: policy.uid, name: policy.name, version: policy.version, policy } } }
     }
     case 'key':
+      if (entry.purpose === 'approver') return { of: 'entity', activity: entry.event === 'added' ? [1, 'Create'] : [4, 'Delete'], severity: 1, status: 1, code: entry.event, message: `an approver was ${entry.event}`, own: entity('Approver', entry.person, 'approver') }
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'the log key was created', own: entity('Key', entry.key, `${entry.purpose} key`) }
     case 'tool':
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'a tool definition was recorded', own: entity('Tool', `${entry.target}/${entry.name}`, entry.name, entry.digest) }

@@ -160,13 +160,13 @@ class Fsck {
 
   /** What else the store must hold because of this entry. */
   #derive(entry: Entry): void {
-    const isReAnchored = entry.kind === 'key' && entry.lost !== undefined
+    const isReAnchored = entry.kind === 'key' && entry.purpose === 'log' && entry.lost !== undefined
     if (entry.time < this.#lastTimeMs && !isReAnchored) this.#problem(`entry ${entry.seq} is older than the one before it`)
     this.#lastTimeMs = entry.time
     indexEntry(entry, this.#executions)
     if (entry.kind === 'policy') this.#policies.add(entry.digest)
     if (entry.kind === 'redemption') this.#spent.set(`jti ${entry.jti}`, entry.seq)
-    if (entry.kind === 'key') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
+    if (entry.kind === 'key' && entry.purpose === 'log') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
   }
 
   #checkpoint(note: string, firstSeq: number): void {

@@ -170,7 +170,7 @@ export class BundleVerifier implements BundleListener {
     if (entry.seq !== index) throw new Denied('seal_invalid', 'seq is not the leaf index')
     if (entry.tenant !== this.#bundle?.tenant) throw new Denied('tenant_mismatch')
     if (entry.seq <= this.#lastSeq) throw new Denied('artifact_malformed', 'the entry stands twice in the bundle, or not in the order of the log')
-    const isReAnchored = entry.kind === 'key' && entry.lost !== undefined // an operator may put a wrong clock right there
+    const isReAnchored = entry.kind === 'key' && entry.purpose === 'log' && entry.lost !== undefined // an operator may put a wrong clock right there
     if (entry.time < this.#lastTimeMs && !isReAnchored) throw new Denied('clock_rollback', 'the entry is older than one before it')
     return entry
   }
@@ -226,8 +226,9 @@ export class BundleVerifier implements BundleListener {
         this.#bodies.erased(entry)
         return undefined
       case 'key':
-        if (entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
+        if (entry.purpose === 'log' && entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
+      case 'approval':
       case 'policy':
       case 'tool':
         return undefined

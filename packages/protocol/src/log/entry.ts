@@ -1,3 +1,4 @@
+import { type ApprovalEntry, readApproval } from '../approval/approval.ts'
 import { type Artifact, parseArtifactFields } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { utf8 } from '../encoding.ts'
@@ -30,7 +31,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | ApprovalEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -94,9 +95,10 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readTool(fields)
     case 'erasure':
       return readErasure(fields)
+    case 'approval':
+      return readApproval(fields)
     case 'lease':
     case 'state':
-    case 'approval':
     case 'revocation':
     case 'kill':
     case 'agent':
