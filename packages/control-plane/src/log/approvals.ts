@@ -45,6 +45,8 @@ export interface Held {
   readonly given: readonly Given[]
   /** `void`: what used it may be in a history that was lost. */
   readonly ended: 'used' | 'rejected' | 'expired' | 'void' | undefined
+  /** Leaf index of the rejection or expiry. */
+  readonly endedSeq: number | undefined
 }
 
 /** A person, and where the log says so. */
@@ -102,7 +104,7 @@ export class Approvals {
   #held({ hold: id, seq, time: timeMs, aud, sub, act, scope, action_commit: commit, risk, policy, approval: demand }: HoldEntry & EntryHead, leafHash: Digest, request: string | undefined): void {
     if (demand === undefined || aud === undefined || sub === undefined || act === undefined || scope === undefined || commit === undefined) return
     if (this.holds.size >= MAX_HOLDS) this.#forget(timeMs)
-    this.#put({ id, seq, leafHash, timeMs, aud, sub, act, scope, commit, risk, determining: policy?.determining ?? [], demand, request, given: [], ended: undefined })
+    this.#put({ id, seq, leafHash, timeMs, aud, sub, act, scope, commit, risk, determining: policy?.determining ?? [], demand, request, given: [], ended: undefined, endedSeq: undefined })
   }
 
   #forget(nowMs: number): void {
@@ -116,7 +118,7 @@ export class Approvals {
   #approved({ hold: id, event, person, signature, seq }: ApprovalEntry & EntryHead, leafHash: Digest): void {
     const held = this.holds.get(id)
     if (held === undefined) return
-    if (event !== 'approved' || person === undefined || signature === undefined) return this.#put({ ...held, ended: event === 'expired' ? 'expired' : 'rejected' })
+    if (event !== 'approved' || person === undefined || signature === undefined) return this.#put({ ...held, ended: event === 'expired' ? 'expired' : 'rejected', endedSeq: seq })
     const grant = peekClaims(signature)['grant'] as GrantBounds | undefined // verified before it was logged
     this.#edits.set(this.#holdOf, seq, id)
     this.#put({ ...held, given: [...held.given, { seq, leafHash, person, kid: peekKid(signature), grant, left: grant?.uses ?? 0 }] })
