@@ -1,6 +1,6 @@
 import {
-  type ApprovalDemand, type ApprovalEntry, type ApprovalRequest, type ApprovalStatement, canonicalText, commitment, type Crypto, Denied, type Digest, digestOf, type GrantBounds, type JsonValue, keysOf, MAX_SKEW_SECONDS,
-  mayApprove, peekClaims, present, type Risk, type SaltedBody, type Scope, type SealedEntry, utf8, verifyApproval, type Actor,
+  type ApprovalDemand, type ApprovalEntry, type ApprovalRequest, type ApprovalStatement, canonicalText, commitment, type Crypto, Denied, type Digest, digestOf, type GrantArguments, type GrantBounds, type JsonValue, keysOf, MAX_SKEW_SECONDS,
+  mayApprove, parseGrantArguments, parseStrictText, peekClaims, present, type Risk, type SaltedBody, type Scope, type SealedEntry, utf8, verifyApproval, type Actor,
 } from '@sealwrit/protocol'
 import { type Held, hasGrants, MAX_GIVEN } from '../log/approvals.ts'
 import type { Written } from '../log/group.ts'
@@ -27,7 +27,7 @@ export interface ListedHold {
   /** Our ids of the policies that hold it. */
   readonly policies: readonly string[]
   readonly approval: ApprovalDemand
-  readonly approvals: readonly { readonly seq: number; readonly person: string; readonly name?: string; readonly grant?: GrantBounds & { readonly left: number } }[]
+  readonly approvals: readonly { readonly seq: number; readonly person: string; readonly name?: string; readonly grant?: GrantBounds & { readonly left: number; readonly arguments?: GrantArguments } }[]
   readonly ended?: NonNullable<Held['ended']>
 }
 
@@ -130,7 +130,14 @@ const MAX_LISTED = 1_000
 
 async function listed(held: Held, log: Sequencer, ports: PlanePorts): Promise<ListedHold> {
   const { id: hold, seq, timeMs: time, sub, act, aud, scope, risk, determining: policies, demand: approval, ended } = held
-  const approvals = await Promise.all(held.given.map(async ({ seq: at, person, grant, left }) => present<ListedHold['approvals'][number]>({ seq: at, person, name: await nameOf(log.state.approvals.persons.get(person), ports), grant: grant === undefined ? undefined : { ...grant, left } })))
+  const approvals = await Promise.all(
+    held.given.map(async ({ seq: at, person, grant, left }) => {
+      const text = grant === undefined ? undefined : (await ports.store.bodies(at)).find(({ purpose }) => purpose === 'grant')?.text
+      const bounds = text === undefined ? undefined : parseGrantArguments(parseStrictText(text))
+      const name = await nameOf(log.state.approvals.persons.get(person), ports)
+      return present<ListedHold['approvals'][number]>({ seq: at, person, name, grant: grant === undefined ? undefined : present({ ...grant, left, arguments: bounds }) })
+    }),
+  )
   return present<ListedHold>({ hold, seq, time, sub, act, aud, scope, risk, policies, approval, approvals, ended })
 }
 
