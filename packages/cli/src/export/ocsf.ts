@@ -56,6 +56,11 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       return { of: 'api', activity: activityOf(entry.scope?.type), severity: severityOf(entry.code), status: 2, code: entry.code, control: { action: 2, disposition: 2 }, message: DENIALS[entry.code].meaning, own: call(entry) }
     case 'hold':
       return { of: 'api', activity: activityOf(entry.scope?.type), severity: 1, status: 99, code: 'approval_required', control: { action: 0, disposition: 14 }, message: DENIALS.approval_required.meaning, own: call(entry) }
+    case 'approval': {
+      const of = { approved: { severity: 1, status: 1, control: { action: 1, disposition: 1 } }, rejected: { severity: 2, status: 2, control: { action: 2, disposition: 2 } }, expired: { severity: 1, status: 99, control: { action: 2, disposition: 16 } } } as const
+      const own = present<JsonObject>({ actor: entry.person === undefined ? { app_name: 'sealwrit plane' } : { user: { uid: entry.person } }, api: { operation: 'approval', request: { uid: entry.hold } }, src_endpoint: endpoint(undefined) })
+      return { of: 'api', activity: [OTHER, 'Approval'], ...of[entry.event], code: entry.event, message: `a hold was ${entry.event}`, own }
+    }
     case 'receipt':
       return receipt(claims)
     case 'expiry': {
