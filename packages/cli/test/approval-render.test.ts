@@ -64,7 +64,7 @@ approved   by 0 of 2`)
       const lines = renderHold(hold({ [name === '__proto__' ? 'p' : name]: value }), NOW)
       for (const line of lines) expect(line).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
       const shown = lines.find((line) => line.startsWith('    "')) as string
-      expect(shown.length).toBeGreaterThanOrEqual([...value.replaceAll(/ {5,}/g, '')].length)
+      expect(shown.length).toBeGreaterThanOrEqual(Array.from(value.replaceAll(/ {5,}/g, '')).length)
     }), { numRuns: 10_000 })
   }, 60_000)
   it('differences are shown argument by argument, removed ones too', () => {

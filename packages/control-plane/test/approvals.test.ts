@@ -197,7 +197,7 @@ describe('who may approve (ATK-109)', () => {
     const { rig, gate, people: [ann, bob] } = await open()
     const { id } = await hold(gate)
     const { id: other } = await hold(gate, toolCall('write_file'))
-    const { signature } = (await ann?.request(rig.plane, id)) as { signature: string }
+    const { signature } = await (ann as TestApprover).request(rig.plane, id)
     expect(await outcome(rig.plane.decideHold({ hold: other, signature }))).toBe('action_mismatch')
     const forged = bob?.sign(await (ann as TestApprover).statement(rig.plane, id)) as string
     expect(await outcome(rig.plane.decideHold({ hold: id, signature: forged }))).toBe('key_unknown')
@@ -355,7 +355,7 @@ describe('a grant', () => {
     expect(await outcome(ann?.grant(rig.plane, id, 0, bounds) as Promise<unknown>)).toBe('artifact_malformed')
     expect(await outcome(ann?.grant(rig.plane, id, 3, bounds, 60, `sha256:${'b'.repeat(64)}`) as Promise<unknown>)).toBe('tool_changed')
     const grant = { uses: 3, until: Math.floor(rig.plane.nowMs / 1_000) + 60, tool_digest: TOOL_DIGEST, arguments_commit: `sha256:${'0'.repeat(64)}` }
-    const { signature } = (await ann?.request(rig.plane, id, { grant })) as { signature: string }
+    const { signature } = await (ann as TestApprover).request(rig.plane, id, { grant })
     expect(await outcome(rig.plane.decideHold({ hold: id, signature }))).toBe('action_mismatch')
     expect(await outcome(rig.plane.decideHold({ hold: id, signature, grant: { salt: rig.token(), value: bounds } }))).toBe('action_mismatch')
     expect(await count(rig, 'approval')).toBe(0)

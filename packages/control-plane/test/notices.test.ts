@@ -23,7 +23,7 @@ async function endpoint(...statuses: number[]): Promise<{ url: URL; bodies: stri
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  closing.push(() => void server.closeAllConnections(), () => new Promise((resolve) => server.close(() => resolve())))
+  closing.push(() => server.closeAllConnections(), () => new Promise((resolve) => server.close(() => resolve())))
   return { url: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/hook?key=hidden`), bodies, marks }
 }
 

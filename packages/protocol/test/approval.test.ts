@@ -54,7 +54,7 @@ class Story {
     this.bodies.set(Number(ref.split(':')[0]), [{ purpose: 'grant', commit, salt: SALT, digest, body: bounds as unknown as JsonValue }])
     return `grant:${ref}`
   }
-  permitted(approvals: readonly string[], change: JsonObject = {}, action: JsonObject | undefined = undefined): this {
+  permitted(approvals: readonly string[], change: JsonObject = {}, action?: JsonObject): this {
     const jti = this.#jti++ === 0 ? JTI : toBase64Url(sha256(utf8(`jti ${this.#jti}`)).subarray(0, 16))
     const digest = digestOf(canonicalize(action ?? (ACTION as unknown as JsonObject)), sha256)
     const salt = action === undefined ? SALT : toBase64Url(sha256(utf8(canonicalText(action))).subarray(0, 16))

@@ -33,7 +33,8 @@ export async function approvals(options: GlobalOptions & { show?: string; all?: 
 }
 
 async function shownHold(folder: PlaneFolder, id: string): Promise<CheckedHold> {
-  if (!isToken(id)) throw new CliError(`\`${id.slice(0, 32)}\` is no id of a hold`, { exit: EXIT.usage, hint: 'list what waits: sealwrit approvals' })
+  const shown = id.slice(0, 32)
+  if (!isToken(id)) throw new CliError(`\`${shown}\` is no id of a hold`, { exit: EXIT.usage, hint: 'list what waits: sealwrit approvals' })
   try {
     return checkHold((await askPlane(folder, 'approvals.show', { hold: id })) as unknown as ShownHold, id, readVerifierKey(folder.verifierKey))
   } catch (error) {

@@ -49,9 +49,9 @@ export interface ShownHold {
  */
 export async function decideHold(request: ApprovalRequest, owner: string, log: Sequencer, ports: PlanePorts): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
   if (ports.store.isShared) await log.refresh()
-  const claimed = peekClaims(request.signature) // says where to look; the signature under a registered key says whether it is so
-  const draft = (state: LogState, _seq: number, timeMs: number): Written | { readonly repeat: number } => decided(request, String(claimed['person']), owner, log.tenant, state, timeMs, ports.crypto)
-  const committed = await log.submit(draft, claimed['decision'] === 'rejected')
+  const { person, decision } = peekClaims(request.signature) // says where to look; the signature under a registered key says whether it is so
+  const draft = (state: LogState, _seq: number, timeMs: number): Written | { readonly repeat: number } => decided(request, typeof person === 'string' ? person : '', owner, log.tenant, state, timeMs, ports.crypto)
+  const committed = await log.submit(draft, decision === 'rejected')
   const held = log.state.approvals.holds.get(request.hold)
   return { seq: committed.seq, event: committed.entry.kind === 'approval' ? committed.entry.event : 'approved', approvals: held?.given.length ?? 0, quorum: held?.demand.quorum ?? 0 }
 }

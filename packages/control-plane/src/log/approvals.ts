@@ -108,7 +108,7 @@ export class Approvals {
   }
 
   #forget(nowMs: number): void {
-    for (const held of [...this.holds.values()]) {
+    for (const held of this.holds.values()) {
       if (held.ended === undefined || nowMs - held.timeMs < ENDED_LIFE_MS || hasGrants(held, nowMs)) continue
       for (const { seq } of held.given) this.#edits.delete(this.#holdOf, seq)
       this.#edits.delete(this.holds, held.id)

@@ -168,6 +168,8 @@ export class LogState {
       case 'tool':
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
         break
+      case 'approval':
+        break // above
       case 'key':
         if (entry.purpose === 'log' && entry.lost !== undefined) this.voidBefore = entry.seq
         break
