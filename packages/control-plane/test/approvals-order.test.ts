@@ -112,7 +112,7 @@ describe('approve, reject, expire and use (ATK-112)', () => {
     const { verdict, established, findings } = verifier.end()
     expect([verdict, findings.filter((f) => f.verdict === 'contradicted')]).toEqual(['established', []])
     expect(established.find(({ claim }) => claim.startsWith('the permit rests on the approval'))?.count).toBe(permits)
-  }, 600_000)
+  }, 300 * INTERLEAVINGS)
 
   it('a rejection stands before every approval that came to the log in the same turn, in any order', async () => {
     await fc.assert(
