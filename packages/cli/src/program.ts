@@ -89,8 +89,10 @@ export function buildProgram(): Command {
     .requiredOption('--audience <gate>', 'id of the gate that may redeem it (`sealwrit log --kind gate` lists them)')
     .option('--agent <name>', 'the agent that will present it (default: `anyone`, marked unverified)')
     .option('--seconds <n>', 'how long it may be started, at most 60', '60')
+    .option('--hold <id>', 'the hold that this very request waited for')
     .option('-o, --output <file>', 'file to write (default: stdout)')
     .action(async (file: string, o: { audience: string }) => (await import('./commands/issue.ts')).issue(file, all(program, o)))
+  addApprovals(add, program)
   const policy = add('policy', 'policy life cycle', 'sealwrit policy test')
   add('validate [folder]', 'load a policy set as the plane would', 'sealwrit policy validate', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, all(program, { ...policy.opts(), ...o })))
   add('test [folder]', 'run the *.test.yaml of a policy folder', 'sealwrit policy test ./policies', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, all(program, { ...policy.opts(), ...o })))
@@ -129,6 +131,32 @@ function addLog(add: Add, program: Command): void {
     .option('--token-file <file>', 'file with the token of that plane')
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
     .action(async (folder: string, o: object) => (await import('./commands/evidence.ts')).mirror(folder, all(program, { ...log.opts(), ...o })))
+}
+
+/** What waits for a person, and who may answer. */
+function addApprovals(add: Add, program: Command): void {
+  add('approvals', 'list what waits for approval, or show one hold whole', 'sealwrit approvals --show 3Ndk0lGzY5aWq3v6y8PqVw')
+    .option('--show <id>', 'everything about one hold, on one screen')
+    .option('--all', 'also those that ended and are remembered')
+    .action(async (o: object) => (await import('./commands/approvals.ts')).approvals(all(program, o)))
+  add('approve <id>', 'approve exactly what a hold names, by your signature over it', 'sealwrit approve 3Ndk0lGzY5aWq3v6y8PqVw --as ann --grant uses=5,until=1h,path=prefix:/srv/')
+    .option('--as <name>', 'the approver whose key is in the folder (default: the only one there)')
+    .option('--grant <bounds>', 'cover later requests too: uses=N,until=DURATION,ARGUMENT=equals:…|oneof:…|prefix:…|range:…')
+    .action(async (id: string, o: object) => (await import('./commands/approvals.ts')).approve(id, all(program, o)))
+  add('reject <id>', 'reject a hold for good', 'sealwrit reject 3Ndk0lGzY5aWq3v6y8PqVw --as ann --reason "not on a Friday"')
+    .option('--as <name>', 'the approver whose key is in the folder (default: the only one there)')
+    .option('--reason <text>', 'why; kept apart from the log, where it can be erased')
+    .action(async (id: string, o: object) => (await import('./commands/approvals.ts')).reject(id, all(program, o)))
+  const approver = add('approver', 'persons who may approve', 'sealwrit approver list')
+  add('add <name>', 'register a person with groups and a key', 'sealwrit approver add ann --group secops', approver)
+    .requiredOption('--group <group...>', 'groups that policies name')
+    .option('--key <public-key>', 'their Ed25519 public key in base64url (default: a key is made in the folder)')
+    .option('--sub <sub>', 'the principal that this person is when asking: never its own approver')
+    .action(async (name: string, o: { group: string[] }) => (await import('./commands/approver.ts')).approverAdd(name, all(program, { ...approver.opts(), ...o })))
+  add('list', 'everybody who may approve', 'sealwrit approver list', approver).action(async (o: object) => (await import('./commands/approver.ts')).approverList(all(program, { ...approver.opts(), ...o })))
+  add('remove <who>', 'remove a person, or one key of them', 'sealwrit approver remove ann', approver)
+    .option('--key <public-key>', 'only this key')
+    .action(async (who: string, o: object) => (await import('./commands/approver.ts')).approverRemove(who, all(program, { ...approver.opts(), ...o })))
 }
 
 function all<T extends object>(program: Command, own: T): T & GlobalOptions {

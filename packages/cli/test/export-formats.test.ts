@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { canonicalText, ENTRY_KINDS, type Entry, isObject, type JsonObject, type JsonValue, parseEntry, parseStrict, parseStrictText, utf8 } from '@sealwrit/protocol'
+import { approvalInput, attachSignature, canonicalText, ENTRY_KINDS, type Entry, isObject, type JsonObject, type JsonValue, parseEntry, parseStrict, parseStrictText, utf8 } from '@sealwrit/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { toCloudEvent } from '../src/export/cloudevents.ts'
@@ -18,6 +18,7 @@ const ended = (outcome: string, change: JsonObject = {}): object => {
 const asked = permitBody()
 const question = { scope: asked.scope, action_commit: asked.action_commit, sub: asked.sub, act: asked.act, aud: asked.aud, challenge: CHALLENGE, policy: asked.policy }
 const denialToken = receiptToken({ gate: GATE_KEY.kid, tenant: 'default', session: SESSION, sequence: 0, time: NOW * 1_000, code: 'method_unknown' }, 'execution-denial+jwt')
+const approvalToken = attachSignature(approvalInput({ tenant: 'default', person: 'person:1', hold: SESSION, index: 3, leaf_hash: digest('f'), action_commit: asked.action_commit, aud: asked.aud, sub: asked.sub, decision: 'approved', iat: NOW }, GATE_KEY.kid), new Uint8Array(64))
 
 /** One of everything that stands in a log. */
 const BODIES: Readonly<Record<string, object>> = {
@@ -28,6 +29,9 @@ const BODIES: Readonly<Record<string, object>> = {
   'deny by a gate': { kind: 'deny', code: 'method_unknown', aud: GATE_KEY.kid, denial: denialToken },
   'deny of which nothing is known': { kind: 'deny', code: 'state_diverged' },
   hold: { kind: 'hold', hold: SESSION, ...question },
+  'hold that says who has to approve it': { kind: 'hold', hold: SESSION, ...question, approval: { groups: ['secops'], quorum: 2, expires: NOW + 600 }, risk: 'high' },
+  approval: { kind: 'approval', hold: SESSION, event: 'approved', person: 'person:1', signature: approvalToken },
+  'expiry of a hold': { kind: 'approval', hold: SESSION, event: 'expired' },
   'receipt completed': ended('completed'),
   'receipt failed': ended('failed', { cause: 'tool_error' }),
   'receipt terminated': ended('terminated', { cause: 'lease_expired' }),
@@ -39,6 +43,8 @@ const BODIES: Readonly<Record<string, object>> = {
   'expiry indeterminate': { kind: 'expiry', jti: JTI, leaf_hash: digest('f'), outcome: 'indeterminate' },
   policy: { kind: 'policy', digest: digest('b'), epoch: 3, policies: ['fs/read', 'fs/write'] },
   key: { kind: 'key', purpose: 'log', event: 'created', key: 'plane.test/default+7ada1a76+AZsfhHkc/HZjBFhU04netcqVRJ2HXydqg4QLBgqznPxx' },
+  'approver added': { kind: 'key', purpose: 'approver', event: 'added', person: 'person:1', groups: ['secops'], key: 'A'.repeat(43), name_commit: digest('1') },
+  'approver removed': { kind: 'key', purpose: 'approver', event: 'removed', person: 'person:1' },
   'gate enrolled': { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: 'A'.repeat(43) },
   'gate session': { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session: SESSION, env: { commit: ENV_COMMIT, level: 'software' } },
   'gate denials lost': { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 12 },
@@ -75,7 +81,7 @@ describe('vectors of the export (SEALWRIT_UPDATE=1 writes them)', () => {
   const known = vectors()
   it('cover every kind that a log holds', () => {
     const read = ENTRY_KINDS.filter((kind) => ENTRIES.some(([, entry]) => entry.kind === kind))
-    expect(read).toEqual(['permit', 'deny', 'hold', 'receipt', 'expiry', 'policy', 'key', 'gate', 'tool', 'erasure'])
+    expect(read).toEqual(['permit', 'deny', 'hold', 'receipt', 'expiry', 'approval', 'policy', 'key', 'gate', 'tool', 'erasure'])
     expect(known.map(({ name }) => name)).toEqual(ENTRIES.map(([name]) => name))
   })
   it.each(ENTRIES)('%s', (name, entry) => {
@@ -109,7 +115,7 @@ describe('CloudEvents', () => {
     for (const [name, entry] of ENTRIES) {
       const { claims, ...data } = back(exportLine(entry, 'cloudevents', ORIGIN))['data'] as JsonObject
       expect(canonicalText(data), name).toBe(canonicalText(entry as unknown as JsonValue))
-      const isSigned = /^(receipt (completed|failed|terminated|not_started|indeterminate)|late receipt|deny by a gate)$/.test(name)
+      const isSigned = /^(receipt (completed|failed|terminated|not_started|indeterminate)|late receipt|deny by a gate|approval)$/.test(name)
       expect(isObject(claims), name).toBe(isSigned)
     }
   })

@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, type Agent,
+  type ApprovalRequest, type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, type Agent,
   type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
@@ -11,11 +11,14 @@ import type { DecisionInput } from './decide/mapping.ts'
 import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
 import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
 import { type Effect, Events } from './govern/events.ts'
+import { decideHold, listHolds, showHold, watchHolds, type ListedHold, type ShownHold } from './govern/approvals.ts'
+import { addApprover, type ApproverRequest, listApprovers, type ListedApprover, removeApprover } from './govern/approvers.ts'
 import { enrolGate } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
 import { kill, lift, revoke } from './govern/prohibitions.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
+import type { HoldEvent, Notices } from './govern/notices.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
 import { show, type Shown } from './log/shown.ts'
@@ -41,6 +44,8 @@ export interface PlaneOptions {
   readonly liftQuorum?: number | undefined
   /** Where checkpoints are anchored; nowhere without it. */
   readonly anchors?: AnchorsOptions
+  /** Whom holds are told to; nobody where it is not given. */
+  readonly notices?: Notices | undefined
   /** Who cosigns checkpoints before they are shown; nobody where it is not given. */
   readonly witnesses?: WitnessOptions | undefined
 }
@@ -67,6 +72,7 @@ export class Plane {
   readonly #sub: string
   readonly #owner: string
   readonly #liftQuorum: number
+  readonly #notices: Notices | undefined
   readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
@@ -79,7 +85,8 @@ export class Plane {
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.#liftQuorum = options.liftQuorum ?? 1
     this.events = new Events(log, ports.clock, ports.store.isShared)
-    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close()]
+    this.#notices = options.notices
+    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchHolds(log, ports.clock, (hold) => void this.#notify(hold, 'expired'))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
@@ -136,6 +143,7 @@ export class Plane {
     const ended = tracing?.authorizing({ type: request.action.type, gate, traceparent: request.traceparent })
     try {
       const reply = await this.#settle(request, gate, shown)
+      if (reply.decision === 'hold' && request.hold === undefined) void this.#notify(reply.hold, 'opened')
       ended?.(reply)
       return reply
     } catch (error) {
@@ -162,9 +170,49 @@ export class Plane {
   async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
     const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner, tenant: this.log.tenant }
     const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(request.audience)), await this.#policy())
-    return decision.kind === 'permit'
+    const reply = await (decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
-      : refuse(decision, request, caller, this.log, this.#ports, shown)
+      : refuse(decision, request, caller, this.log, this.#ports, shown))
+    if (reply.decision === 'hold' && request.hold === undefined) void this.#notify(reply.hold, 'opened')
+    return reply
+  }
+
+  /** A person's word on a hold. @throws {Denied} as {@link decideHold} */
+  async decideHold(request: ApprovalRequest): ReturnType<typeof decideHold> {
+    const answer = await decideHold(request, this.#owner, this.log, this.#ports)
+    void this.#notify(request.hold, answer.event === 'rejected' ? 'rejected' : 'approved')
+    return answer
+  }
+
+  /** As {@link listHolds}. */
+  holds(isAll: boolean): Promise<readonly ListedHold[]> {
+    return listHolds(isAll, this.log, this.#ports)
+  }
+
+  /** As {@link showHold}. */
+  hold(id: string): Promise<ShownHold> {
+    return showHold(id, this.log, this.#ports)
+  }
+
+  /** Tells of a hold; who does not hear it looks at the list. */
+  async #notify(id: string, event: HoldEvent): Promise<void> {
+    if (this.#notices === undefined) return
+    const held = this.log.state.approvals.holds.get(id)
+    if (held !== undefined) await this.#notices.tell(held, event).catch(() => undefined)
+  }
+
+  /** As {@link addApprover}. */
+  addApprover(request: ApproverRequest): ReturnType<typeof addApprover> {
+    return addApprover(request, this.log, this.#ports)
+  }
+
+  /** As {@link removeApprover}. */
+  removeApprover(who: string, key: string | undefined): ReturnType<typeof removeApprover> {
+    return removeApprover(who, key, this.log, this.#ports)
+  }
+
+  approvers(): Promise<readonly ListedApprover[]> {
+    return listApprovers(this.log, this.#ports)
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
@@ -287,6 +335,7 @@ export class Plane {
   async close(): Promise<void> {
     this.log.mark(true)
     for (const stop of this.#stopWatching) stop()
+    await this.#notices?.close()
     await this.anchors.close()
     await this.#ports.store.close()
   }

@@ -6,6 +6,7 @@ import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
+import { Notices, type Webhook } from './govern/notices.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
 import type { HighWater, LogKey } from './ports.ts'
@@ -34,6 +35,8 @@ export interface ServerOptions {
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored, and how often. */
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
+  /** Whom holds are told to. */
+  readonly webhook?: Webhook | undefined
   /** As in `PlaneOptions`, asked over HTTP. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
 }
@@ -75,7 +78,9 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const { post, close: closePost } = witnessPost()
     closing.push(closePost)
     const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
-    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, anchors: { ...anchors, sinks: made } })
+    const { webhook, logKey, tenant } = options
+    const notices = webhook === undefined ? undefined : new Notices(webhook, { clock: nodeClock, store, origin: logKey.key.name, tenant })
+    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, notices, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())

@@ -1,5 +1,7 @@
 import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact, type DenialCode } from '@sealwrit/protocol'
-import { type Gate, type GateRequest, PlaneDenied } from './gate.ts'
+import type { Gate, GateRequest } from './gate.ts'
+import { authorizeHeld } from './held.ts'
+import { PlaneDenied } from './plane/denied.ts'
 import { begin, type Trace } from './trace.ts'
 
 /** What an adapter reports of an effect that came to an end by itself. */
@@ -39,7 +41,7 @@ export async function enforce<T>(gate: Gate, request: GateRequest, run: Run<T>, 
     const facts = request.facts()
     const asked = { ...request, facts: () => facts }
     // The plane decides and seals, or spends what the agent carries; the eight checks run on arrival.
-    artifact = await traced(request.trace, 'authorize', () => (asked.carried === undefined ? gate.authorize(asked) : gate.redeem(asked.carried, asked)))
+    artifact = await traced(request.trace, 'authorize', () => (asked.carried === undefined ? authorizeHeld(gate, asked) : gate.redeem(asked.carried, asked)))
     gate.lookOnceMore(artifact, request, facts) // INVARIANT: I1, no await between this line and the effect
     isStarted = true
     const permitted = artifact

@@ -7,7 +7,9 @@ import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
 import { LogView } from './log-view.ts'
+import { PlaneDenied } from './plane/denied.ts'
 import { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
+import type { HoldWait } from './held.ts'
 import type { GatePorts } from './ports.ts'
 import { Reporter } from './reporter.ts'
 import { GateTime } from './time.ts'
@@ -51,6 +53,10 @@ export interface GateRequest {
   readonly trace?: Trace | undefined
   /** An artifact that the agent carries, as it was presented; it is redeemed instead of asking for a new one. */
   readonly carried?: JsonValue
+  /** The hold that this request waited for. */
+  readonly hold?: string
+  /** How long it may wait for an approval here; without it a hold is answered at once. */
+  readonly wait?: HoldWait
 }
 
 /** An answer of the plane that carries a seal, and how it is verified. */
@@ -218,11 +224,11 @@ export class Gate {
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
     const { action, agent } = request
-    const params = { action, agent, environment: this.#options.environment?.commit, facts: request.facts() }
+    const params = { action, agent, environment: this.#options.environment?.commit, facts: request.facts(), ...(request.hold === undefined ? {} : { hold: request.hold }) }
     return this.#ask('authorize', params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
-      if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq)
+      if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq, reply.hold)
       return { sealed: reply.sealed, consistency: reply.consistency, verify: (state) => verifySealedArtifact(reply.sealed, state) }
     })
   }
@@ -382,14 +388,5 @@ function readOrEnd<T>(read: () => T, link: PlaneLink): T {
   } catch (error) {
     if (!(error instanceof PlaneDenied)) link.close()
     throw error
-  }
-}
-
-/** The plane's own refusal: it is logged already. */
-export class PlaneDenied extends Denied {
-  readonly seq: number
-  constructor(code: Denied['code'], seq: number) {
-    super(code, 'refused by the plane')
-    this.seq = seq
   }
 }

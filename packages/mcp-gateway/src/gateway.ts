@@ -1,6 +1,7 @@
-import { enforce, type Effect, type Gate, type GateRequest, type ReceiptOrder } from '@sealwrit/gate'
+import { enforce, type Effect, type Gate, type GateRequest, PlaneDenied, type ReceiptOrder } from '@sealwrit/gate'
 import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
 import { carriedBy } from './carried.ts'
+import { heldBy } from './held.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
 import { ExecutionSpan, metaOf } from './tracing.ts'
@@ -21,6 +22,8 @@ export interface GatewayOptions {
   /** Looks at where the arguments of a call lead. */
   readonly facts: (args: JsonObject) => Facts
   readonly receiptOrder: ReceiptOrder
+  /** How long a held call waits for its approval before it is answered, in milliseconds; 0 where it is not given. */
+  readonly holdWaitMs?: number
   /** Writes one line. */
   readonly toClient: (line: string) => void
   readonly toServer: (line: string) => void
@@ -148,7 +151,7 @@ export class McpGateway {
     if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
-    return this.#govern({ action, agent: this.#agent, ...carriedBy(method, params) }, metaOf(params), signal)
+    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), ...this.#held(params) }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
@@ -203,6 +206,14 @@ export class McpGateway {
       return action
     } catch (error) {
       throw this.#refused(error instanceof Denied ? error : new Denied('unavailable'))
+    }
+  }
+
+  #held(params: JsonObject): ReturnType<typeof heldBy> {
+    try {
+      return heldBy(params)
+    } catch (error) {
+      throw this.#refused(error as Denied)
     }
   }
 
@@ -358,7 +369,7 @@ function rpcFailure(bad: BadMessage): JsonObject {
 }
 
 function deniedLine(id: RequestId, method: string, denied: Denied, hasOutputSchema: boolean): string {
-  const extra: JsonObject = 'seq' in denied && typeof denied.seq === 'number' ? { record: denied.seq } : {}
+  const extra: JsonObject = denied instanceof PlaneDenied ? { record: denied.seq, ...(denied.hold === undefined ? {} : { hold: denied.hold }) } : {}
   if (method !== 'tools/call' || denied.code === 'request_malformed') return errorLine(id, denied.code, extra)
   return `{"id":${JSON.stringify(id)},"jsonrpc":"2.0","result":${canonicalText(deniedResult(denied.code, extra, hasOutputSchema))}}`
 }

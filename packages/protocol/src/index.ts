@@ -1,4 +1,11 @@
 export * from './action.ts'
+export {
+  type ApprovalDemand, type ApprovalEntry, approvalInput, type ApprovalRef, type ApprovalStatement, formatApprovalRef, type GrantBounds, isGroup, MAX_GRANT_SECONDS, MAX_GRANT_USES, MAX_GROUPS,
+  MAX_PERSON_KEYS, MAX_QUORUM, parseApprovalRefs, verifyApproval,
+} from './approval/approval.ts'
+export { type ArgumentBound, fitsGrant, type GrantArguments, parseGrantArguments } from './approval/grant.ts'
+export { type ApproverEntry, keysOf, mayApprove, type Person, withApprover } from './approval/persons.ts'
+export { type ApprovalRequest, parseApprovalRequest, type SaltedBody } from './approval/wire.ts'
 export type { TsaCrypto } from './anchor/algorithms.ts'
 export { type Anchor, ANCHOR_TYPES, anchoredBytes, type AnchorVerdict, MAX_ANCHOR_TEXT, MAX_TOKEN_BYTES, parseAnchor, verifyAnchor } from './anchor/anchor.ts'
 export { MAX_DER_BYTES, MAX_DER_DEPTH } from './anchor/der.ts'
@@ -56,7 +63,7 @@ export { type Counted, isQuorumMet, MAX_COSIGNATURE_AGE_SECONDS, type QuorumTime
 export { consistencyProof, inclusionProof, type SubtreeHash, treeRoot } from './log/tree.ts'
 export * from './log/witness-policy.ts'
 export { type DenialReport, verifyDenialReport } from './receipt/denial-report.ts'
-export { attachSignature, openJws, peekClaims, type SignedType, type SigningKey, signingInput, signingKey } from './receipt/jws.ts'
+export { attachSignature, openJws, peekClaims, peekKid, type SignedType, type SigningKey, signingInput, signingKey } from './receipt/jws.ts'
 export { OUTCOMES, type Outcome, type Receipt, verifyReceipt } from './receipt/receipt.ts'
 export { isStrictEd25519 } from './ed25519.ts'
 export { cryptoFrom, type NodeCryptoModule } from './node-crypto.ts'

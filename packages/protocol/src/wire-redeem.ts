@@ -4,6 +4,7 @@ import { MAX_START_SECONDS } from './artifact/artifact.ts'
 import { Denied } from './denial.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
+import { present } from './log/entries.ts'
 import { type Agent, parseAgent, parseHashes } from './wire.ts'
 
 /** Asks for an artifact that can be carried to the gate `audience`; by a caller that is no gate. */
@@ -15,6 +16,8 @@ export interface IssueRequest {
   readonly form: 'redeem'
   /** How long it may be started, at most {@link MAX_START_SECONDS}, which is the default. */
   readonly seconds: number
+  /** The hold that this very request waits for. */
+  readonly hold?: string
 }
 
 /** Asks to spend a carried artifact for a challenge of the session's gate. */
@@ -40,13 +43,14 @@ export function isIssueRequest(value: JsonValue): boolean {
 /** @throws {Denied} `request_malformed`, or `lifetime_exceeded` for a start window that is never issued */
 export function parseIssueRequest(value: JsonValue): IssueRequest {
   const fields = new Fields(value, 'request_malformed', 'issue')
-  const request: IssueRequest = {
+  const request = present<IssueRequest>({
     action: parseAction(fields.value('action')),
     agent: parseAgent(fields.object('agent')),
     audience: fields.text('audience', 64),
     form: fields.literal('form', 'redeem'),
     seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
-  }
+    hold: fields.optional('hold', (name) => fields.token(name)),
+  })
   fields.end()
   if (request.seconds === 0) throw new Denied('request_malformed', 'issue: seconds')
   if (request.seconds > MAX_START_SECONDS) throw new Denied('lifetime_exceeded')

@@ -36,6 +36,8 @@ export interface AuthorizeRequest {
   /** Commitment of the environment that the session registered. */
   readonly environment: Digest
   readonly facts: Facts
+  /** The hold that this very request waits for. */
+  readonly hold?: string
   /** What the gate's trace is doing meanwhile; never logged, never decided on. */
   readonly traceparent?: string
 }
@@ -88,6 +90,7 @@ export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
     agent: parseAgent(fields.object('agent')),
     environment: fields.digest('environment'),
     facts: parseFacts(fields.object('facts')),
+    hold: fields.optional('hold', (name) => fields.token(name)),
     traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
   })
   fields.end()

@@ -11,6 +11,7 @@ export interface IssueOptions extends GlobalOptions {
   readonly agent?: string
   readonly seconds?: string
   readonly output?: string
+  readonly hold?: string
 }
 
 /** Pages of recorded tools that are looked through for a definition. */
@@ -23,12 +24,12 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   if (seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_START_SECONDS)) throw new CliError(`--seconds takes a whole number from 1 to ${MAX_START_SECONDS}`, { exit: EXIT.usage })
   const action = await withDefinition(readAction(file), folder)
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
-  const answer = (await askPlane(folder, 'issue', { action, agent, audience: options.audience, form: 'redeem', ...(seconds === undefined ? {} : { seconds }) })) as JsonObject
-  const { decision, code, seq, sealed } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue }
-  if (decision === 'hold') throw new CliError(`approval_required: recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: DENIALS.approval_required.hint })
+  const answer = (await askPlane(folder, 'issue', { action, agent, audience: options.audience, form: 'redeem', ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }) })) as JsonObject
+  const { decision, code, seq, sealed, hold } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string }
+  if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {
     const known = code ?? 'unavailable'
-    throw new CliError(`${known}: ${DENIALS[known].meaning}; recorded at index ${seq}`, { exit: DENIALS[known].exit, code: known, hint: DENIALS[known].hint })
+    throw new CliError(`${known}: ${DENIALS[known].meaning}; recorded at index ${seq}`, { exit: known === 'approval_expired' ? EXIT.held : DENIALS[known].exit, code: known, hint: DENIALS[known].hint })
   }
   const text = `${JSON.stringify(sealed)}\n`
   if (options.output === undefined || options.output === '-') {

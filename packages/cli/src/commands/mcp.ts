@@ -33,7 +33,8 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const environment = measureServer({ command: resolved, cwd, gateVersion: version }, nodeCryptography, nodeRng)
   const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
-  const receiptOrder = readConfig(folder.dir)?.config.receipt ?? 'before_reply'
+  const config = readConfig(folder.dir)?.config
+  const receiptOrder = config?.receipt ?? 'before_reply'
   try {
     await gate.connect()
   } catch (error) {
@@ -46,6 +47,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     agent: options.agent,
     facts: (args) => pathFacts(args, roots, cwd),
     receiptOrder,
+    holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,
     command: { executable: resolved.executable, args: resolved.args, cwd },
     environment: serverEnvironment(process.env, options.env ?? []),
     input: process.stdin,

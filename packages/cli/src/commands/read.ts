@@ -59,7 +59,12 @@ function detail(entry: JsonObject): string {
       return `${text('event')}  ${text('gate')}`
     case 'tool':
       return `${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
+    case 'hold':
+      return `${what}  ${who}  ${text('hold')}`
+    case 'approval':
+      return [text('event'), text('hold'), text('person')].filter((part) => part !== '').join('  ')
     case 'key':
+      if (entry['purpose'] === 'approver') return `approver ${text('event')}  ${text('person')}  ${((entry['groups'] ?? []) as readonly string[]).join(', ')}`
       return `${text('event')}  ${text('key')}`
     case 'erasure':
       return `${text('cause')}  entries ${(entry['ranges'] as readonly { from: number; to: number }[]).map(({ from, to }) => (to === from + 1 ? from : `${from}-${to - 1}`)).join(', ')}`
@@ -80,10 +85,10 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
   for (const entry of answer.entries) {
     line(describe(entry))
     for (const [name, value] of Object.entries(entry)) {
-      if (name === 'receipt' || name === 'denial') continue
+      if (name === 'receipt' || name === 'denial' || name === 'signature') continue
       line(`        ${dim(name.padEnd(14))} ${plain(memberText(value))}`)
     }
-    const token = entry['receipt'] ?? entry['denial']
+    const token = entry['receipt'] ?? entry['denial'] ?? entry['signature']
     if (typeof token === 'string') for (const [name, value] of Object.entries(peekClaims(token))) line(`          ${dim(name.padEnd(12))} ${plain(memberText(value))}`)
   }
   for (const { purpose, body } of answer.bodies) line(`        ${bold(purpose)} ${body === undefined ? dim('(only its digest is kept)') : plain(JSON.stringify(body))}`)

@@ -9,6 +9,7 @@ import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
+import { approvalsWebhook } from '../local/webhook.ts'
 import { planeWitnesses } from '../local/witnesses.ts'
 import { exampleFolder, selfLine } from '../self.ts'
 import { version } from '../version.ts'
@@ -36,6 +37,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       tenant: TENANT,
       owner: config?.config.owner,
       witnesses: planeWitnesses(folder),
+      webhook: approvalsWebhook(config),
       isNew,
       version,
       retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,

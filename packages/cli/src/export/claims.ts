@@ -1,8 +1,9 @@
 import { type Entry, fromBase64Url, isObject, type JsonObject, parseStrict } from '@sealwrit/protocol'
 
-/** The gate's signed account that an entry carries, if it carries one. */
+/** The signed account of a gate or an approver that an entry carries, if it carries one. */
 export function tokenOf(entry: Entry): string | undefined {
   if (entry.kind === 'receipt') return entry.receipt
+  if (entry.kind === 'approval') return entry.signature
   return entry.kind === 'deny' ? entry.denial : undefined
 }
 

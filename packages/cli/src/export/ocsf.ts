@@ -56,6 +56,11 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       return { of: 'api', activity: activityOf(entry.scope?.type), severity: severityOf(entry.code), status: 2, code: entry.code, control: { action: 2, disposition: 2 }, message: DENIALS[entry.code].meaning, own: call(entry) }
     case 'hold':
       return { of: 'api', activity: activityOf(entry.scope?.type), severity: 1, status: 99, code: 'approval_required', control: { action: 0, disposition: 14 }, message: DENIALS.approval_required.meaning, own: call(entry) }
+    case 'approval': {
+      const of = { approved: { severity: 1, status: 1, control: { action: 1, disposition: 1 } }, rejected: { severity: 2, status: 2, control: { action: 2, disposition: 2 } }, expired: { severity: 1, status: 99, control: { action: 2, disposition: 16 } } } as const
+      const own = present<JsonObject>({ actor: entry.person === undefined ? { app_name: 'sealwrit plane' } : { user: { uid: entry.person } }, api: { operation: 'approval', request: { uid: entry.hold } }, src_endpoint: endpoint(undefined) })
+      return { of: 'api', activity: [OTHER, 'Approval'], ...of[entry.event], code: entry.event, message: `a hold was ${entry.event}`, own }
+    }
     case 'receipt':
       return receipt(claims)
     case 'expiry': {
@@ -68,6 +73,7 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       return { of: 'entity', activity: [10, 'Activate'], severity: 1, status: 1, message: `policy set of epoch ${entry.epoch} became the active one`, own: { entity: { type_id: 5, type: 'Policy', uid: policy.uid, name: policy.name, version: policy.version, policy } } }
     }
     case 'key':
+      if (entry.purpose === 'approver') return { of: 'entity', activity: entry.event === 'added' ? [1, 'Create'] : [4, 'Delete'], severity: 1, status: 1, code: entry.event, message: `an approver was ${entry.event}`, own: entity('Approver', entry.person, 'approver') }
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'the log key was created', own: entity('Key', entry.key, `${entry.purpose} key`) }
     case 'tool':
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'a tool definition was recorded', own: entity('Tool', `${entry.target}/${entry.name}`, entry.name, entry.digest) }

@@ -22,6 +22,8 @@ export interface Config {
   /** Where checkpoints are anchored; a path is relative to this file. */
   readonly anchors: readonly SinkConfig[]
   readonly anchor_interval_minutes: number
+  /** How long gates wait for an approval before they answer, and whom the plane tells of holds; the secret's file is relative to this one. */
+  readonly approvals?: { readonly wait_seconds: number; readonly webhook?: { readonly url: string; readonly secret_file: string; readonly arguments: boolean } | undefined } | undefined
   /** A tlog-policy file, relative to this one: which witnesses the plane asks, and which cosignatures local gates need. */
   readonly witnesses?: string | undefined
   /** How old a cosignature may be that counts, in seconds. */
@@ -31,6 +33,8 @@ export interface Config {
 /** As many as the plane takes; not imported from there, since gateways read this file too and load no plane. */
 const MAX_SINKS = 8
 const MAX_INTERVAL_MINUTES = 10_080
+/** As long as a gate waits. */
+const MAX_WAIT_SECONDS = 3_600
 const place = z.string().min(1).max(1_024)
 
 const shape = {
@@ -40,6 +44,9 @@ const shape = {
   log_entries: z.enum(['private', 'public']).default('private'),
   high_water: z.string().min(1).optional(),
   retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
+  approvals: z
+    .strictObject({ wait_seconds: z.int().min(0).max(MAX_WAIT_SECONDS).default(0), webhook: z.strictObject({ url: place, secret_file: place, arguments: z.boolean().default(false) }).optional() })
+    .optional(),
   witnesses: z.string().min(1).optional(),
   witness_max_age_seconds: z.int().min(2).max(86_400).optional(),
   anchors: z

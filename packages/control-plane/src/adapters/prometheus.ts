@@ -25,6 +25,7 @@ export class PrometheusMetrics implements Metrics {
   readonly #clock: Clock
   #signedMs: number
   readonly #decisions = this.#counter('decisions_total', 'Decisions in the log, by decision and denial code; by says who refused.', ['decision', 'code', 'by'])
+  readonly #promptsSaved = this.#counter('approval_prompts_saved_total', 'Permits that a grant covered, so that nobody was asked.')
   readonly #receipts = this.#counter('receipts_total', 'Receipts of gates, by outcome.', ['outcome'])
   readonly #endings = this.#counter('endings_total', 'Endings that the plane wrote itself, by outcome.', ['outcome'])
   readonly #entries = this.#counter('entries_total', 'Entries that this process wrote, by kind.', ['kind'])
@@ -89,6 +90,8 @@ export class PrometheusMetrics implements Metrics {
     this.#entries.inc({ kind: entry.kind })
     switch (entry.kind) {
       case 'permit':
+        if (entry.approvals.some((ref) => ref.startsWith('grant:'))) this.#promptsSaved.inc()
+        return this.#decisions.inc({ decision: entry.kind, code: 'none', by: 'plane' })
       case 'hold':
         return this.#decisions.inc({ decision: entry.kind, code: 'none', by: 'plane' })
       case 'deny':

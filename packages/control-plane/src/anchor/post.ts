@@ -12,6 +12,8 @@ export interface PostOptions {
   readonly maxBytes: number
   readonly signal: AbortSignal
   readonly timeoutMs?: number
+  /** Further headers. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export interface PostAnswer {
@@ -34,7 +36,7 @@ export function post(url: URL, body: Uint8Array, options: PostOptions): Promise<
       method: 'POST',
       agent: false,
       signal: AbortSignal.any([options.signal, deadline]),
-      headers: { 'content-type': options.contentType, accept: options.accept, 'content-length': body.length },
+      headers: { ...options.headers, 'content-type': options.contentType, accept: options.accept, 'content-length': body.length },
     })
     request.on('error', (error: NodeJS.ErrnoException) => fail(options.signal.aborted ? 'the plane ended' : deadline.aborted ? 'no answer in time' : `not reachable (${error.code ?? 'connection failed'})`))
     request.once('response', (response) => {

@@ -5,10 +5,12 @@ import {
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
 import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
+import type { Requester } from '../log/approvals.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
+import { prepare, type Prepared, type Standing, standing } from './held.ts'
 
 /** Who asks over which connection, as the plane authenticated it. */
 export interface Caller {
@@ -43,7 +45,9 @@ export function refuse(decision: Deny | Hold, request: AuthorizeRequest | IssueR
 }
 
 async function settle(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
-  const asked = ask(decision, request, ports)
+  // Approvals may have been logged by another plane of this log.
+  if (decision.kind === 'hold' && request.hold !== undefined && ports.store.isShared) await log.refresh()
+  const asked = await ask(decision, request, caller, log.state, ports)
   const committed = await log.submit((state, _seq, timeMs) => {
     // What is carried answers no challenge: whoever asks twice gets two, and the one that is not used expires.
     const answered = 'challenge' in request ? state.answered(caller.gate, request.challenge) : undefined
@@ -55,7 +59,7 @@ async function settle(decision: Decision, request: AuthorizeRequest | IssueReque
     if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
     // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
     if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
-    return write(decision, request, caller, asked, state, timeMs, log.origin)
+    return write(decision, request, caller, asked, state, timeMs, log.origin, ports)
   })
   return reply(committed, await saltOf(committed, asked, ports), log, shown)
 }
@@ -63,7 +67,7 @@ async function settle(decision: Decision, request: AuthorizeRequest | IssueReque
 /** The salt behind a permit's action: read back only where an older answer is given again, since it stands beside a whole group. */
 async function saltOf({ entry, seq }: Committed, asked: AskedWith, ports: PlanePorts): Promise<string | undefined> {
   if (entry.kind !== 'permit') return undefined
-  if (entry.jti === asked.jti) return asked.action.body.salt
+  if (entry.jti === asked.jti) return [asked.action, ...asked.held].find(({ body }) => body.commit === entry.action_commit)?.body.salt
   return (await ports.store.bodies(seq)).find((body) => body.purpose === 'action')?.salt
 }
 
@@ -71,36 +75,60 @@ interface AskedWith {
   readonly action: Committable
   readonly inputs: Committable
   readonly jti: string
+  readonly requester: Requester
+  /** The action under the salts of its holds: what was approved is what is permitted, in the same commitment. */
+  readonly held: readonly Committable[]
+  readonly prepared: Prepared | undefined
 }
 
-function ask(decision: Decision, { action }: AuthorizeRequest | IssueRequest, ports: PlanePorts): AskedWith {
+async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, ports: PlanePorts): Promise<AskedWith> {
+  const text = fromUtf8(actionBytes(request.action))
+  const action = commit('action', text, ports)
+  const requester = { aud: caller.gate, sub: caller.sub, act: actorOf(request), scope: scopeOf(request.action) }
+  const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, action.body.digest, state, ports) : undefined
   return {
-    action: commit('action', fromUtf8(actionBytes(action)), ports),
+    action,
+    requester,
+    prepared,
+    held: [...(prepared?.salts.values() ?? [])].map((salt) => commit('action', text, ports, salt)),
     inputs: commit('inputs', canonicalText(decision.inputs as JsonValue), ports),
     jti: toBase64Url(ports.rng.bytes(TOKEN_BYTES)),
   }
 }
 
-function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: PlanePorts): Committable {
-  const salt = toBase64Url(rng.bytes(TOKEN_BYTES))
+function actorOf({ agent }: AuthorizeRequest | IssueRequest): { sub: string; verified: boolean } {
+  return { sub: `agent:${agent.name}`, verified: agent.verified }
+}
+
+function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
 
-function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string): Written {
-  const { action, inputs, jti } = asked
-  const act = { sub: `agent:${request.agent.name}`, verified: request.agent.verified }
+function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string, ports: PlanePorts): Written | { readonly repeat: number } {
+  const { inputs, jti, requester, prepared } = asked
+  const { act } = requester
+  const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: jti, aud: caller.gate, tenant: caller.tenant }
+  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state) ?? prohibition(selectable, state))
+  // What the state says of a hold counts only for what nothing forbids.
+  const stands: Standing | undefined = code === undefined && decision.kind === 'hold' && prepared !== undefined ? standing(decision, requester, caller.owner, prepared, asked.action.body.digest, state, timeMs, ports) : undefined
+  if (stands?.kind === 'waits') return { repeat: stands.seq }
+  const action = (stands?.kind === 'approved' ? asked.held.find(({ body }) => body.salt === stands.salt) : undefined) ?? asked.action
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit }
   const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
   const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
   const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
-  const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy, jti, txn: jti, aud: caller.gate, tenant: caller.tenant }
-  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state) ?? prohibition(selectable, state))
-  if (code !== undefined) return done({ kind: 'deny', code, ...common })
-  if (decision.kind !== 'permit') return done({ kind: 'hold', hold: jti, ...common })
+  const refusal = code ?? (stands?.kind === 'refused' ? stands.code : undefined)
+  if (refusal !== undefined) return done({ kind: 'deny', code: refusal, ...common })
   const env = state.gates.get(caller.gate)?.env
   if (env === undefined) return done({ kind: 'deny', code: 'environment_unattested', ...common })
   const iat = Math.floor(timeMs / 1_000)
+  if (decision.kind === 'hold' && stands?.kind !== 'approved') {
+    const { groups, quorum, timeoutSeconds } = decision.approval
+    return done({ kind: 'hold', hold: jti, ...common, approval: { groups, quorum, expires: iat + timeoutSeconds }, risk: decision.permit.risk })
+  }
+  const permit = decision.kind === 'hold' ? decision.permit : decision
+  if (permit.kind !== 'permit') throw new TypeError('a deny without a code')
   return done({
     kind: 'permit',
     scope: scopeOf(request.action),
@@ -112,14 +140,14 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     iat,
     nbf: iat,
     exp: iat + ('seconds' in request ? request.seconds : MAX_START_SECONDS),
-    constraints: decision.constraints,
+    constraints: permit.constraints,
     iss,
     owner: caller.owner,
     jti,
     txn: jti,
     depth: 0,
-    approvals: [],
-    risk: decision.risk,
+    approvals: stands?.kind === 'approved' ? stands.refs : [],
+    risk: permit.risk,
     assurance: 'A3',
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',

@@ -1,6 +1,7 @@
 import type { DenialCode, Digest, JsonObject, Risk } from '@sealwrit/protocol'
 import { Denied } from '@sealwrit/protocol'
 import type { Answer, PolicyEngine } from './engine.ts'
+import { type ApprovalObligation, combined } from './obligations.ts'
 import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
 
 /** An execution may run this long when no policy says otherwise, in seconds. */
@@ -36,7 +37,9 @@ export interface Deny extends Decided {
 }
 export interface Hold extends Decided {
   readonly kind: 'hold'
-  readonly approval: string
+  readonly approval: ApprovalObligation
+  /** What it becomes once it is approved. */
+  readonly permit: Permit
 }
 export type Decision = Permit | Deny | Hold
 
@@ -55,8 +58,6 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   const common = base(input, active, determining, request as unknown as JsonObject, answer.errors)
   if (answer.decision !== 'permit') return { kind: 'deny', code: answer.decision, ...common }
   const obligations = answer.determining.map((policy) => policy.obligations)
-  const approval = obligations.find((o) => o.approval !== undefined)?.approval
-  if (approval !== undefined) return { kind: 'hold', approval, ...common }
   // Several policies may permit at once: the strictest of their demands holds.
   const least = (stated: readonly (number | undefined)[], otherwise: number): number => {
     const seconds = stated.filter((one) => one !== undefined)
@@ -64,12 +65,17 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   }
   const runtime = least(obligations.map((o) => o.maxRuntimeSeconds), DEFAULT_MAX_RUNTIME_SECONDS)
   const lease = Math.min(runtime, least(obligations.map((o) => o.leaseSeconds), DEFAULT_LEASE_SECONDS))
-  return {
+  const permit = {
     kind: 'permit',
     constraints: { lease_seconds: lease, max_runtime_seconds: runtime, obligations: [] },
     risk: highestRisk(obligations.flatMap((o) => o.risk ?? [])),
     ...common,
   } as unknown as Permit
+  const demands = obligations.flatMap((o) => o.approval ?? [])
+  if (demands.length === 0) return permit
+  const approval = combined(demands)
+  if (approval === undefined) return { kind: 'deny', code: 'policy_error', ...common, errors: ['policies demand approval by groups that have none in common'] }
+  return { kind: 'hold', approval, permit, ...common }
 }
 
 function base(input: DecisionInput, active: ActivePolicy, determining: readonly string[], inputs: JsonObject, errors: readonly string[]): Decided {

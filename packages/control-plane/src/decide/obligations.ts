@@ -1,9 +1,16 @@
-import { quoted, RISKS, type Risk } from '@sealwrit/protocol'
+import { isGroup, MAX_GROUPS, MAX_QUORUM, quoted, RISKS, type Risk } from '@sealwrit/protocol'
+
+/** What `@approval("group:secops quorum:2 timeout:10m")` demands: distinct persons, each in one of the groups. */
+export interface ApprovalObligation {
+  readonly groups: readonly string[]
+  readonly quorum: number
+  readonly timeoutSeconds: number
+}
 
 /** What a policy demands of an execution that it permits. */
 export interface Obligations {
-  /** `group:… quorum:n`; a permit with it is a hold. */
-  readonly approval: string | undefined
+  /** A permit with it is a hold. */
+  readonly approval: ApprovalObligation | undefined
   readonly leaseSeconds: number | undefined
   readonly maxRuntimeSeconds: number | undefined
   readonly risk: Risk | undefined
@@ -18,7 +25,7 @@ const LATER = new Set(['sandbox', 'budget', 'redact'])
  * @throws {Error} for an unknown annotation or value, and for an obligation that no gate enforces yet
  */
 export function parseAnnotations(annotations: Readonly<Record<string, string | null>>): Obligations {
-  let approval: string | undefined
+  let approval: ApprovalObligation | undefined
   let leaseSeconds: number | undefined
   let maxRuntimeSeconds: number | undefined
   let risk: Risk | undefined
@@ -26,7 +33,7 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
     const value = given ?? ''
     if (DOCUMENTATION.has(name)) continue
     if (LATER.has(name)) throw new Error(`@${name} is not enforced by any gate of this version`)
-    else if (name === 'approval') approval = value
+    else if (name === 'approval') approval = readApproval(value)
     else if (name === 'lease') leaseSeconds = seconds(name, value)
     else if (name === 'max_runtime') maxRuntimeSeconds = seconds(name, value)
     else if (name === 'risk') {
@@ -35,6 +42,37 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
     } else throw new Error(`unknown annotation @${name}`)
   }
   return { approval, leaseSeconds, maxRuntimeSeconds, risk }
+}
+
+/** A hold that nobody approved is refused after this long, in seconds, when its policy says nothing else. */
+export const DEFAULT_TIMEOUT_SECONDS = 600
+
+function readApproval(value: string): ApprovalObligation {
+  const groups: string[] = []
+  let quorum: number | undefined
+  let timeoutSeconds: number | undefined
+  for (const part of value.split(' ')) {
+    const at = part.indexOf(':')
+    const [name, text] = [part.slice(0, at), part.slice(at + 1)]
+    if (name === 'group' && isGroup(text) && !groups.includes(text) && groups.length < MAX_GROUPS) groups.push(text)
+    else if (name === 'quorum' && quorum === undefined && /^[1-9]\d?$/.test(text) && Number(text) <= MAX_QUORUM) quorum = Number(text)
+    else if (name === 'timeout' && timeoutSeconds === undefined) timeoutSeconds = seconds('approval timeout', text)
+    else throw new Error(`@approval takes "group:NAME… quorum:N timeout:DURATION", each part once but groups, not ${quoted(part)}`)
+  }
+  if (groups.length === 0) throw new Error('@approval names no group')
+  return { groups, quorum: quorum ?? 1, timeoutSeconds: timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS }
+}
+
+/**
+ * What several policies demand at once: whoever is in a group of each, as many as the highest quorum, in the shortest time. That
+ * satisfies every one of them; undefined where nobody could.
+ */
+export function combined(demands: readonly ApprovalObligation[]): ApprovalObligation | undefined {
+  const [first, ...others] = demands
+  if (first === undefined) return undefined
+  const groups = first.groups.filter((group) => others.every((other) => other.groups.includes(group)))
+  if (groups.length === 0) return undefined
+  return { groups, quorum: Math.max(...demands.map(({ quorum }) => quorum)), timeoutSeconds: Math.min(...demands.map(({ timeoutSeconds }) => timeoutSeconds)) }
 }
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 }

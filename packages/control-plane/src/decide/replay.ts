@@ -12,6 +12,7 @@ const MAX_ENGINES = 4
 /** What may refuse a request at its place in the log, whatever the policies said of it. */
 const BY_STATE: readonly DenialCode[] = [
   'identity_unknown', 'identity_invalid', 'policy_superseded', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
+  'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded',
 ]
 
 /** Decides again, from the stored policy sets and inputs, what the log says was decided. */
@@ -70,11 +71,17 @@ function compare(entry: DecisionEntry, decision: Decision): void {
     throw new Denied('policy_error', what)
   }
   if (entry.kind === 'permit') {
-    if (decision.kind !== 'permit') return differ(`the policies do not permit it (${decision.kind})`)
-    if (canonicalText(decision.constraints) !== canonicalText(entry.constraints)) differ('other obligations')
-    if (decision.risk !== entry.risk) differ('another risk')
+    // What was approved is permitted by policies that hold it, and only that.
+    const permit = decision.kind === 'hold' && entry.approvals.length > 0 ? decision.permit : decision
+    if (permit.kind !== 'permit') return differ(`the policies do not permit it (${permit.kind})`)
+    if (canonicalText(permit.constraints) !== canonicalText(entry.constraints)) differ('other obligations')
+    if (permit.risk !== entry.risk) differ('another risk')
   } else if (entry.kind === 'hold') {
-    if (decision.kind !== 'hold') differ(`the policies do not hold it (${decision.kind})`)
+    if (decision.kind !== 'hold') return differ(`the policies do not hold it (${decision.kind})`)
+    if (entry.approval === undefined) return // an older plane did not say what it demanded
+    const { groups, quorum, timeoutSeconds } = decision.approval
+    const demanded = { groups, quorum, expires: Math.floor(entry.time / 1_000) + timeoutSeconds }
+    if (canonicalText(demanded) !== canonicalText({ ...entry.approval })) differ('another demand of approval')
   } else if (decision.kind === 'deny') {
     if (decision.code !== entry.code) differ(`the policies deny it for another reason (${decision.code})`)
   } else if (!BY_STATE.includes(entry.code)) differ(`the policies do not deny it (${decision.kind})`)

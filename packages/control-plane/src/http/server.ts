@@ -108,6 +108,11 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   serve('/v1/kills/lift', 'unkill')
   for (const url of ['/v1/revocations', '/v1/kills']) app.get(url, async (request) => METHODS['prohibitions']?.(plane, {}, httpPeer(request, {})))
   eventStream(app, plane)
+  serve('/v1/approvals', 'approvals.decide')
+  const asked = async (method: string, params: JsonValue, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    reply.type('application/json').header('cache-control', 'no-store').send(JSON.stringify(await METHODS[method]?.(plane, params, httpPeer(request, params))))
+  app.get('/v1/approvals', (request, reply) => asked('approvals.list', {}, request, reply))
+  app.get('/v1/approvals/:hold', (request, reply) => asked('approvals.show', { hold: (request.params as { hold: string }).hold }, request, reply))
 }
 
 /**

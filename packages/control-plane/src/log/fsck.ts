@@ -204,12 +204,12 @@ class Fsck {
   }
 
   #derive(entry: Entry, groupSeq: number): void {
-    const isReAnchored = entry.kind === 'key' && entry.lost !== undefined
+    const isReAnchored = entry.kind === 'key' && entry.purpose === 'log' && entry.lost !== undefined
     if (entry.time < this.#lastTimeMs && !isReAnchored) this.#problem(`entry ${entry.seq} is older than the one before it`)
     this.#lastTimeMs = entry.time
     this.#derived.entry(entry, groupSeq)
     if (entry.kind === 'gate' && entry.key !== undefined) this.#gateKeys.set(entry.gate, signingKey(fromBase64Url(entry.key), this.#trust.crypto.sha256))
-    if (entry.kind === 'key') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
+    if (entry.kind === 'key' && entry.purpose === 'log') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
   }
 
   #checkpoint(note: string, firstSeq: number): void {

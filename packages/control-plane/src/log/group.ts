@@ -32,6 +32,8 @@ export interface Committed {
 
 export interface Queued {
   readonly draft: Draft
+  /** Whether it gets its place before the others of its group: what refuses wins over what it is settled with. */
+  readonly goesFirst: boolean
   readonly resolve: (committed: Committed) => void
   readonly reject: (error: unknown) => void
 }
@@ -65,7 +67,8 @@ export function place(items: readonly (Queued | Cover)[], history: History, tena
   const covers: Cover[] = []
   const refused: { queued: Queued; error: unknown }[] = []
   history.begin()
-  for (const item of items) {
+  const goesFirst = (item: Queued | Cover): boolean => item.draft !== undefined && item.goesFirst
+  for (const item of items.some(goesFirst) ? [...items.filter(goesFirst), ...items.filter((item) => !goesFirst(item))] : items) {
     if (item.draft === undefined) {
       covers.push(item)
       continue

@@ -93,9 +93,12 @@ export class Sequencer {
     return this.#history.checkpoint
   }
 
-  /** @throws {Denied} what the draft refused with, `overloaded`, or `evidence_unavailable` when it is not durable */
-  submit(draft: Draft): Promise<Committed> {
-    return new Promise((resolve, reject) => this.#enqueue({ draft, resolve, reject }))
+  /**
+   * @param goesFirst as in {@link Queued}
+   * @throws {Denied} what the draft refused with, `overloaded`, or `evidence_unavailable` when it is not durable
+   */
+  submit(draft: Draft, goesFirst = false): Promise<Committed> {
+    return new Promise((resolve, reject) => this.#enqueue({ draft, goesFirst, resolve, reject }))
   }
 
   /** As {@link Sequencer.submit}, for what may be there already: a draft that gives undefined writes nothing. @throws {Denied} */

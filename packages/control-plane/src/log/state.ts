@@ -1,4 +1,5 @@
 import { type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
+import { Approvals } from './approvals.ts'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -98,6 +99,7 @@ export class LogState {
   readonly indeterminate: Map<string, { readonly permit: OpenPermit; readonly seq: number }> = new Map()
   /** Gate of each open session. */
   readonly sessions: Map<string, string> = new Map()
+  readonly approvals: Approvals = new Approvals({ set: (map, key, value) => this.#set(map, key, value), delete: (map, key) => this.#delete(map, key) })
   readonly #answered = new Map<string, Answered>()
   readonly #redeemed = new Map<string, Redeemed>()
   readonly #receipts = new Map<string, number>()
@@ -137,6 +139,7 @@ export class LogState {
   /** @param request what a permit answered, for {@link LogState.answered} */
   apply(entry: Entry, leafHash: Digest, request?: string): void {
     this.timeMs = entry.time
+    this.approvals.apply(entry, leafHash, request)
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
@@ -188,8 +191,10 @@ export class LogState {
       case 'tool':
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
         break
+      case 'approval':
+        break // above
       case 'key':
-        if (entry.lost !== undefined) this.voidBefore = entry.seq
+        if (entry.purpose === 'log' && entry.lost !== undefined) this.voidBefore = entry.seq
         break
     }
   }

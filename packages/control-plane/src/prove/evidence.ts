@@ -7,6 +7,7 @@ import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
+import { withApprovals } from './approved.ts'
 
 /** Gives the policy files behind a digest, where the plane still has them. */
 export type PolicyFiles = (digest: string) => Promise<Readonly<Record<string, string>> | undefined>
@@ -64,9 +65,9 @@ export class Evidence {
     }
     const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note }, size: head.size, checkpoints, anchors } as const
     if (wanted === undefined) return { ...start, policies: [...log.state.policies].filter(([, seq]) => seq < head.size).map(([digest]) => digest), seqs: undefined }
-    const seqs = new Set(wanted)
+    const seqs = new Set(await withApprovals(wanted, log))
     const policies = new Set<Digest>()
-    for (const seq of wanted) {
+    for (const seq of [...seqs]) {
       const { entry } = await log.read(seq)
       if ('policy' in entry && entry.policy !== undefined) policies.add(entry.policy.digest)
       const enrolled = 'aud' in entry ? log.state.gates.get(entry.aud ?? '')?.enrolledSeq : undefined

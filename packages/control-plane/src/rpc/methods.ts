@@ -1,7 +1,8 @@
 import {
-  Denied, Fields, type JsonValue, isIssueRequest, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  Denied, Fields, type JsonValue, isIssueRequest, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
+import { parseApproverRequest } from '../govern/approvers.ts'
 import type { Shown } from '../log/shown.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
@@ -146,6 +147,32 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     return plane.erase(selector, isDry)
   },
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
+  'approvals.list': async (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'approvals.list')
+    const isAll = fields.optional('all', (name) => fields.boolean(name)) ?? false
+    fields.end()
+    return { holds: await plane.holds(isAll) }
+  },
+  'approvals.show': (plane, params) => plane.hold(one(params, 'hold')),
+  'approvals.decide': (plane, params, peer) => {
+    refuseGates(peer)
+    return plane.decideHold(parseApprovalRequest(params))
+  },
+  'approvers.add': (plane, params, peer) => {
+    refuseGates(peer)
+    return plane.addApprover(parseApproverRequest(params))
+  },
+  'approvers.remove': (plane, params, peer) => {
+    refuseGates(peer)
+    const fields = new Fields(params, 'request_malformed', 'approvers.remove')
+    const [who, key] = [fields.text('who', 128), fields.optional('key', (name) => fields.text(name, 43))]
+    fields.end()
+    return plane.removeApprover(who, key)
+  },
+  'approvers.list': async (plane, params) => {
+    new Fields(params, 'request_malformed', 'approvers.list').end()
+    return { approvers: await plane.approvers() }
+  },
   'anchors.now': async (plane, params) => {
     new Fields(params, 'request_malformed', 'anchors.now').end()
     return { outcomes: await plane.anchors.now() }
@@ -171,8 +198,13 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
 /** An artifact to be carried is for a caller that is no gate: a gate can never issue for itself or for another. */
 async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<unknown> {
   const request = parseIssueRequest(params)
-  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
+  refuseGates(peer)
   return plane.issue(request, peer.shown)
+}
+
+/** A gate asks for permits; it neither issues nor approves. */
+function refuseGates(peer: Peer): void {
+  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
 }
 
 /** The gate that a request may speak for. Over a socket only for the session that it opened itself (ATK-049). */

@@ -13,8 +13,8 @@ export interface SimulatedPlaneOptions {
   readonly rng: Rng
   readonly crypto: Crypto
   readonly tenant?: string
-  /** `permit`, or the code to deny with. */
-  readonly decide?: (action: JsonObject) => 'permit' | DenialCode
+  /** `permit`, `hold`, or the code to deny with. @param hold that the request names */
+  readonly decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode
   /** Cosignature lines for the text of a checkpoint. */
   readonly cosign?: (text: string) => string
 }
@@ -147,10 +147,14 @@ export class SimulatedPlane implements Net {
   }
 
   #authorize(params: JsonValue, shown: { size: number }): JsonObject {
-    const { session, challenge, action, agent } = parseAuthorizeRequest(params)
+    const { session, challenge, action, agent, hold: named } = parseAuthorizeRequest(params)
     const { decide = () => 'permit' as const } = this.#options
-    const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject)
+    const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject, named)
     const aud = this.#gates.get(session) ?? ''
+    if (decision === 'hold') {
+      const hold = named ?? toBase64Url(this.#options.rng.bytes(16))
+      return { decision, hold, seq: named === undefined ? this.append({ kind: 'hold', hold, aud, scope: scopeOf(action) }) : this.#leaves.length - 1 }
+    }
     if (decision !== 'permit') return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
     const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge })
     const sealed = this.seal(seq, salt)

@@ -1,3 +1,4 @@
+import { parseApprovalRefs } from '../approval/approval.ts'
 import { ACTION_TYPES, MAX_NAME, type Scope } from '../action.ts'
 import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
@@ -64,6 +65,7 @@ export interface Artifact {
   readonly txn: string
   readonly par?: { readonly jti: string; readonly leaf_hash: Digest }
   readonly depth: number
+  /** The approvals that it rests on: `INDEX:LEAF HASH` of each, `grant:` before it where a grant covers it. @see spec/approval.md */
   readonly approvals: readonly string[]
   readonly risk: Risk
   /** The level that is demanded; the receipt states what was reached. */
@@ -103,7 +105,7 @@ export function parseArtifactFields(fields: Fields): Artifact {
     txn: fields.token('txn'),
     ...(par === undefined ? {} : { par }),
     depth: fields.integer('depth', MAX_DEPTH_LINEAGE),
-    approvals: fields.strings('approvals', MAX_LIST),
+    approvals: readApprovals(fields.strings('approvals', MAX_LIST)),
     risk: fields.oneOf('risk', RISKS),
     assurance: fields.oneOf('assurance', ASSURANCE_LEVELS),
     aud: fields.text('aud'),
@@ -114,6 +116,11 @@ export function parseArtifactFields(fields: Fields): Artifact {
   if ((artifact.depth === 0) !== (par === undefined)) throw new Denied('artifact_malformed', 'depth and parent disagree')
   if ((artifact.depth === 0) !== (artifact.txn === artifact.jti)) throw new Denied('artifact_malformed', 'depth and txn disagree')
   return artifact
+}
+
+function readApprovals(texts: readonly string[]): readonly string[] {
+  parseApprovalRefs(texts)
+  return texts
 }
 
 export function readScope(fields: Fields): Scope {

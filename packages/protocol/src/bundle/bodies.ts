@@ -63,7 +63,11 @@ function commitments(entry: Entry, result: Digest | undefined): Map<Purpose, Dig
   if (entry.kind === 'permit' || entry.kind === 'deny' || entry.kind === 'hold') {
     add('action', entry.action_commit)
     add('inputs', entry.policy?.inputs_commit)
-  } else if (entry.kind === 'gate') add('environment', entry.env?.commit)
+  } else if (entry.kind === 'approval') {
+    add('grant', entry.grant_commit)
+    add('reason', entry.reason_commit)
+  } else if (entry.kind === 'key' && entry.purpose === 'approver') add('directory', entry.name_commit)
+  else if (entry.kind === 'gate') add('environment', entry.env?.commit)
   else if (entry.kind === 'receipt') add('result', result)
   return out
 }

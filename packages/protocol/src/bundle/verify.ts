@@ -15,6 +15,7 @@ import type { NoteKey } from '../log/note.ts'
 import { verifyQuorum } from '../log/quorum.ts'
 import type { WitnessPolicy } from '../log/witness-policy.ts'
 import type { SigningKey } from '../receipt/jws.ts'
+import { Approvals } from './approvals.ts'
 import { Bodies } from './bodies.ts'
 import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
 import { Endings } from './endings.ts'
@@ -81,6 +82,7 @@ export class BundleVerifier implements BundleListener {
   readonly #endings: Endings
   readonly #prohibitions: Prohibitions
   readonly #bodies: Bodies
+  readonly #approvals: Approvals
   readonly #tree: Frontier
   readonly #policies = new Set<string>()
   readonly #missingPolicies = new Set<string>()
@@ -101,6 +103,7 @@ export class BundleVerifier implements BundleListener {
     this.#endings = new Endings(this.#tally)
     this.#prohibitions = new Prohibitions(this.#tally)
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
+    this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
     this.#tree = new Frontier(trust.crypto.sha256)
   }
 
@@ -176,7 +179,7 @@ export class BundleVerifier implements BundleListener {
     if (entry.seq !== index) throw new Denied('seal_invalid', 'seq is not the leaf index')
     if (entry.tenant !== this.#bundle?.tenant) throw new Denied('tenant_mismatch')
     if (entry.seq <= this.#lastSeq) throw new Denied('artifact_malformed', 'the entry stands twice in the bundle, or not in the order of the log')
-    const isReAnchored = entry.kind === 'key' && entry.lost !== undefined // an operator may put a wrong clock right there
+    const isReAnchored = entry.kind === 'key' && entry.purpose === 'log' && entry.lost !== undefined // an operator may put a wrong clock right there
     if (entry.time < this.#lastTimeMs && !isReAnchored) throw new Denied('clock_rollback', 'the entry is older than one before it')
     return entry
   }
@@ -189,7 +192,7 @@ export class BundleVerifier implements BundleListener {
     this.#entries++
     this.#counts[kind] = (this.#counts[kind] ?? 0) + 1
     this.#grow(seq, hash)
-    const receipt = this.#statement(entry, hash)
+    const receipt = this.#statement(entry, hash, bodies)
     if (bodies === undefined) return
     this.#replay(entry, bodies)
     // A receipt that is not established establishes no result either.
@@ -203,18 +206,20 @@ export class BundleVerifier implements BundleListener {
   }
 
   /** What an entry says of executions and gates. */
-  #statement(entry: Entry, hash: Uint8Array): ReturnType<Gates['receipt']> {
+  #statement(entry: Entry, hash: Uint8Array, bodies: readonly Body[] | undefined): ReturnType<Gates['receipt']> {
     switch (entry.kind) {
       case 'permit':
         if (entry.iss !== this.#bundle?.origin) this.#tally.found('contradicted', 'the permit was issued by another plane', { seq: entry.seq, jti: entry.jti })
         this.#decided(entry.policy.digest)
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         this.#prohibitions.permitted(entry)
+        this.#approvals.permitted(entry, bodies)
         return undefined
       case 'deny':
       case 'hold':
         if (entry.policy !== undefined) this.#decided(entry.policy.digest)
         if (entry.kind === 'deny') this.#gates.denial(entry)
+        else this.#approvals.held(entry, leafDigest(hash))
         return undefined
       case 'gate':
         this.#gates.enrolled(entry)
@@ -235,7 +240,11 @@ export class BundleVerifier implements BundleListener {
         this.#bodies.erased(entry)
         return undefined
       case 'key':
-        if (entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
+        this.#approvals.key(entry)
+        if (entry.purpose === 'log' && entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
+        return undefined
+      case 'approval':
+        this.#approvals.decided(entry, leafDigest(hash), bodies)
         return undefined
       case 'revocation':
       case 'kill':
@@ -277,6 +286,7 @@ export class BundleVerifier implements BundleListener {
       this.#prohibitions.end()
       this.#gates.end()
       this.#bodies.end()
+      this.#approvals.end(this.#tree.size === head.size)
       if (this.#unreplayed > 0) this.#tally.found('not established', `${this.#unreplayed} decisions cannot be replayed: their inputs or policies are not in the bundle (erased, or not exported)`)
       if (this.#unproved === 0) for (const digest of this.#missingPolicies) this.#tally.notShown(`the policy set ${digest} is not in this bundle`)
     }

@@ -31,6 +31,11 @@ export class Fields {
     return name in this.#object
   }
 
+  /** Looks at a member without taking it: which form an object has may hang on it. */
+  peek(name: string): JsonValue | undefined {
+    return this.#object[name]
+  }
+
   value(name: string): JsonValue {
     const value = this.#object[name]
     if (value === undefined) this.#refuse(name, 'present')

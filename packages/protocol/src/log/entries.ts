@@ -1,4 +1,6 @@
-import { type Actor, type PolicyState, readActor, readPolicyState, readScope } from '../artifact/artifact.ts'
+import { type ApprovalDemand, readDemand } from '../approval/approval.ts'
+import { type ApproverEntry, readApprover } from '../approval/persons.ts'
+import { type Actor, type PolicyState, readActor, readPolicyState, readScope, type Risk, RISKS } from '../artifact/artifact.ts'
 import type { Scope } from '../action.ts'
 import { Denied, type DenialCode, isDenialCode } from '../denial.ts'
 import type { Digest } from '../digest.ts'
@@ -31,6 +33,9 @@ export interface DenyEntry extends Asked {
 export interface HoldEntry extends Asked {
   readonly kind: 'hold'
   readonly hold: string
+  /** Who has to approve it until when; without it nobody can. */
+  readonly approval?: ApprovalDemand
+  readonly risk?: Risk
 }
 /** A gate's account of an outcome; every claim is inside the embedded JWS. */
 export interface ReceiptEntry {
@@ -68,7 +73,7 @@ export interface PolicyEntry {
   readonly policies: readonly string[]
 }
 /** The log's own key, as a verifier-key line: the first entry of every log, and the first after an operator re-anchored it. */
-export interface KeyEntry {
+export interface LogKeyEntry {
   readonly kind: 'key'
   readonly purpose: 'log'
   readonly event: 'created' | 're_anchored'
@@ -99,6 +104,7 @@ export interface LeaseEntry {
   readonly nonce: string
   readonly jtis: readonly string[]
 }
+export type KeyEntry = LogKeyEntry | ApproverEntry
 /** Bodies and salts of these entries were deleted; the entries and their proofs stay. */
 export interface ErasureEntry {
   readonly kind: 'erasure'
@@ -162,7 +168,13 @@ export function readDeny(fields: Fields): DenyEntry {
 }
 
 export function readHold(fields: Fields): HoldEntry {
-  return { kind: 'hold', hold: fields.token('hold'), ...readAsked(fields) }
+  return present<HoldEntry>({
+    kind: 'hold',
+    hold: fields.token('hold'),
+    ...readAsked(fields),
+    approval: fields.optional('approval', (name) => readDemand(fields.object(name))),
+    risk: fields.optional('risk', (name) => fields.oneOf(name, RISKS)),
+  })
 }
 
 export function readReceipt(fields: Fields): ReceiptEntry {
@@ -199,10 +211,11 @@ export function readPolicy(fields: Fields): PolicyEntry {
 }
 
 export function readKey(fields: Fields): KeyEntry {
-  const entry = present<KeyEntry>({
+  if (fields.peek('purpose') === 'approver') return readApprover(fields)
+  const entry = present<LogKeyEntry>({
     kind: 'key',
     purpose: fields.literal('purpose', 'log'),
-    event: fields.oneOf<KeyEntry['event']>('event', ['created', 're_anchored']),
+    event: fields.oneOf<LogKeyEntry['event']>('event', ['created', 're_anchored']),
     key: fields.text('key'),
     lost: fields.optional('lost', (name) => {
       const lost = fields.object(name)

@@ -1,3 +1,4 @@
+import { type ApprovalEntry, readApproval } from '../approval/approval.ts'
 import { type Artifact, parseArtifactFields } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { utf8 } from '../encoding.ts'
@@ -31,7 +32,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -99,10 +100,11 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readRevocation(fields)
     case 'kill':
       return readKill(fields)
+    case 'approval':
+      return readApproval(fields)
     case 'lease':
       return readLease(fields)
     case 'state':
-    case 'approval':
     case 'agent':
     case 'assessment':
       throw new Denied('type_mismatch', `entry kind ${kind} is not read by this version`)

@@ -6,10 +6,10 @@ import { asCode } from '../json/fields.ts'
 import { parseFormed, parseStrictText } from '../json/parse.ts'
 import { isObject, JSON_LIMITS, type JsonLimits, type JsonObject } from '../json/value.ts'
 
-/** What a gate may sign; each verifier accepts exactly one of them. */
-export type SignedType = 'execution-receipt+jwt' | 'execution-denial+jwt'
+/** What a gate or an approver may sign; each verifier accepts exactly one of them. */
+export type SignedType = 'execution-receipt+jwt' | 'execution-denial+jwt' | 'approval+jwt'
 /** Types that can be told from a malformed token; `at+jwt` and `JWT` are the common strangers. */
-const KNOWN_TYPES: readonly string[] = ['execution-receipt+jwt', 'execution-denial+jwt', 'authorization-artifact+jwt', 'JWT', 'at+jwt']
+const KNOWN_TYPES: readonly string[] = ['execution-receipt+jwt', 'execution-denial+jwt', 'approval+jwt', 'authorization-artifact+jwt', 'JWT', 'at+jwt']
 const MAX_TOKEN = 8_192
 const TOKEN_LIMITS: JsonLimits = Object.freeze({ ...JSON_LIMITS, maxBytes: MAX_TOKEN })
 
@@ -71,6 +71,17 @@ export function peekClaims(token: string): JsonObject {
     return isObject(claims) ? claims : {}
   } catch {
     return {}
+  }
+}
+
+/** The key thumbprint that the header of a token names, as {@link peekClaims}; empty where there is none. */
+export function peekKid(token: string): string {
+  try {
+    const head = parseStrictText(fromUtf8(fromBase64Url(token.split('.', 4)[0] ?? '')), { ...JSON_LIMITS, maxBytes: MAX_TOKEN })
+    const kid = isObject(head) ? head['kid'] : undefined
+    return typeof kid === 'string' ? kid : ''
+  } catch {
+    return ''
   }
 }
 

@@ -1,0 +1,121 @@
+import { type Action, commitment, type DenialCode, type Digest, digestOf, fitsGrant, formatApprovalRef, type JsonObject, parseGrantArguments, parseStrictText, canonicalize } from '@sealwrit/protocol'
+import type { Hold } from '../decide/decide.ts'
+import { type Approvals, type Given, type Held, hasGrants, isSameRequester, MAX_HOLDS, type Requester } from '../log/approvals.ts'
+import type { LogState } from '../log/state.ts'
+import type { PlanePorts } from '../ports.ts'
+
+/** Holds of one requester that may wait at once, and that it may cause within a minute (ATK-110). */
+export const MAX_OPEN_HOLDS = 10
+export const MAX_HOLDS_A_MINUTE = 20
+/** Approvals with grants whose arguments are looked at for one request. */
+const MAX_CANDIDATES = 256
+
+/** What was found out before the request gets its place: bodies are read from the store, and the state is looked at again there. */
+export interface Prepared {
+  /** Id of the hold that the request named. */
+  readonly named: string | undefined
+  /** Salts of holds of this very action, by their ids. */
+  readonly salts: ReadonlyMap<string, string>
+  /** Leaf indices of approvals whose grants cover the arguments. */
+  readonly fitting: ReadonlySet<number>
+}
+
+/** Looks for holds of this very action, and for grants that cover it. */
+export async function prepare(decision: Hold, request: { readonly action: Action; readonly hold?: string }, requester: Requester, digest: Digest, state: LogState, ports: PlanePorts): Promise<Prepared> {
+  const salts = new Map<string, string>()
+  const fitting = new Set<number>()
+  let candidates = 0
+  for (const held of state.approvals.holds.values()) {
+    if (!isSameRequester(held, requester)) continue
+    const isMeant = request.hold === held.id || (request.hold === undefined && isAsked(held, decision, state.timeMs))
+    if (isMeant && (held.request === undefined || held.request === digest)) {
+      const body = (await ports.store.bodies(held.seq)).find(({ purpose }) => purpose === 'action')
+      if (body !== undefined && body.digest === digest && commitment('action', body.salt, digest, ports.crypto.sha256) === held.commit) salts.set(held.id, body.salt)
+    }
+    if (request.hold !== undefined || !hasGrants(held, state.timeMs)) continue
+    for (const given of held.given) if (given.grant !== undefined && given.left > 0 && candidates++ < MAX_CANDIDATES && (await covers(given, request.action, ports))) fitting.add(given.seq)
+  }
+  return { named: request.hold, salts, fitting }
+}
+
+/** Whether the grant behind an approval covers `action`; one whose body was erased covers nothing. */
+async function covers({ seq, grant }: Given, action: Action, { store, crypto }: PlanePorts): Promise<boolean> {
+  const body = (await store.bodies(seq)).find(({ purpose }) => purpose === 'grant')
+  if (grant === undefined || body?.text === undefined) return false
+  if (grant.tool_digest !== (action.type === 'mcp.tool_call' ? action.tool_digest : undefined)) return false
+  const value = parseStrictText(body.text)
+  if (commitment('grant', body.salt, digestOf(canonicalize(value), crypto.sha256), crypto.sha256) !== grant.arguments_commit) return false
+  return fitsGrant(parseGrantArguments(value), action.arguments as JsonObject)
+}
+
+/** Where a held request stands, at its very place in the log. */
+export type Standing =
+  | { readonly kind: 'approved'; readonly refs: readonly string[]; readonly salt?: string }
+  /** The hold that it waits for is there already. */
+  | { readonly kind: 'waits'; readonly seq: number }
+  | { readonly kind: 'refused'; readonly code: DenialCode }
+  | { readonly kind: 'new' }
+
+export function standing(decision: Hold, requester: Requester, owner: string, prepared: Prepared, digest: Digest, state: LogState, timeMs: number, ports: PlanePorts): Standing {
+  const { approvals } = state
+  const { sha256 } = ports.crypto
+  const { named, salts, fitting } = prepared
+  const refused = (code: DenialCode): Standing => ({ kind: 'refused', code })
+  if (named !== undefined) {
+    const held = approvals.holds.get(named)
+    // Another action, another requester or a demand that changed: for this there is no approval (ATK-108).
+    if (held === undefined || !isSameRequester(held, requester) || !isSameDemand(held, decision) || salts.get(named) === undefined) return refused('approval_required')
+    return of(held, salts.get(named), owner, approvals, timeMs, sha256)
+  }
+  const refs = granted(decision, requester, owner, fitting, approvals, timeMs, ports)
+  if (refs !== undefined) return { kind: 'approved', refs }
+  for (const held of approvals.waiting(timeMs)) {
+    if (!isSameRequester(held, requester) || !isSameDemand(held, decision)) continue
+    if (salts.has(held.id)) return of(held, salts.get(held.id), owner, approvals, timeMs, sha256)
+    if (held.request === digest) return { kind: 'waits', seq: held.seq } // of this very group
+  }
+  return tooMany(requester, approvals, timeMs) ? refused('budget_exceeded') : approvals.holds.size >= MAX_HOLDS ? refused('overloaded') : { kind: 'new' }
+}
+
+/** A hold by its own state: whatever refuses it comes before what approves it. */
+function of(held: Held, salt: string | undefined, owner: string, approvals: Approvals, timeMs: number, sha256: PlanePorts['crypto']['sha256']): Standing {
+  if (held.ended === 'rejected') return { kind: 'refused', code: 'approval_rejected' }
+  if (held.ended === 'expired' || (held.ended === undefined && timeMs >= held.demand.expires * 1_000)) return { kind: 'refused', code: 'approval_expired' }
+  if (held.ended !== undefined || salt === undefined) return { kind: 'refused', code: 'approval_required' } // used: one approval, one execution (ATK-111)
+  const counted = approvals.counted(held, owner, sha256)
+  const { quorum } = held.demand
+  if (counted.length >= quorum) return { kind: 'approved', refs: counted.slice(0, quorum).map(({ seq, leafHash }) => formatApprovalRef({ seq, leafHash, isGrant: false })), salt }
+  return held.given.length >= quorum ? { kind: 'refused', code: 'quorum_not_met' } : { kind: 'waits', seq: held.seq }
+}
+
+/** The grants of one hold that together make its quorum for this request. */
+function granted(decision: Hold, requester: Requester, owner: string, fitting: ReadonlySet<number>, approvals: Approvals, timeMs: number, { crypto }: PlanePorts): readonly string[] | undefined {
+  if (fitting.size === 0) return undefined
+  for (const held of approvals.holds.values()) {
+    if (!hasGrants(held, timeMs) || !isSameRequester(held, requester) || !isSameDemand(held, decision)) continue
+    if (held.ended === undefined && timeMs >= held.demand.expires * 1_000) continue
+    const usable = approvals.counted(held, owner, crypto.sha256).filter(({ seq, grant, left }) => fitting.has(seq) && left > 0 && timeMs < (grant?.until ?? 0) * 1_000)
+    if (usable.length >= held.demand.quorum) return usable.slice(0, held.demand.quorum).map(({ seq, leafHash }) => formatApprovalRef({ seq, leafHash, isGrant: true }))
+  }
+  return undefined
+}
+
+function isSameDemand({ demand }: Held, { approval }: Hold): boolean {
+  return demand.quorum === approval.quorum && demand.groups.join('\n') === approval.groups.join('\n')
+}
+
+/** Whether the hold is asked for by a request that names none: it waits, or was rejected and would not have expired yet. */
+function isAsked(held: Held, decision: Hold, timeMs: number): boolean {
+  return isSameDemand(held, decision) && (held.ended === undefined || held.ended === 'rejected') && timeMs < held.demand.expires * 1_000
+}
+
+/** Agents that only say who they are count as one, since a name costs nothing. */
+function tooMany({ sub, act }: Requester, approvals: Approvals, timeMs: number): boolean {
+  let [open, recent] = [0, 0]
+  for (const held of approvals.holds.values()) {
+    if (held.sub !== sub || held.act.verified !== act.verified || (act.verified && held.act.sub !== act.sub)) continue
+    if (held.ended === undefined && timeMs < held.demand.expires * 1_000) open++
+    if (timeMs - held.timeMs < 60_000) recent++
+  }
+  return open >= MAX_OPEN_HOLDS || recent >= MAX_HOLDS_A_MINUTE
+}
