@@ -22,6 +22,9 @@ const A = richBundle('a')
 const B = richBundle('b')
 /** One of so many is taken of what cannot all be tried in every run. */
 const SAMPLE = process.env['SEALWRIT_SOAK'] === '1' ? 1 : 9
+/** Generous: what takes seconds here takes minutes where others work too. */
+const TIMEOUT_MS = SAMPLE === 1 ? 3_600_000 : 240_000
+const CHUNK = 2_000
 const given = (title: string, bytes: Uint8Array): Case => ({ title, bytes, key: LOG_KEY, gateKeys: [GATE_KEY] })
 /** Tampered bundles that both refused. */
 let refused = 0
@@ -36,7 +39,8 @@ function accountFor(gate: TestGate, claims: JsonObject): string {
 /** What both verifiers say, once they were found to say the same. */
 async function both(cases: readonly Case[]): Promise<Opinion[]> {
   const first = cases.map(firstOpinion)
-  const second = await secondOpinions(cases)
+  const second: Opinion[] = []
+  for (let i = 0; i < cases.length; i += CHUNK) second.push(...(await secondOpinions(cases.slice(i, i + CHUNK))))
   expect(second.length).toBe(cases.length)
   const different = cases.flatMap(({ title }, i) => (first[i]?.verdict === second[i]?.verdict ? [] : [`${title}: ${first[i]?.verdict} (${first[i]?.contradicted[0] ?? ''}), the second ${second[i]?.verdict} (${second[i]?.contradicted[0] ?? ''})`]))
   expect(different).toEqual([])
@@ -91,7 +95,7 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
       const cases = bundles.flatMap(([title, bundle]): Case[] => [{ title, bytes: bytesOf(bundle), key, checkpoints: [early] }, { title, bytes: bytesOf(bundle), key, gateKeys: [signingKey(gate.publicKey, sha256)] }])
       for (const opinion of await both(cases)) expect(opinion.verdict).toBe('established')
       const kinds = new Set(bundles.at(-1)?.[1].entries.map(({ entry }) => parseEntry(entry).kind))
-      expect([...kinds].sort()).toEqual(['deny', 'erasure', 'expiry', 'gate', 'key', 'permit', 'policy', 'receipt', 'redemption', 'tool'].filter((kind) => kind !== 'key' || kinds.has('key')))
+      expect(kinds).toEqual(new Set(['deny', 'erasure', 'expiry', 'gate', 'key', 'permit', 'policy', 'receipt', 'redemption', 'tool']))
     } finally {
       await rig.remove()
     }
@@ -230,7 +234,7 @@ describe.skipIf(noPython !== undefined)('both verifiers ask for', () => {
   })
 })
 describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', () => {
-  it('every part of a bundle in the place of the same part of another, and of another entry of its own', { timeout: 120_000 }, async () => {
+  it('every part of a bundle in the place of the same part of another, and of another entry of its own', { timeout: TIMEOUT_MS }, async () => {
     const cases: Case[] = []
     for (const { title, value } of swapped(A.bundle as never, B.bundle as never)) if (title !== 'everything of another') cases.push(given(title, utf8(formatBundle(value as never))))
     const { entries } = A.bundle
@@ -242,7 +246,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
     expect(refusals(cases, await both(cases))).toBeGreaterThan(500)
   })
 
-  it('one byte changed at any place, and every line dropped, doubled, moved or cut', { timeout: 120_000 }, async () => {
+  it('one byte changed at any place, and every line dropped, doubled, moved or cut', { timeout: TIMEOUT_MS }, async () => {
     const bytes = bytesOf(A.bundle)
     const edits = [...byteEdits(bytes, Math.ceil(7_200 / SAMPLE), 5)].map(({ title, value }) => given(title, value))
     expect(refusals(edits, await both(edits), (title) => /\\"(where|answer)\\":\\"[^"]*"$|\\"time\\":\d*"$/.test(title))).toBeGreaterThan(700)
@@ -254,12 +258,12 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
     expect(lines.length - kept.length).toBeGreaterThan(150)
   })
 
-  it('what breaks one rule in a tree that is signed as it should be', { timeout: 120_000 }, async () => {
+  it('what breaks one rule in a tree that is signed as it should be', { timeout: TIMEOUT_MS }, async () => {
     const cases = [...brokenRules(A)].map(({ title, value }) => given(title, value))
     expect(refusals(cases, await both(cases), (title) => title === 'a receipt under another entry id')).toBeGreaterThan(150)
   })
 
-  it('leaves, claims and headers that are not canonical or not closed, hashed and signed anew', { timeout: 200_000 }, async () => {
+  it('leaves, claims and headers that are not canonical or not closed, hashed and signed anew', { timeout: TIMEOUT_MS }, async () => {
     const cases: Case[] = []
     let n = 0
     for (const [i, { text }] of A.drafts.entries()) {
@@ -288,7 +292,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
     expect(found.filter(({ verdict }) => verdict === 'contradicted').length).toBeGreaterThan(cases.length * 0.8)
   })
 
-  it('lines of another form', { timeout: 120_000 }, async () => {
+  it('lines of another form', { timeout: TIMEOUT_MS }, async () => {
     const lines = formatBundle({ ...A.bundle, anchors: [...A.bundle.anchors, { type: 'rfc3161', checkpoint: A.bundle.checkpoint, token: toBase64(sha256(anchoredBytes(A.bundle.checkpoint, LOG_KEY, crypto))) } as Anchor] }).split('\n')
     const cases: Case[] = []
     let n = 0
