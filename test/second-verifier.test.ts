@@ -21,7 +21,7 @@ afterAll(() => fs.rmSync(root, { recursive: true, force: true }))
 const A = richBundle('a')
 const B = richBundle('b')
 /** One of so many is taken of what cannot all be tried in every run. */
-const SAMPLE = process.env['SEALWRIT_SOAK'] === '1' ? 1 : 9
+const SAMPLE = process.env['SEALWRIT_SOAK'] === '1' ? 1 : 12
 /** Generous: what takes seconds here takes minutes where others work too. */
 const TIMEOUT_MS = SAMPLE === 1 ? 3_600_000 : 240_000
 const CHUNK = 2_000
@@ -38,9 +38,18 @@ function accountFor(gate: TestGate, claims: JsonObject): string {
 
 /** What both verifiers say, once they were found to say the same. */
 async function both(cases: readonly Case[]): Promise<Opinion[]> {
-  const first = cases.map(firstOpinion)
+  const first: Opinion[] = []
   const second: Opinion[] = []
-  for (let i = 0; i < cases.length; i += CHUNK) second.push(...(await secondOpinions(cases.slice(i, i + CHUNK))))
+  for (let i = 0; i < cases.length; i += CHUNK) {
+    const some = cases.slice(i, i + CHUNK)
+    const half = Math.ceil(some.length / 2)
+    const asked = Promise.all([secondOpinions(some.slice(0, half)), secondOpinions(some.slice(half))])
+    for (const [n, one] of some.entries()) {
+      if (n % 8 === 0) await new Promise((resolve) => setImmediate(resolve)) // what is written to the others leaves meanwhile
+      first.push(firstOpinion(one))
+    }
+    second.push(...(await asked).flat())
+  }
   expect(second.length).toBe(cases.length)
   const different = cases.flatMap(({ title }, i) => (first[i]?.verdict === second[i]?.verdict ? [] : [`${title}: ${first[i]?.verdict} (${first[i]?.contradicted[0] ?? ''}), the second ${second[i]?.verdict} (${second[i]?.contradicted[0] ?? ''})`]))
   expect(different).toEqual([])
@@ -166,6 +175,7 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
 
   it('what the program itself exports and mirrors, from its own command line: 0, and 13 where a byte is changed', { timeout: 60_000 }, async () => {
     const dir = path.join(root, 'plane')
+    const demonstrated = run(['demo', '--json', '--output', path.join(root, 'demo.json')], { cwd: root })
     const plane = await startPlane(dir)
     const [bundle, mirror, key, demo] = [path.join(root, 'all.json'), path.join(root, 'mirror'), path.join(dir, 'log.vkey'), path.join(root, 'demo.json')]
     try {
@@ -175,7 +185,7 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
     } finally {
       await end(plane.child)
     }
-    expect((await run(['demo', '--json', '--output', demo], { cwd: root })).exit).toBe(0)
+    expect((await demonstrated).exit).toBe(0)
     const python = (...args: string[]): { status: number | null; stdout: string } => spawnSync('python3', [path.join(VERIFIER_FOLDER, 'verify.py'), ...args], { encoding: 'utf8' })
     for (const [file, under] of [[bundle, key], [mirror, key], [demo, `${demo}.vkey`]] as const) {
       const first = await run(['verify', file, '--key', under, '--json'])
@@ -248,7 +258,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
 
   it('one byte changed at any place, and every line dropped, doubled, moved or cut', { timeout: TIMEOUT_MS }, async () => {
     const bytes = bytesOf(A.bundle)
-    const edits = [...byteEdits(bytes, Math.ceil(7_200 / SAMPLE), 5)].map(({ title, value }) => given(title, value))
+    const edits = [...byteEdits(bytes, Math.ceil(9_600 / SAMPLE), 5)].map(({ title, value }) => given(title, value))
     expect(refusals(edits, await both(edits), (title) => /\\"(where|answer)\\":\\"[^"]*"$|\\"time\\":\d*"$/.test(title))).toBeGreaterThan(700)
     const lines = [...lineEdits(bytes)].map(({ title, value }) => given(title, value))
     const found = await both(lines)
@@ -307,7 +317,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
       }
     }
     const found = await both(cases)
-    expect(found.filter(({ verdict }) => verdict === 'contradicted').length).toBeGreaterThan(150)
+    expect(found.filter(({ verdict }) => verdict === 'contradicted').length).toBeGreaterThan(100)
   })
 
   it('a receipt whose gate is nowhere enrolled, by the key that the verifier holds', async () => {
