@@ -133,7 +133,7 @@ describe.skipIf(disk === undefined)('a disk that is full', () => {
       await end(plane.child)
       canary.close()
       effects += canary.ran.length
-      violations.push(...(await violationsOf(path.join(dir, 'store.db'), canary).then((ids) => ids.map((id) => `step ${step}: effect ${id} without its one permit`), String)))
+      violations.push(...(await violationsOf(path.join(dir, 'store.db'), canary)).map((id) => `step ${step}: effect ${id} without its one permit`))
     }
     const { exit, stdout } = await run(['fsck', '--dir', dir])
     if (exit !== 0) violations.push(`fsck: ${stdout}`)

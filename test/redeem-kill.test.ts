@@ -90,7 +90,7 @@ describe('kill -9 of the plane between a redemption and its answer', () => {
     const store = openSqliteStore(path.join(dir, 'store.db'))
     const jtis = (await store.entries(0, 1_000_000)).map(parseEntry).flatMap((e) => (e.kind === 'redemption' ? [e.jti] : []))
     await store.close()
-    score({ id: 'S1', figure: '`kill -9` of the plane between a redemption and its answer: artifacts redeemed twice', n: KILLS, violations: jtis.length - new Set(jtis).size, seed: SEED, faultsLanded: KILLS, notes: `${issued} artifacts, ${unanswered} redeemed without an answer` })
+    score({ id: 'S1', figure: '`kill -9` of the plane between a redemption and its answer: artifacts redeemed twice', n: KILLS, violations: jtis.length - new Set(jtis).size, seed: SEED, notes: `${issued} artifacts, ${unanswered} redeemed without an answer` })
     console.log(`kills around redemptions: ${KILLS} kills, ${issued} artifacts: ${answered} answered, ${unanswered} redeemed without an answer, ${untouched} not redeemed yet; ${jtis.length} redemptions (seed ${SEED})`)
     expect(jtis.length).toBe(issued)
     expect(new Set(jtis).size, 'none twice').toBe(issued)

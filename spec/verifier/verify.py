@@ -230,7 +230,7 @@ def report(source, key, gate_keys=(), held=(), policy=None, now=None):
     try:
         bundle = read_bundle(source) if isinstance(source, bytes) else read_mirror(source)
         found = Evidence(bundle, key, gate_keys).check(held, policy, time.time() if now is None else now)
-    except (Refused, OSError, UnicodeError) as refused:
+    except (Refused, OSError, ValueError, IndexError) as refused:
         return {'verdict': 'contradicted', 'contradicted': [str(refused)]}
     return {'verdict': 'contradicted' if found.contradicted else 'established', 'entries': len(found.leaves), 'permits': len(found.permits),
             'receipts': found.receipts, 'contradicted': found.contradicted, 'not_established': found.not_established, 'not_shown': found.not_shown,

@@ -1,4 +1,4 @@
-import { type Anchor, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, treeRoot, checkpointText, formatSignature, utf8 } from '@sealwrit/protocol'
+import { type Anchor, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 
 /** An entry and the bodies behind it, before it has a place in a signed tree. */
@@ -126,4 +126,3 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
 export function signNote(text: string, keys = LOG, key = LOG_KEY): string {
   return `${text}\n${formatSignature(key, keys.sign(utf8(text)))}`
 }
-export { checkpointText, treeRoot, signingKey }

@@ -1,7 +1,7 @@
-import { type Bundle, type BundleEntry, canonicalText, consistencyProof, formatSignature, inclusionProof, type JsonObject, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
-import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
+import { type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
+import { GATE, GATE_KEY, keyPair, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 import { account, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
-import { type Tampered } from './tamper.ts'
+import type { Tampered } from './tamper.ts'
 
 const OTHER = keyPair('somebody else')
 /** y of small order or not canonical: keys and nonces under which lax verifiers take what nobody signed. */
@@ -86,7 +86,7 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'all of another tenant', value: bytesOf(sealBundle(drafts.map(({ text, bodies }) => ({ text: text.replace('"tenant":"default"', '"tenant":"other"'), bodies })).slice(0, 5), { tenant: 'other' })) }
 
   // Bodies that belong to their commitment and are something else than they should be.
-  const decided = (body: JsonObject | string, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {
+  const decided = (body: JsonValue, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {
     const digest = `sha256:${Buffer.from(sha256(utf8(canonicalText(body)))).toString('hex')}`
     const commit = `sha256:${Buffer.from(sha256(new Uint8Array(Buffer.concat([Buffer.from('sealwrit/v1/action\n'), Buffer.from(token('salt'), 'base64url'), Buffer.from(digest.slice(7), 'hex')])))).toString('hex')}`
     return bytesOf(sealBundle([...drafts.slice(0, 5), { text: canonicalText({ v: 1, seq: 5, time: NOW * 1_000 + 50, tenant: 'default', kind: 'deny', code: 'policy_denied', action_commit: commit, scope } as JsonObject), bodies: [{ purpose: 'action', commit, salt: token('salt'), digest, body }] }]))
@@ -154,4 +154,3 @@ function malleable(blob: Buffer): Buffer {
   }
   return changed
 }
-export { formatSignature, inclusionProof, LOG }

@@ -80,7 +80,8 @@ describe.each(['SQLite', 'PostgreSQL'])('S22: %s put back to an older copy', (na
         if (code !== 'store_rollback' || under.effects() > effects) told(`the gate: ${code}`)
       }
       if (at.plane.notReady?.code !== 'store_rollback') told('open after the gate came')
-      else remembers === 'mark' ? byMark++ : byGate++
+      else if (remembers === 'mark') byMark++
+      else byGate++
       // A gate that knows nothing is not served either.
       const stranger = pipelineGate(at.gate(new MemoryFloor(), generateKeyPairSync('ed25519')))
       if ((await stranger.attempt()) !== 'store_rollback' || stranger.effects() > 0) told('served a stranger')

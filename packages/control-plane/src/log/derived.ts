@@ -60,7 +60,7 @@ export class Derived {
     this.#spent.delete(key)
   }
 
-  execution({ kind: _, ...row }: StoredRow & { kind: 'execution' }): void {
+  execution(row: StoredRow & { kind: 'execution' }): void {
     this.#speaksOf(Math.max(row.seq, row.ending ?? 0, row.expiry ?? 0))
     if (row.seq >= this.#size) return
     const wanted = this.#executions.get(row.jti)

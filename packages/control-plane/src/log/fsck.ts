@@ -193,7 +193,8 @@ class Fsck {
     const { crypto, tenant } = this.#trust
     if (entry.kind !== 'receipt') throw new Denied('issuance_not_logged', 'it stands beyond the newest signed checkpoint and is no receipt')
     if (entry.seq !== seq || entry.tenant !== tenant) throw new Denied('seal_invalid', 'it has another place')
-    const key = this.#gateKeys.get(String(peekClaims(entry.receipt)['gate']))
+    const { gate } = peekClaims(entry.receipt)
+    const key = typeof gate === 'string' ? this.#gateKeys.get(gate) : undefined
     if (key === undefined) throw new Denied('key_unknown', 'no gate with its key is enrolled')
     const { jti, result_commit } = verifyReceipt(entry.receipt, key, crypto)
     if (jti !== entry.jti || !this.#derived.knows(jti)) throw new Denied('seal_invalid', 'the receipt is about another execution')

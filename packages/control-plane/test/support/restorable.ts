@@ -29,7 +29,10 @@ export async function sqlitePlace(): Promise<Place> {
       // Both in one turn, between two commits: what a snapshot of the volume holds.
       const files = [file, `${file}-wal`].map((name) => ({ name, bytes: fs.existsSync(name) ? fs.readFileSync(name) : undefined }))
       return async () => {
-        for (const { name, bytes } of files) bytes === undefined ? fs.rmSync(name, { force: true }) : fs.writeFileSync(name, bytes)
+        for (const { name, bytes } of files) {
+          if (bytes === undefined) fs.rmSync(name, { force: true })
+          else fs.writeFileSync(name, bytes)
+        }
       }
     },
     remove: async () => fs.rmSync(folder, { recursive: true, force: true }),
