@@ -77,7 +77,7 @@ with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HE
     FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
 FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
 TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$string': lambda v: isinstance(v, str) and units(v) <= 1_024,
-         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$1': lambda v: type(v) is int and v == 1, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
+         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
          '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
          '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
          '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
@@ -241,6 +241,15 @@ def thumbprint(public):
 
 # entries.md, artifact.md
 
+REF = re.compile('(grant:)?(0|[1-9][0-9]{0,14}):(sha256:[0-9a-f]{64})')
+
+def references(texts):
+    """What a permit's `approvals` name: each once, all of this very action or all grants."""
+    refs = [REF.fullmatch(text) for text in texts]
+    need(all(refs), 'neither INDEX:LEAF HASH nor grant:INDEX:LEAF HASH')
+    need(len({ref[2] for ref in refs}) == len(refs) and len({ref[1] for ref in refs}) < 2, 'an approval stands twice, or grants among approvals')
+    return bool(refs and refs[0][1]), [(int(ref[2]), ref[3]) for ref in refs]
+
 def selectors(permit):
     """Every selector that meets a permit."""
     scope = permit['scope']
@@ -251,10 +260,13 @@ def selectors(permit):
 def read_entry(text, bundle):
     entry = parse(text.encode())
     need(isinstance(entry, dict) and canonical(entry) == text and len(text.encode()) <= 32_768, 'not a canonical entry')
-    form = 'entry ' + ' '.join(str(entry[name]) for name in ('kind', 'event', 'cause') if name in entry)
+    form = 'entry ' + ' '.join(str(entry[name]) for name in ('kind', 'purpose', 'event', 'cause') if name in entry and entry[name] != 'log')
     need(form in FORMS and fits({**FORMS['entry'], **FORMS[form]}, entry), 'not the closed form of a kind of entry')
     need(entry['tenant'] == bundle['tenant'], 'an entry of another tenant')
+    groups = entry.get('groups') or (entry.get('approval') or {}).get('groups')
+    need(groups is None or 0 < len(set(groups)) == len(groups), 'not groups, each once')
     if entry['kind'] == 'permit':
+        references(entry['approvals'])
         need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
         need(('par' in entry) == (entry['txn'] != entry['jti']) == (entry['depth'] > 0), '`par` is absent and `txn` is `jti` exactly when `depth` is 0')
         need(entry['iss'] == bundle['origin'], 'it is issued by another plane')

@@ -6,6 +6,7 @@ imprint is looked at, not signature and certificates: where there is something o
 13 otherwise, 2 usage.
 """
 import argparse, json, os, re, sys, time
+from approvals import Approvals
 from bundles import read_bundle, read_mirror
 from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, hashes, included, is_met, is_signed, need, parse, read_account,
                      read_checkpoint, read_entry, read_policy, selectors, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
@@ -23,6 +24,7 @@ class Evidence:
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
         self.revoked, self.killed = set(), set()
+        self.approvals = Approvals(bundle['tenant'], self.not_established)
         self.prefix, self.named, self.absent, self.erased = 0, set(), [], []
 
     def claim(self, about, check, *given):
@@ -104,6 +106,10 @@ class Evidence:
         handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
         commits = {'action': entry.get('action_commit'), 'inputs': entry.get('policy', {}).get('inputs_commit')} if entry['kind'] != 'policy' else {}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
+        if entry['kind'] == 'permit':
+            self.approvals.permit(entry, item['bodies'])
+        if entry['kind'] == 'approval':
+            commits.update(self.approvals.approval(entry, f'sha256:{leaf.hex()}', item['bodies']))
         self.check_bodies(entry, item['bodies'], {purpose: commit for purpose, commit in commits.items() if commit})
 
     def check_permit(self, permit, leaf):
@@ -197,9 +203,13 @@ class Evidence:
     def check_erasure(self, erasure, _leaf):
         self.erased += [range(r['from'], r['to']) for r in erasure['ranges']]
 
+    def check_hold(self, hold, leaf):
+        self.approvals.hold(hold, leaf)
+
     def check_key(self, key, _leaf):
         if key['event'] == 're_anchored':
             self.not_shown.append(f'the log was re-anchored at index {key["seq"]}; a tree of size {key["lost"]["size"]} was lost')
+        return self.approvals.key(key)
 
     def check_bodies(self, entry, bodies, commits):
         """Each body, salt and digest belongs to the commitment of its purpose in its own entry."""

@@ -1,4 +1,4 @@
-import { type Anchor, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
+import { type Anchor, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 
 /** An entry and the bodies behind it, before it has a place in a signed tree. */
@@ -25,6 +25,14 @@ export function account(claims: JsonObject, typ: 'execution-receipt+jwt' | 'exec
 export function accountOf(payload: string, header: string = canonicalText({ alg: 'Ed25519', kid: GATE_KEY.kid, typ: 'execution-receipt+jwt' })): string {
   const input = `${toBase64Url(utf8(header))}.${toBase64Url(utf8(payload))}`
   return `${input}.${toBase64Url(GATE.sign(utf8(input)))}`
+}
+
+export const APPROVER = keyPair('approver')
+export const APPROVER_KEY = signingKey(APPROVER.publicKey, sha256)
+/** A person's signature, as claims. */
+export function approved(claims: JsonObject, keys = APPROVER, kid = APPROVER_KEY.kid): string {
+  const input = signingInput('approval+jwt', kid, claims)
+  return attachSignature(input, keys.sign(utf8(input)))
 }
 
 /** The tree of any texts, signed by the log key: so that nothing but the rule itself can refuse them. */
@@ -104,6 +112,28 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const held = decision('hold')
   add('hold', { kind: 'hold', hold: token('hold'), sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('hold challenge'), ...held.members }, held.action, held.inputs)
   add('erasure', { kind: 'erasure', ranges: [{ from: at['hold'], to: (at['hold'] as number) + 1 }], cause: 'request', by: 'user:1' })
+  const person = `person:${name}`
+  const directory = body('directory', { name: `${name} Å.` })
+  add('approver', { kind: 'key', purpose: 'approver', event: 'added', person, groups: ['ops', 'secops'], key: toBase64Url(APPROVER.publicKey), sub: 'user:2', name_commit: directory.commit }, directory)
+  const demand = { groups: ['secops'], quorum: 1, expires: NOW + 600 }
+  const waits = decision('waits')
+  const asks = { kind: 'hold', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, approval: demand, risk: 'high' }
+  const heldLeaf = add('waits', { ...asks, hold: token('waits'), challenge: token('waits challenge'), ...waits.members }, waits.action, waits.inputs)
+  const bounds = body('grant', { path: { prefix: '/srv/' }, n: { range: { min: 1, max: 9 } }, mode: { one_of: ['r', 'rb'] }, x: { equals: [1, 'é'] } })
+  const grant = { uses: 1, until: NOW + 3_600, tool_digest: `sha256:${'a'.repeat(64)}`, arguments_commit: bounds.commit }
+  const approval = (label: string, claims: JsonObject, more: object, ...bodies: Body[]): string =>
+    add(label, { kind: 'approval', person, signature: approved({ tenant: 'default', person, aud: GATE_KEY.kid, sub: 'user:1', iat: NOW, ...claims }), ...more }, ...bodies)
+  const about = { hold: token('waits'), index: at['waits'] as number, leaf_hash: heldLeaf, action_commit: waits.action.commit }
+  const approvedLeaf = approval('approved', { ...about, decision: 'approved', grant }, { hold: token('waits'), event: 'approved', grant_commit: bounds.commit }, bounds)
+  const { challenge: _c, ...released } = permitBody({ jti: token('released'), txn: token('released'), env, ...waits.members, use: 'challenge', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, approvals: [`${at['approved']}:${approvedLeaf}`] })
+  add('released', { ...released, challenge: token('released challenge') }, waits.action, waits.inputs)
+  const grantedAction = body('action', { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { path: '/srv/a', n: 9, mode: 'rb', x: [1, 'é'] }, tool_digest: `sha256:${'a'.repeat(64)}` }, 'granted action')
+  add('granted', { ...released, jti: token('granted'), txn: token('granted'), challenge: token('granted challenge'), action_commit: grantedAction.commit, approvals: [`grant:${at['approved']}:${approvedLeaf}`] }, grantedAction, waits.inputs)
+  const other = decision('other')
+  const otherLeaf = add('other', { ...asks, hold: token('other'), challenge: token('other challenge'), ...other.members }, other.action, other.inputs)
+  const reason = body('reason', 'no')
+  approval('rejected', { hold: token('other'), index: at['other'] as number, leaf_hash: otherLeaf, action_commit: other.action.commit, decision: 'rejected', reason_commit: reason.commit }, { hold: token('other'), event: 'rejected', reason_commit: reason.commit }, reason)
+  add('removed', { kind: 'key', purpose: 'approver', event: 'removed', person, key: toBase64Url(APPROVER.publicKey) })
   add('revoked', { kind: 'revocation', selector: 'agent:ü\u{1f600}', by: 'user:1' })
   for (const event of ['killed', 'lift_asked', 'lifted']) add(event, { kind: 'kill', selector: 'tool:mcp://fs/read_file', event, by: 'user:1' })
   add('lost', { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 2 })

@@ -1,6 +1,6 @@
 import { type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
-import { account, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
+import { account, approved, APPROVER, APPROVER_KEY, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
 import type { Tampered } from './tamper.ts'
 
 const OTHER = keyPair('somebody else')
@@ -85,6 +85,59 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   for (const kind of ['lease', 'state', 'approval', 'revocation', 'kill', 'agent', 'assessment', 'entry', 'nothing', '__proto__']) yield { title: `the kind ${kind}`, value: built('tool', { kind }) }
   yield { title: 'all of another tenant', value: bytesOf(sealBundle(drafts.map(({ text, bodies }) => ({ text: text.replace('"tenant":"default"', '"tenant":"other"'), bodies })).slice(0, 5), { tenant: 'other' })) }
 
+  // Holds, approvals and grants.
+  const again = (label: string, change: object = {}): object => ({ ...entry(label), ...change })
+  const fresh = (label: string, id: string, change: object = {}): object => again(label, { jti: token(id), txn: token(id), challenge: token(`${id} c`), ...change })
+  const claimsOf = (label: string): JsonObject => JSON.parse(Buffer.from((entry(label)['signature'] as string).split('.')[1] as string, 'base64url').toString()) as JsonObject
+  const signed = (label: string, change: JsonObject, more: object = {}, keys = APPROVER, kid = APPROVER_KEY.kid): object => again(label, { signature: approved({ ...claimsOf(label), ...change }, keys, kid), ...more })
+  const { person } = entry('approver')
+  const removed = { kind: 'key', purpose: 'approver', event: 'removed', person }
+  const { grant_commit: _grant, ...bare } = entry('approved')
+  const lateMs = (NOW + 600) * 1_000
+  const rejects = { ...bare, event: 'rejected', signature: approved((({ grant: _g, ...rest }) => ({ ...rest, decision: 'rejected' }))(claimsOf('approved')), APPROVER) }
+  const holds: Record<string, Uint8Array> = {
+    'a permit that rests on an approval used before': built('released', fresh('released', 'twice')),
+    'a permit of another action than was approved': built('approved', fresh('released', 'other', { action_commit: entry('other')['action_commit'] ?? token('x') })),
+    'a permit for another agent than was approved': built('approved', again('released', { act: { sub: 'agent:other', verified: true } })),
+    'a permit for another subject than was approved': built('approved', again('released', { sub: 'user:3' })),
+    'a permit whose owner approved': built('approved', again('released', { owner: 'user:2' })),
+    'a permit after the approver was removed': built('approved', removed, again('released')),
+    'a permit after the key of the approver was removed': built('approved', entry('removed'), again('released')),
+    'a permit after the approver left the group': built('approved', again('approver', { groups: ['ops'] }), again('released')),
+    'a permit after the hold is over': built('approved', again('released', { time: lateMs })),
+    'a permit after the hold was rejected': built('approved', rejects, again('released')),
+    'a permit that names one approval twice': built('approved', again('released', { approvals: [...(entry('released')['approvals'] as string[]), ...(entry('released')['approvals'] as string[])] })),
+    'a permit whose approval stands elsewhere': built('approved', again('released', { approvals: [(entry('released')['approvals'] as string[])[0]?.replace(/^\d+/, '3')] })),
+    'a permit with an approval of another spelling': built('approved', again('released', { approvals: ['x'] })),
+    'a grant used once too often': built('granted', fresh('granted', 'more')),
+    'a grant used after its time': built('released', again('granted', { time: (NOW + 3_600) * 1_000 })),
+    'a grant for another tool': built('released', again('granted', { scope: { ...(entry('granted')['scope'] as JsonObject), name: 'write_file' } })),
+    'a hold twice': built('waits', again('waits')),
+    'a hold of nobody': built('tool', again('waits', { approval: { groups: ['secops'], quorum: 0, expires: NOW + 600 } })),
+    'a hold without groups': built('approver', again('waits', { approval: { groups: [], quorum: 1, expires: NOW + 600 } })),
+    'a hold with a group twice': built('approver', again('waits', { approval: { groups: ['a', 'a'], quorum: 1, expires: NOW + 600 } })),
+    'an expiry of a hold before its time': built('waits', { kind: 'approval', hold: entry('waits')['hold'], event: 'expired' }),
+    'an expiry of a hold that was used': built('released', { kind: 'approval', hold: entry('waits')['hold'], event: 'expired', time: lateMs }),
+    'an approval after the hold is over': built('waits', again('approved', { time: lateMs })),
+    'an approval of a used hold': built('released', again('approved')),
+    'an approval of a rejected hold': built('rejected', signed('approved', { hold: entry('other')['hold'] as string, index: index('other'), leaf_hash: leafOf('other'), action_commit: entry('other')['action_commit'] as string }, { hold: entry('other')['hold'] })),
+    'an approval after the approver was removed': built('waits', removed, again('approved')),
+    'an approval by somebody in another group': built('waits', again('approver', { groups: ['ops'] }), again('approved')),
+    'an approval by the one who asks': built('approver', again('approver', { sub: 'user:1' }), again('waits', {}), signed('approved', { index: index('approver') + 2, leaf_hash: 'x' })),
+    'an approval under the key of somebody else': built('waits', signed('approved', {}, {}, OTHER)),
+    'an approval by a key that the person has not': built('waits', signed('approved', {}, {}, OTHER, 'x')),
+    'an approval whose grant is another': built('waits', again('approved', { grant_commit: entry('released')['action_commit'] })),
+    'a grant of nothing': built('waits', signed('approved', { grant: { ...(claimsOf('approved')['grant'] as JsonObject), uses: 0 } })),
+    'a grant of 31 days': built('waits', signed('approved', { grant: { ...(claimsOf('approved')['grant'] as JsonObject), until: NOW + 2_592_001 } })),
+    'a rejection that says approved': built('waits', { ...bare, event: 'rejected' }),
+    'an expiry that somebody signed': built('waits', again('approved', { event: 'expired' })),
+    'two approvers with one key': built('approver', again('approver', { person: 'person:other' })),
+    'an approver who is added without a key': built('tool', { ...removed, event: 'added', groups: ['a'] }),
+    'an approver who is removed with a name': built('approver', { ...removed, name_commit: entry('approver')['name_commit'] }),
+  }
+  for (const [member, value] of Object.entries({ index: 1, leaf_hash: leafOf('policy'), action_commit: leafOf('policy'), aud: 'x', sub: 'user:9', person: 'person:x', tenant: 'other', decision: 'rejected', hold: token('h'), more: 1 })) holds[`an approval that signs another ${member}`] = built('waits', signed('approved', { [member]: value }))
+  for (const [title, value] of Object.entries(holds)) yield { title, value }
+
   // Bodies that belong to their commitment and are something else than they should be.
   const decided = (body: JsonValue, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {
     const digest = `sha256:${Buffer.from(sha256(utf8(canonicalText(body)))).toString('hex')}`
@@ -127,7 +180,7 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
     'another checkpoint': (p) => p.slice(0, p.indexOf('\n\n') + 2) + cosigned(note, WITNESSES.slice(0, 1)),
   }
   for (const [title, change] of Object.entries(proofs)) {
-    for (const k of [0, 7, drafts.length - 1]) yield { title: `proof ${k} with ${title}`, value: bytesOf({ ...bundle, entries: bundle.entries.map((one, i): BundleEntry => (i === k ? { ...one, proof: change(one.proof) } : one)) }) }
+    for (const k of [0, 7, drafts.length - 2]) yield { title: `proof ${k} with ${title}`, value: bytesOf({ ...bundle, entries: bundle.entries.map((one, i): BundleEntry => (i === k ? { ...one, proof: change(one.proof) } : one)) }) }
   }
   const proof = consistencyProof(8, size, log.subtree, sha256)
   const fork = new TestLog()
