@@ -2,10 +2,12 @@ import type { WitnessPolicy } from '@sealwrit/protocol'
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 import { openTelemetryTracing } from './adapters/opentelemetry.ts'
 import { PrometheusMetrics } from './adapters/prometheus.ts'
+import { nodeKeyLoader } from './adapters/key-loader.ts'
 import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
+import type { IdentityConfig } from './identify/configuration.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
 import type { HighWater, LogKey } from './ports.ts'
@@ -34,6 +36,8 @@ export interface ServerOptions {
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored, and how often. */
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
+  /** Whom the plane believes to be whom. */
+  readonly identity?: IdentityConfig | undefined
   /** As in `PlaneOptions`, asked over HTTP. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
 }
@@ -75,7 +79,8 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const { post, close: closePost } = witnessPost()
     closing.push(closePost)
     const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
-    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, anchors: { ...anchors, sinks: made } })
+    const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
+    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())

@@ -1,5 +1,6 @@
 import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact } from '@sealwrit/protocol'
-import { type Gate, type GateRequest, PlaneDenied } from './gate.ts'
+import { PlaneDenied } from './answer.ts'
+import type { Gate, GateRequest } from './gate.ts'
 import { begin, type Trace } from './trace.ts'
 
 /** What an adapter reports of an effect that came to an end by itself. */

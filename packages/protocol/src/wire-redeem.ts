@@ -2,8 +2,10 @@ import { type Action, parseAction } from './action.ts'
 import type { SealedEntry } from './artifact/seal.ts'
 import { MAX_START_SECONDS } from './artifact/artifact.ts'
 import { Denied } from './denial.ts'
+import { type Identity, parseIdentity } from './identity.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
+import { present } from './log/entries.ts'
 import { type Agent, parseAgent, parseHashes } from './wire.ts'
 
 /** Asks for an artifact that can be carried to the gate `audience`; by a caller that is no gate. */
@@ -15,6 +17,10 @@ export interface IssueRequest {
   readonly form: 'redeem'
   /** How long it may be started, at most {@link MAX_START_SECONDS}, which is the default. */
   readonly seconds: number
+  /** Who asks, where it is asserted. */
+  readonly identity?: Identity
+  /** What a proof of possession is bound to: given by the plane, good once. */
+  readonly nonce?: string
 }
 
 /** Asks to spend a carried artifact for a challenge of the session's gate. */
@@ -23,6 +29,8 @@ export interface RedeemRequest {
   /** The sealed artifact as it was carried; its verifier reads it. */
   readonly artifact: JsonValue
   readonly challenge: string
+  /** Who presents it: for an artifact that is bound to a key, or to somebody else than the local user. */
+  readonly identity?: Identity
 }
 
 /** What the plane answers to `redeem`: two entries under one checkpoint, and the proof that it extends the one shown before. */
@@ -40,13 +48,15 @@ export function isIssueRequest(value: JsonValue): boolean {
 /** @throws {Denied} `request_malformed`, or `lifetime_exceeded` for a start window that is never issued */
 export function parseIssueRequest(value: JsonValue): IssueRequest {
   const fields = new Fields(value, 'request_malformed', 'issue')
-  const request: IssueRequest = {
+  const request = present<IssueRequest>({
     action: parseAction(fields.value('action')),
     agent: parseAgent(fields.object('agent')),
     audience: fields.text('audience', 64),
     form: fields.literal('form', 'redeem'),
     seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
-  }
+    identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
+    nonce: fields.optional('nonce', (name) => fields.token(name)),
+  })
   fields.end()
   if (request.seconds === 0) throw new Denied('request_malformed', 'issue: seconds')
   if (request.seconds > MAX_START_SECONDS) throw new Denied('lifetime_exceeded')
@@ -55,7 +65,12 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
 
 export function parseRedeemRequest(value: JsonValue): RedeemRequest {
   const fields = new Fields(value, 'request_malformed', 'redeem')
-  const request = { session: fields.token('session'), artifact: fields.value('artifact'), challenge: fields.token('challenge') }
+  const request = present<RedeemRequest>({
+    session: fields.token('session'),
+    artifact: fields.value('artifact'),
+    challenge: fields.token('challenge'),
+    identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
+  })
   fields.end()
   return request
 }

@@ -1,9 +1,9 @@
 import {
-  actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type Digest, digestOf, MAX_START_SECONDS,
+  type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, type Digest, digestOf, MAX_START_SECONDS,
   type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
-import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
+import { isEnded, MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
@@ -17,6 +17,12 @@ export interface Caller {
   readonly session: string | undefined
   readonly sub: string
   readonly owner: string
+  /** The agent that acts for `sub`. */
+  readonly act: Actor
+  /** Thumbprint of the key that the agent proved. */
+  readonly cnf?: string | undefined
+  /** Whether all of this still holds at a place in the log. */
+  holds(state: LogState, timeMs: number): boolean
 }
 
 /** What one connection was shown last: every checkpoint sent on it extends the one before. */
@@ -45,16 +51,35 @@ export function refuse(decision: Deny | Hold, request: AuthorizeRequest | IssueR
   return settle(decision, request, caller, log, ports, shown)
 }
 
+/** Logs that nothing was decided, since who asks is not who it says. @throws {Denied} as {@link authorize} */
+export async function refuseUnidentified(code: DenialCode, request: AuthorizeRequest | IssueRequest, caller: Pick<Caller, 'gate' | 'sub' | 'act'>, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+  const action = commit('action', fromUtf8(actionBytes(request.action)), ports)
+  const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
+  const committed = await log.submit((state) => {
+    const repeat = answeredBefore(request, caller.gate, action, state)
+    if (repeat !== undefined) return repeat
+    if (state.answeredCount >= MAX_CHALLENGES) throw new Denied('overloaded')
+    const { sub, act } = caller
+    return { body: { kind: 'deny', code, scope: scopeOf(request.action), action_commit: action.body.commit, sub, act, aud: caller.gate, ...challenge }, bodies: [action.body], request: action.body.digest }
+  })
+  // A denial only: whoever could not say who it is gets no artifact that was issued before.
+  return committed.entry.kind === 'deny' ? reply(committed, undefined, log, shown) : { decision: 'deny', code: 'identity_invalid', seq: committed.seq }
+}
+
+/** What a challenge was answered with: a lost reply is given again for the same request only; this never makes a second permit. */
+function answeredBefore(request: AuthorizeRequest | IssueRequest, gate: string, action: Committable, state: LogState): { readonly repeat: number } | undefined {
+  // What is carried answers no challenge: whoever asks twice gets two, and the one that is not used expires.
+  const answered = 'challenge' in request ? state.answered(gate, request.challenge) : undefined
+  if (answered === undefined) return undefined
+  if (answered.request !== action.body.digest) throw new Denied('challenge_mismatch')
+  return { repeat: answered.seq }
+}
+
 async function settle(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   const asked = ask(decision, request, ports)
   const committed = await log.submit((state, _seq, timeMs) => {
-    // What is carried answers no challenge: whoever asks twice gets two, and the one that is not used expires.
-    const answered = 'challenge' in request ? state.answered(caller.gate, request.challenge) : undefined
-    if (answered !== undefined) {
-      // A lost reply is given again for the same request only; this never makes a second permit.
-      if (answered.request !== asked.action.body.digest) throw new Denied('challenge_mismatch')
-      return { repeat: answered.seq }
-    }
+    const repeat = answeredBefore(request, caller.gate, asked.action, state)
+    if (repeat !== undefined) return repeat
     if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
     // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
     if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
@@ -92,12 +117,12 @@ function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: Pla
 
 function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string): Written {
   const { action, inputs, jti } = asked
-  const act = { sub: `agent:${request.agent.name}`, verified: request.agent.verified }
+  const { act } = caller
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit }
   const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
   const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
   const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
-  const code = decision.kind === 'deny' ? decision.code : refusedNow(decision, request, caller, state)
+  const code = decision.kind === 'deny' ? decision.code : refusedNow(decision, request, caller, state, timeMs)
   if (code !== undefined) return done({ kind: 'deny', code, ...common })
   if (decision.kind !== 'permit') return done({ kind: 'hold', hold: jti, ...common })
   const env = state.gates.get(caller.gate)?.env
@@ -109,6 +134,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     action_commit: action.body.commit,
     sub: caller.sub,
     act,
+    ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }),
     env,
     policy,
     iat,
@@ -130,10 +156,12 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
 }
 
 /** What the state at this very place in the log forbids, whatever was decided before. */
-function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState): Denied['code'] | undefined {
+function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined) return 'identity_unknown'
   if (caller.session !== undefined && gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
+  if (caller.session !== undefined && isEnded(gate, timeMs)) return 'identity_invalid'
+  if (!caller.holds(state, timeMs)) return 'identity_invalid' // the key was removed or the token ended meanwhile
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
   if (request.action.type !== 'mcp.tool_call') return undefined
@@ -142,9 +170,14 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   return recorded === request.action.tool_digest ? undefined : 'tool_changed'
 }
 
+/** Unauthenticated, unknown and wrong are one answer; which of them it was stands in the entry (ATK-123). */
+function outward({ code, policy }: DenyEntry): DenialCode {
+  return policy === undefined && DENIALS[code].check === 'identity' ? 'identity_invalid' : code
+}
+
 async function reply(committed: Committed, salt: string | undefined, log: Sequencer, shown: Shown): Promise<AuthorizeReply> {
   const { entry, seq } = committed
-  if (entry.kind === 'deny') return { decision: 'deny', code: entry.code, seq }
+  if (entry.kind === 'deny') return { decision: 'deny', code: outward(entry), seq }
   if (entry.kind === 'hold') return { decision: 'hold', hold: entry.hold, seq }
   if (entry.kind !== 'permit') throw new TypeError('a challenge was answered by another kind of entry')
   return log.sealed(Math.max(seq + 1, shown.size), (head): AuthorizeReply => {

@@ -101,6 +101,16 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   serve('/v1/redeem', 'redeem')
   serve('/v1/receipts', 'receipts')
   serve('/v1/gates', 'gates.enrol')
+  serve('/v1/nonces', 'nonce')
+  const list = (url: string, method: string): void => {
+    app.get(url, async (request, reply) => {
+      const { from = '0', limit = '100', ...rest } = request.query as Record<string, string>
+      if (Object.keys(rest).length > 0 || !/^\d{1,15}$/.test(from) || !/^\d{1,4}$/.test(limit)) throw new Denied('request_malformed')
+      return reply.type('application/json').send(JSON.stringify(await METHODS[method]?.(plane, { from: Number(from), limit: Number(limit) }, { shown: { size: 0 }, session: undefined })))
+    })
+  }
+  list('/v1/agents', 'agents.list')
+  list('/v1/gates', 'gates.list')
 }
 
 /**

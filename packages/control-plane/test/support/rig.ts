@@ -168,8 +168,13 @@ export class TestGate {
     return commitment('environment', this.environment.salt, digestOf(canonicalize(this.environment.document), sha256), sha256)
   }
 
+  /** Over a nonce of the plane; each is good once. */
+  proof(session: string = this.session, nonce: string = this.#rig.plane.nonce(), keys: KeyObject = this.keys.privateKey, aud: string = this.#rig.plane.log.origin): string {
+    const input = signingInput('gate-proof+jwt', this.id, { aud, nonce, session })
+    return attachSignature(input, sign(null, utf8(input), keys))
+  }
   enrolment(change: Partial<EnrolRequest> = {}): EnrolRequest {
-    return { key: toBase64Url(this.publicKey), session: this.session, environment: { ...this.environment, commit: this.commit }, ...change }
+    return { key: toBase64Url(this.publicKey), session: this.session, proof: this.proof(), environment: { ...this.environment, commit: this.commit }, ...change }
   }
   async enrol(change: Partial<EnrolRequest> = {}): Promise<void> {
     await this.#rig.plane.enrol(this.enrolment(change), { size: 0 })

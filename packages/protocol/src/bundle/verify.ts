@@ -228,6 +228,7 @@ export class BundleVerifier implements BundleListener {
       case 'key':
         if (entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
+      case 'agent':
       case 'policy':
       case 'tool':
         return undefined

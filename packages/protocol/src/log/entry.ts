@@ -5,7 +5,7 @@ import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
 import { parseStrictText } from '../json/parse.ts'
 import { JSON_LIMITS } from '../json/value.ts'
-import { type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type ToolEntry, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readPolicy, readReceipt, readRedemption, readTool } from './entries.ts'
+import { type AgentEntry, type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type ToolEntry, readAgent, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readPolicy, readReceipt, readRedemption, readTool } from './entries.ts'
 
 /** Largest leaf in bytes. */
 export const MAX_ENTRY = 32_768
@@ -30,7 +30,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | AgentEntry | ToolEntry | ErasureEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -90,6 +90,8 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readKey(fields)
     case 'gate':
       return readGate(fields)
+    case 'agent':
+      return readAgent(fields)
     case 'tool':
       return readTool(fields)
     case 'erasure':
@@ -99,7 +101,6 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
     case 'approval':
     case 'revocation':
     case 'kill':
-    case 'agent':
     case 'assessment':
       throw new Denied('type_mismatch', `entry kind ${kind} is not read by this version`)
   }
