@@ -1,6 +1,7 @@
-import { enforce, type Effect, type Gate, type GateRequest, type ReceiptOrder } from '@sealwrit/gate'
+import { enforce, type Effect, type Gate, type GateRequest, type Identify, type ReceiptOrder } from '@sealwrit/gate'
 import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
 import { carriedBy } from './carried.ts'
+import { identityBy } from './identity.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
 import { ExecutionSpan, metaOf } from './tracing.ts'
@@ -18,6 +19,8 @@ export interface GatewayOptions {
   readonly target: string
   /** The agent's name where the operator gave one; else what the client calls itself counts, unverified. */
   readonly agent: string | undefined
+  /** Asserts who asks, for the one agent that uses this gateway; what a client says of itself in a request goes first. */
+  readonly identify?: Identify | undefined
   /** Looks at where the arguments of a call lead. */
   readonly facts: (args: JsonObject) => Facts
   readonly receiptOrder: ReceiptOrder
@@ -148,7 +151,8 @@ export class McpGateway {
     if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
-    return this.#govern({ action, agent: this.#agent, ...carriedBy(method, params) }, metaOf(params), signal)
+    const identity = this.#judged(() => identityBy(params))
+    return this.#govern({ action, agent: this.#agent, ...carriedBy(method, params), identify: this.#options.identify, ...identity }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
@@ -201,6 +205,14 @@ export class McpGateway {
         throw new Denied('method_unknown')
       }
       return action
+    } catch (error) {
+      throw this.#refused(error instanceof Denied ? error : new Denied('unavailable'))
+    }
+  }
+
+  #judged<T>(read: () => T): T {
+    try {
+      return read()
     } catch (error) {
       throw this.#refused(error instanceof Denied ? error : new Denied('unavailable'))
     }
