@@ -1,7 +1,7 @@
 export * from './action.ts'
 export type { TsaCrypto } from './anchor/algorithms.ts'
 export { type Anchor, ANCHOR_TYPES, anchoredBytes, type AnchorVerdict, MAX_ANCHOR_TEXT, MAX_TOKEN_BYTES, parseAnchor, verifyAnchor } from './anchor/anchor.ts'
-export { keyUsageOf, USAGE } from './anchor/certificate.ts'
+export { certificateUse, USAGE } from './anchor/certificate.ts'
 export { MAX_DER_BYTES, MAX_DER_DEPTH } from './anchor/der.ts'
 export { tsaCryptoFrom } from './anchor/node-tsa.ts'
 export { readCertificates } from './anchor/pem.ts'

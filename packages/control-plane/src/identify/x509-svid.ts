@@ -1,5 +1,5 @@
 import type { KeyObject, X509Certificate } from 'node:crypto'
-import { certificateThumbprint, Denied, type Identity, keyUsageOf, readPossession, USAGE, verifyPossession } from '@sealwrit/protocol'
+import { certificateThumbprint, certificateUse, Denied, type Identity, readPossession, USAGE, verifyPossession } from '@sealwrit/protocol'
 import { proved } from './agent-key.ts'
 import type { Claimed, IdentifyPorts, Initiator } from './initiator.ts'
 import { pinned, type VerificationKey, verifyStrength } from './jwk.ts'
@@ -41,8 +41,8 @@ function spiffeIdOf(leaf: X509Certificate): string {
 
 /** A leaf signs for itself and for nobody else. @see SPIFFE X509-SVID section 4.3 */
 function verifyLeaf(leaf: X509Certificate): void {
-  if (leaf.ca) throw new Denied('identity_invalid', 'X509-SVID: the leaf is an authority')
-  const usage = keyUsageOf(leaf.raw)
+  const { isAuthority, keyUsage: usage, hasUnknownCritical } = certificateUse(leaf.raw) // `X509Certificate.ca` looks at the usage as well, and would miss one
+  if (isAuthority || hasUnknownCritical) throw new Denied('identity_invalid', 'X509-SVID: the leaf is an authority, or has a critical extension that is not understood')
   if (usage === undefined || (usage & USAGE.digitalSignature) === 0 || (usage & (USAGE.keyCertSign | USAGE.crlSign)) !== 0) throw new Denied('identity_invalid', 'X509-SVID: key usage')
 }
 
@@ -60,9 +60,9 @@ function verifyPath(chain: readonly X509Certificate[], authorities: readonly X50
 
 function isIssuedBy(one: X509Certificate, issuer: X509Certificate): boolean {
   try {
-    const usage = keyUsageOf(issuer.raw)
+    const { isAuthority, keyUsage: usage, hasUnknownCritical } = certificateUse(issuer.raw)
     verifyStrength(issuer.publicKey)
-    return issuer.ca && (usage === undefined || (usage & USAGE.keyCertSign) !== 0) && one.checkIssued(issuer) && one.verify(issuer.publicKey)
+    return isAuthority && !hasUnknownCritical && (usage === undefined || (usage & USAGE.keyCertSign) !== 0) && one.checkIssued(issuer) && one.verify(issuer.publicKey)
   } catch {
     return false
   }

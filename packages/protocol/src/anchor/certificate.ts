@@ -129,9 +129,10 @@ function readExtension(name: string, value: Uint8Array, isCritical: boolean): Pa
   }
 }
 
-/** First octet of the key usage of a certificate in DER, for {@link USAGE}; undefined where it says nothing. @throws {AnchorRefused} */
-export function keyUsageOf(whole: Uint8Array): number | undefined {
-  return parseCertificate(whole).keyUsage
+/** What a certificate in DER says that its key is for; its key usage is to be held against {@link USAGE}. @throws {AnchorRefused} */
+export function certificateUse(whole: Uint8Array): Pick<Certificate, 'isAuthority' | 'keyUsage' | 'hasUnknownCritical'> {
+  const { isAuthority, keyUsage, hasUnknownCritical } = parseCertificate(whole)
+  return { isAuthority, keyUsage, hasUnknownCritical }
 }
 
 /** How the issuer signed it. @throws {AnchorRefused} `algorithm_refused`, `certificate_malformed` when it names two algorithms */
