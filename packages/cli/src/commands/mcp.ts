@@ -27,8 +27,8 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(options.name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage })
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
-  const identify = identityFrom(options)
   if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
+  const identify = identityFrom(options)
   const witnesses = gateWitnesses(folder, options.witnessPolicy)
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
