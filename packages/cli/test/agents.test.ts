@@ -89,7 +89,7 @@ describe('sealwrit agent', () => {
     }
     const present = async (at: Agent, artifact: unknown): Promise<string> => {
       const answer = await at.request('tools/call', { name: 'touch', arguments: { id: 'carried' }, _meta: { 'sealwrit/artifact': artifact } })
-      return (answer?.['result'] as { _meta?: { 'sealwrit/denial'?: { code: string } } })._meta?.['sealwrit/denial']?.code ?? 'ran'
+      return (answer?.['result'] as { _meta?: { 'sealwrit/denial'?: { code: string } } } | undefined)?._meta?.['sealwrit/denial']?.code ?? 'ran'
     }
     const [own, others] = [all.at(-2) as string, all.at(-1) as string]
     expect(await present(bare, await artifactFor(others))).toBe('proof_of_possession_failed')

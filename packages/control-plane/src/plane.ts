@@ -176,7 +176,7 @@ export class Plane {
   }
 
   /** Who asks; the denial where that is not who it says. @throws {Denied} what has nothing to do with who it is */
-  async #identify({ identity, action, agent }: Seeking, gate: string, challenge: string | undefined, first: () => unknown = () => undefined): Promise<Initiator | Denied> {
+  async #identify({ identity, action, agent }: Seeking, gate: string, challenge: string | undefined, first: () => void = () => undefined): Promise<Initiator | Denied> {
     try {
       first()
       const { sha256 } = this.#ports.crypto
@@ -206,7 +206,9 @@ export class Plane {
   async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
     const { nonce, audience } = request
     // A nonce is good for one proof, also where that fails.
-    const initiator = await this.#identify(request, audience, nonce, () => nonce !== undefined && this.#nonces.take(nonce))
+    const initiator = await this.#identify(request, audience, nonce, () => {
+      if (nonce !== undefined) this.#nonces.take(nonce)
+    })
     if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, audience), this.log, this.#ports, shown)
     const caller = this.#caller(initiator, audience, undefined)
     const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(audience), initiator), await this.#policy())
