@@ -22,7 +22,7 @@ export interface Caller {
   /** Thumbprint of the key that the agent proved. */
   readonly cnf?: string | undefined
   /** Whether all of this still holds at a place in the log. */
-  holds(state: LogState, timeMs: number): boolean
+  readonly holds: (state: LogState, timeMs: number) => boolean
 }
 
 /** What one connection was shown last: every checkpoint sent on it extends the one before. */

@@ -24,7 +24,7 @@ export interface Initiator {
   /** What the opaque id stands for, for the directory. */
   readonly named?: { readonly iss: string; readonly name: string }
   /** Whether it still holds at a place in the log: the key is registered there, the token has not ended by then. */
-  holds(state: LogState, timeMs: number): boolean
+  readonly holds: (state: LogState, timeMs: number) => boolean
 }
 
 /** What a request says of itself, and what a proof must be bound to. */

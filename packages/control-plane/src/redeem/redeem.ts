@@ -22,7 +22,7 @@ export interface Presenter {
   readonly sub: string
   readonly act: Actor
   readonly cnf?: string
-  holds(state: LogState, timeMs: number): boolean
+  readonly holds: (state: LogState, timeMs: number) => boolean
 }
 
 /**
