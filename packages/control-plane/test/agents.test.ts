@@ -324,21 +324,28 @@ describe('a gate speaks for itself alone', () => {
 })
 
 describe('10,000 agents', () => {
-  it('cost a request what ten do: none of them is looked through', async () => {
-    const rig = await open()
-    const { agent, gate } = await registered(rig)
-    const round = async (): Promise<number> => {
-      const from = performance.now()
-      for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 10 }, () => ask(rig, gate, agent)))
-      return performance.now() - from
-    }
-    await round()
-    const few = Math.min(await round(), await round(), await round())
-    const template = new TestAgent('x').key
-    await Promise.all(Array.from({ length: 10_000 }, (_, i) => rig.plane.changeAgent({ agent: `a${i}`, event: 'added', key: Buffer.from(`${i}`.padStart(32, template)).toString('base64url') })))
-    await round()
-    const many = Math.min(await round(), await round(), await round())
-    process.stdout.write(`authorize with proof, 10 agents ${few.toFixed(0)} ms, 10,000 agents ${many.toFixed(0)} ms for 200 (${(many / few).toFixed(2)}×)\n`)
-    expect(many / few).toBeLessThan(2)
-  }, 60_000)
+  it('cost a request what ten do: none of them is looked through (the ratio is printed, and bounded nowhere)', async () => {
+    const [few, many] = await Promise.all([10, 10_000].map(async (count) => {
+      const rig = await open()
+      const { agent, gate } = await registered(rig)
+      const template = new TestAgent('x').key
+      await Promise.all(Array.from({ length: count - 1 }, (_, i) => rig.plane.changeAgent({ agent: `a${i}`, event: 'added', key: Buffer.from(`${i}`.padStart(32, template)).toString('base64url') })))
+      const { agents } = rig.plane.log.state
+      const looked = (): never => {
+        throw new Error('all agents were looked through')
+      }
+      for (const method of ['forEach', 'entries', 'keys', 'values', Symbol.iterator] as const) Object.defineProperty(agents, method, { value: looked })
+      expect(agents.size).toBe(count)
+      const times: number[] = []
+      const round = async (): Promise<void> => {
+        const from = performance.now()
+        for (let i = 0; i < 50; i++) expect(told(await ask(rig, gate, agent))).toBe('permit')
+        times.push(performance.now() - from)
+      }
+      return { round, times }
+    }))
+    for (let i = 0; i < 10; i++) for (const one of [few, many]) await one?.round()
+    const [a, b] = [few, many].map((one) => Math.min(...(one?.times.slice(1) ?? [])) / 50) as [number, number]
+    process.stdout.write(`authorize with a proof: ${a.toFixed(2)} ms among 10 agents, ${b.toFixed(2)} ms among 10,000 (${(b / a).toFixed(2)}×)\n`)
+  }, 120_000)
 })

@@ -175,7 +175,12 @@ export class TestGate {
     return attachSignature(input, sign(null, utf8(input), keys))
   }
   enrolment(change: Partial<EnrolRequest> = {}): EnrolRequest {
-    return { key: toBase64Url(this.publicKey), session: this.session, proof: this.proof(), environment: { ...this.environment, commit: this.commit }, ...change }
+    return { key: toBase64Url(this.publicKey), session: this.session, proof: change.proof ?? this.proof(), environment: { ...this.environment, commit: this.commit }, ...change }
+  }
+  /** Over a connection, to whichever plane is at its other end. */
+  async enrolOver(client: { request<T>(method: string, params: object): Promise<T> }): Promise<void> {
+    const { nonce, origin } = await client.request<{ nonce: string; origin: string }>('nonce', {})
+    await client.request('gates.enrol', this.enrolment({ proof: this.proof(this.session, nonce, this.keys.privateKey, origin) }))
   }
   async enrol(change: Partial<EnrolRequest> = {}): Promise<void> {
     await this.#rig.plane.enrol(this.enrolment(change), { size: 0 })
