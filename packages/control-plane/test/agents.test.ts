@@ -1,10 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { MAX_AGENT_KEYS, NONCE_LIFE_MS, SESSION_SECONDS } from '@sealwrit/control-plane'
-import { type AuthorizeReply, type DenyEntry, type Entry, type EntryBody, entryText, parseEntry } from '@sealwrit/protocol'
+import { type AuthorizeReply, type DenyEntry, type Entry, type EntryBody, entryText, parseEntry, toBase64Url, utf8 } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { TestAgent } from './support/identity.ts'
 import { askIssue, issue, issueRequest, redeem } from './support/push.ts'
-import { outcome, PERMIT_ALL, policySet, Rig, TestGate, told, toolCall } from './support/rig.ts'
+import { outcome, PERMIT_ALL, policySet, Rig, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
 const rigs: Rig[] = []
 const open = async (identity?: Rig['identity'], policies = PERMIT_ALL): Promise<Rig> => {
@@ -328,8 +328,7 @@ describe('10,000 agents', () => {
     const [few, many] = await Promise.all([10, 10_000].map(async (count) => {
       const rig = await open()
       const { agent, gate } = await registered(rig)
-      const template = new TestAgent('x').key
-      await Promise.all(Array.from({ length: count - 1 }, (_, i) => rig.plane.changeAgent({ agent: `a${i}`, event: 'added', key: Buffer.from(`${i}`.padStart(32, template)).toString('base64url') })))
+      await Promise.all(Array.from({ length: count - 1 }, (_, i) => rig.plane.changeAgent({ agent: `a${i}`, event: 'added', key: toBase64Url(sha256(utf8(`agent ${i}`))) })))
       const { agents } = rig.plane.log.state
       const looked = (): never => {
         throw new Error('all agents were looked through')
