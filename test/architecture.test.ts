@@ -16,7 +16,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Stages never import each other; `plane.ts` composes them. */
-const STAGES = ['decide', 'authorize', 'redeem', 'prove', 'govern']
+const STAGES = ['identify', 'decide', 'authorize', 'redeem', 'prove', 'govern']
 /** Types of the stage before: what a stage is handed, never code that it runs. */
 const HANDED_ON: readonly string[] = ['authorize → decide', 'govern → decide']
 
@@ -86,7 +86,7 @@ describe('the architecture', () => {
 
   it('pins the rooms of the plane', () => {
     const rooms = fs.readdirSync(path.join(root, 'packages/control-plane/src'), { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => e.name).sort()
-    expect(rooms).toEqual(['adapters', 'anchor', 'authorize', 'decide', 'govern', 'http', 'log', 'prove', 'redeem', 'rpc', 'store', 'testing'])
+    expect(rooms).toEqual(['adapters', 'anchor', 'authorize', 'decide', 'govern', 'http', 'identify', 'log', 'prove', 'redeem', 'rpc', 'store', 'testing'])
   })
 
   it('takes time and randomness as arguments: only adapters and the command line know the real ones', () => {

@@ -29,7 +29,7 @@ interface Attempt {
 /** A connection of the one gate. */
 async function connect(gate: TestGate): Promise<SocketClient> {
   const client = await SocketClient.connect(path.join(dir, 'plane.sock'))
-  await client.request('gates.enrol', gate.enrolment())
+  await gate.enrolOver(client)
   return client
 }
 const redeem = async (client: SocketClient, gate: TestGate, { artifact }: Attempt, challenge: string): Promise<string> => {

@@ -112,6 +112,9 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const held = decision('hold')
   add('hold', { kind: 'hold', hold: token('hold'), sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('hold challenge'), ...held.members }, held.action, held.inputs)
   add('erasure', { kind: 'erasure', ranges: [{ from: at['hold'], to: (at['hold'] as number) + 1 }], cause: 'request', by: 'user:1' })
+  const agentKey = toBase64Url(sha256(utf8(`${name} agent`)))
+  for (const [event, members] of [['added', { key: agentKey, owner: 'team:a', expires: NOW + 60 }], ['key_added', { key: toBase64Url(sha256(utf8(`${name} second`))) }], ['key_removed', { key: agentKey }], ['removed', {}]] as const) add(`agent ${event}`, { kind: 'agent', agent: 'coder', event, ...members })
+  add('renewal', { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session, env: { commit: environment.commit, level: 'software' }, expires: NOW + 900 }, environment)
   const person = `person:${name}`
   const directory = body('directory', { name: `${name} Å.` })
   add('approver', { kind: 'key', purpose: 'approver', event: 'added', person, groups: ['ops', 'secops'], key: toBase64Url(APPROVER.publicKey), sub: 'user:2', name_commit: directory.commit }, directory)

@@ -33,6 +33,10 @@ export function buildProgram(): Command {
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--env <name...>', 'further environment variables that the server gets')
+    .option('--agent-key <file>', 'key of the registered agent that --agent names (`sealwrit agent add`)')
+    .option('--token-file <file>', 'file with an ID token or JWT-SVID that says who asks; read anew for each request')
+    .option('--svid <file>', 'X509-SVID in PEM, with its chain; read anew for each request')
+    .option('--svid-key <file>', 'its private key in PEM')
     .option('--witness-policy <file>', 'a tlog-policy file: cosignatures that a permit needs here (default: that of sealwrit.yaml)')
     .option('--plane <socket...>', 'sockets of further planes of the same log, tried when the first does not answer')
     .argument('<command...>', 'the server’s command, after --')
@@ -86,13 +90,18 @@ export function buildProgram(): Command {
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane)')
     .action(async (file: string, o: object) => (await import('./commands/anchor.ts')).anchorVerify(file, all(program, { ...anchor.opts(), ...o })))
   add('issue <file>', 'issue an artifact that an agent carries to one gate, which redeems it once', 'sealwrit issue action.json --audience GATE --agent coder -o artifact.json')
-    .requiredOption('--audience <gate>', 'id of the gate that may redeem it (`sealwrit log --kind gate` lists them)')
+    .requiredOption('--audience <gate>', 'id of the gate that may redeem it (`sealwrit gate list`)')
     .option('--agent <name>', 'the agent that will present it (default: `anyone`, marked unverified)')
+    .option('--agent-key <file>', 'key of that agent: the artifact is bound to it')
+    .option('--token-file <file>', 'file with an ID token or JWT-SVID that says who asks')
+    .option('--svid <file>', 'X509-SVID in PEM, with its chain')
+    .option('--svid-key <file>', 'its private key in PEM')
     .option('--seconds <n>', 'how long it may be started, at most 60', '60')
     .option('--hold <id>', 'the hold that this very request waited for')
     .option('-o, --output <file>', 'file to write (default: stdout)')
     .action(async (file: string, o: { audience: string }) => (await import('./commands/issue.ts')).issue(file, all(program, o)))
   addApprovals(add, program)
+  addRegistrations(add)
   const policy = add('policy', 'policy life cycle', 'sealwrit policy test')
   add('validate [folder]', 'load a policy set as the plane would', 'sealwrit policy validate', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, all(program, { ...policy.opts(), ...o })))
   add('test [folder]', 'run the *.test.yaml of a policy folder', 'sealwrit policy test ./policies', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, all(program, { ...policy.opts(), ...o })))
@@ -105,6 +114,27 @@ export function buildProgram(): Command {
 
 /** Adds a command with what every command has. */
 type Add = (nameAndArgs: string, description: string, example: string, parent?: Command) => Command
+
+/** Who is known: agents with their keys, and gates. */
+function addRegistrations(add: Add): void {
+  const agent = add('agent', 'registered agents and their keys', 'sealwrit agent list')
+  const load = () => import('./commands/agent.ts')
+  const under = (own: object): object => ({ ...agent.parent?.opts<GlobalOptions>(), ...agent.opts(), ...own })
+  add('add <name>', 'register an agent with a key of its own; makes one unless --key gives it', 'sealwrit agent add coder --owner team:payments --expires 90d', agent)
+    .option('--key <key>', 'its Ed25519 public key, base64url, or a file that holds it')
+    .option('--owner <id>', 'person or team that answers for it, an opaque id (default: the owner of the plane)')
+    .option('--expires <time>', 'when the key ends, as in 12h or 90d')
+    .action(async (name: string, o: object) => (await load()).agentAdd(name, under(o)))
+  add('list', 'registered agents, their owners, and when their keys end', 'sealwrit agent list --json', agent).action(async (o: object) => (await load()).agentList(under(o)))
+  add('rotate <name>', 'give an agent a new key; the old ones go on for the overlap', 'sealwrit agent rotate coder --overlap 1h', agent)
+    .option('--key <key>', 'as for `agent add`')
+    .option('--expires <time>', 'when the new key ends')
+    .option('--overlap <time>', 'how long the old keys go on; 0 removes them at once (default: 1h)')
+    .action(async (name: string, o: object) => (await load()).agentRotate(name, under(o)))
+  add('remove <name>', 'remove an agent with all its keys, at once', 'sealwrit agent remove coder', agent).action(async (name: string, o: object) => (await load()).agentRemove(name, under(o)))
+  const gate = add('gate', 'gates that have enrolled', 'sealwrit gate list')
+  add('list', 'gates with their sessions', 'sealwrit gate list', gate).action(async (o: object) => (await load()).gateList({ ...gate.parent?.opts<GlobalOptions>(), ...gate.opts(), ...o }))
+}
 
 /** `log` lists by itself; what else can be done with the whole log is below it. */
 function addLog(add: Add, program: Command): void {

@@ -1,9 +1,9 @@
 import {
-  type ApprovalRequest, type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, type Agent,
-  type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
+  type ApprovalRequest, type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, actionDigest, type Agent, type Identity,
+  type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
-import { authorize, type Caller, refuse } from './authorize/authorize.ts'
+import { authorize, type Caller, refuse, refuseUnidentified } from './authorize/authorize.ts'
 import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
 import { PolicyEngine } from './decide/engine.ts'
 import { inputOf } from './decide/replay.ts'
@@ -13,16 +13,22 @@ import { completeErasures, erase, type Erasure, firstSince, parseInstant, ranges
 import { type Effect, Events } from './govern/events.ts'
 import { decideHold, listHolds, showHold, watchHolds, type ListedHold, type ShownHold } from './govern/approvals.ts'
 import { addApprover, type ApproverRequest, listApprovers, type ListedApprover, removeApprover } from './govern/approvers.ts'
-import { enrolGate } from './govern/gates.ts'
+import { enrolGate, listGates } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
 import { kill, lift, revoke } from './govern/prohibitions.ts'
 import { activatePolicies, policyFiles } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import type { HoldEvent, Notices } from './govern/notices.ts'
+import { type AgentChange, changeAgent, listAgents } from './govern/agents.ts'
+import { type IdentityConfig, NAMED_AGENTS } from './identify/configuration.ts'
+import { Directory } from './identify/directory.ts'
+import { Identifier, type KeyLoader } from './identify/identifier.ts'
+import type { Initiator } from './identify/initiator.ts'
+import { Nonces } from './identify/nonces.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
 import { show, type Shown } from './log/shown.ts'
-import type { OpenPermit } from './log/state.ts'
+import { isEnded, type OpenPermit } from './log/state.ts'
 import type { WitnessOptions } from './log/witnesses.ts'
 import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
@@ -48,6 +54,8 @@ export interface PlaneOptions {
   readonly notices?: Notices | undefined
   /** Who cosigns checkpoints before they are shown; nobody where it is not given. */
   readonly witnesses?: WitnessOptions | undefined
+  /** Whom the plane believes to be whom, and how it reads their keys; without it agents are who their gates say. */
+  readonly identity?: { readonly config: IdentityConfig; readonly loader: KeyLoader } | undefined
 }
 
 /** What a decision is asked about. */
@@ -56,6 +64,15 @@ interface Asking {
   readonly agent: Agent
   readonly facts: Facts
 }
+
+/** Whose request it is to be, and what its proof is bound to. */
+interface Seeking {
+  readonly identity?: Identity
+  readonly action: Action
+  readonly agent: Agent
+}
+
+const NO_KEYS: KeyLoader = () => () => Promise.reject(new TypeError('no issuer is configured'))
 
 /**
  * The control plane: composes the stages of the flow. Nothing else knows all of them.
@@ -73,6 +90,9 @@ export class Plane {
   readonly #owner: string
   readonly #liftQuorum: number
   readonly #notices: Notices | undefined
+  readonly #identifier: Identifier
+  readonly #directory: Directory
+  readonly #nonces: Nonces
   readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
@@ -82,6 +102,10 @@ export class Plane {
     this.#active = active
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
+    const { config, loader } = options.identity ?? { config: NAMED_AGENTS, loader: NO_KEYS }
+    this.#identifier = new Identifier(config, loader, { clock: ports.clock, crypto: ports.crypto, origin: log.origin })
+    this.#directory = new Directory(ports.store)
+    this.#nonces = new Nonces(ports.clock, ports.rng)
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.#liftQuorum = options.liftQuorum ?? 1
     this.events = new Events(log, ports.clock, ports.store.isShared)
@@ -117,12 +141,17 @@ export class Plane {
     return this.#ports.clock.wallMs()
   }
 
+  /** A nonce that a gate signs to enrol, and an agent to have an artifact issued. @throws {Denied} `overloaded` */
+  nonce(): string {
+    return this.#nonces.give()
+  }
+
   async enrol(request: EnrolRequest, shown: Shown): Promise<{ sealed: SealedEntry; consistency: string[]; sub: string; epoch: number }> {
     if (request.checkpoint !== undefined) await this.#recall(request.checkpoint)
-    const { session } = await enrolGate(request, this.log, this.#ports.crypto)
+    const { session } = await enrolGate(request, this.log, this.#ports.crypto, (nonce) => this.#nonces.take(nonce))
     return this.log.sealed(Math.max(session.seq + 1, request.floor ?? 0, shown.size), (head) => {
       const sealed = this.log.seal(session, head)
-      const consistency = this.log.extends(request.floor ?? 0, head).map(toBase64)
+      const consistency = this.log.extends(shown.size > 0 ? shown.size : (request.floor ?? 0), head).map(toBase64) // on a connection that was shown more, from there
       return show(shown, head.size, { sealed, consistency, sub: this.#sub, epoch: this.epoch })
     })
   }
@@ -136,7 +165,7 @@ export class Plane {
     }
   }
 
-  /** decide → authorize: one request travels in one direction. @throws {Denied} */
+  /** identify → decide → authorize: one request travels in one direction. @throws {Denied} */
   async authorize(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
     const { clock, tracing } = this.#ports
     const fromMs = clock.monotonicMs()
@@ -155,11 +184,36 @@ export class Plane {
   }
 
   async #settle(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
-    const caller: Caller = { gate, session: request.session, sub: this.#sub, owner: this.#owner, tenant: this.log.tenant }
-    const decision = decide(this.#input(request, this.#levelOf(gate)), await this.#policy())
+    const initiator = await this.#identify(request, gate, request.challenge)
+    if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
+    const caller = this.#caller(initiator, gate, request.session)
+    const decision = decide(this.#input(request, this.#levelOf(gate), initiator), await this.#policy())
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
+  }
+
+  /** Who asks; the denial where that is not who it says. @throws {Denied} what has nothing to do with who it is */
+  async #identify({ identity, action, agent }: Seeking, gate: string, challenge: string | undefined, first: () => void = () => undefined): Promise<Initiator | Denied> {
+    try {
+      first()
+      const { sha256 } = this.#ports.crypto
+      const initiator = await this.#identifier.identify(identity, { agent, gate, challenge, actionDigest: () => actionDigest(action, sha256) }, this.log.state, this.#sub)
+      if (initiator.named !== undefined) await this.#directory.remember(initiator.sub, initiator.named)
+      return initiator
+    } catch (error) {
+      if (error instanceof Denied && (error.check === 'identity' || error.code === 'unavailable')) return error
+      throw error
+    }
+  }
+
+  #caller({ sub, act, cnf, owner, holds }: Initiator, gate: string, session: string | undefined): Caller {
+    return { gate, session, sub, act, cnf, owner: owner ?? this.#owner, holds, tenant: this.log.tenant }
+  }
+
+  /** In the record of a refusal: the local user, and the name that nobody proved. */
+  #unidentified({ agent }: Seeking, gate: string): Pick<Caller, 'gate' | 'sub' | 'act'> {
+    return { gate, sub: this.#sub, act: { sub: `agent:${agent.name}`, verified: false } }
   }
 
   /**
@@ -168,8 +222,14 @@ export class Plane {
    * @throws {Denied}
    */
   async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
-    const caller: Caller = { gate: request.audience, session: undefined, sub: this.#sub, owner: this.#owner, tenant: this.log.tenant }
-    const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(request.audience)), await this.#policy())
+    const { nonce, audience } = request
+    // A nonce is good for one proof, also where that fails.
+    const initiator = await this.#identify(request, audience, nonce, () => {
+      if (nonce !== undefined) this.#nonces.take(nonce)
+    })
+    if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, audience), this.log, this.#ports, shown)
+    const caller = this.#caller(initiator, audience, undefined)
+    const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(audience), initiator), await this.#policy())
     const reply = await (decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown))
@@ -217,7 +277,13 @@ export class Plane {
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
   redeem(request: RedeemRequest, gate: string, shown: Shown): Promise<RedeemReply> {
-    return redeem(request, { gate, session: request.session }, this.log, this.#ports, shown)
+    const identify = async ({ act }: Permit, action: Action): Promise<Initiator> => {
+      const agent = { name: act.sub.replace(/^agent:/, ''), verified: act.verified }
+      const initiator = await this.#identify({ ...request, action, agent }, gate, request.challenge)
+      if (initiator instanceof Denied) throw initiator
+      return initiator
+    }
+    return redeem(request, { gate, session: request.session, sub: this.#sub, identify }, this.log, this.#ports, shown)
   }
 
   /** Goes on with what a gate runs, as far as it still may. @throws {Denied} */
@@ -254,7 +320,7 @@ export class Plane {
 
   /** What would be decided; issues and logs nothing. */
   async decide(request: Asking): Promise<Decision> {
-    return decide(this.#input(request, 'software'), await this.#policy())
+    return decide(this.#input(request, 'software', { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }), await this.#policy())
   }
 
   /** How well the environment of a gate's open session is attested. */
@@ -262,8 +328,8 @@ export class Plane {
     return this.log.state.gates.get(gate)?.env?.level ?? 'none'
   }
 
-  #input({ action, agent, facts }: Asking, level: EnvironmentLevel): DecisionInput {
-    return { action, agent, facts, sub: this.#sub, environment: { level } }
+  #input({ action, facts }: Asking, level: EnvironmentLevel, { sub, act, context }: Pick<Initiator, 'sub' | 'act' | 'context'>): DecisionInput {
+    return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment: { level }, identity: context }
   }
 
   /** The policy set that the log says is active: another writer of this log may have activated a newer one. */
@@ -284,6 +350,25 @@ export class Plane {
     return (await recordDenial(request, gate, this.log, this.#ports.crypto)).seq
   }
 
+  /** Registers an agent, changes its keys, or removes it. @throws {Denied} as `changeAgent` */
+  changeAgent(change: Omit<AgentChange, 'owner'> & { readonly owner?: string | undefined }): Promise<number> {
+    const { owner, ...rest } = change
+    return changeAgent(change.event === 'added' ? { ...rest, owner: owner ?? this.#owner } : rest, this.log)
+  }
+
+  agents(from: number, limit: number): ReturnType<typeof listAgents> {
+    return listAgents(from, limit, this.log.state, this.#ports.crypto)
+  }
+
+  gates(from: number, limit: number): ReturnType<typeof listGates> {
+    return listGates(from, limit, this.log.state.gates, this.nowMs)
+  }
+
+  /** What an opaque id stands for, as canonical JSON; undefined where nobody knows, or any more. */
+  nameOf(id: string): Promise<string | undefined> {
+    return this.#directory.find(id)
+  }
+
   tools(request: ToolsRequest): Promise<readonly { name: string; digest: string }[]> {
     return recordTools(request, this.log)
   }
@@ -296,6 +381,7 @@ export class Plane {
   async erase(selector: string, isDry: boolean): Promise<Erasure & { readonly entries: number }> {
     const ranges = await this.#selected(selector)
     const entries = ranges.reduce((sum, { from, to }) => sum + to - from, 0)
+    if (!isDry && selector.startsWith('sub:')) await this.#directory.erase(selector.slice('sub:'.length))
     const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, this.#sub, this.log, this.#ports.store, this.#ports.clock)
     return { ...done, entries }
   }
@@ -319,6 +405,14 @@ export class Plane {
     const gate = sessions.get(session)
     if (gate === undefined) throw new Denied('identity_unknown', 'no such gate session')
     return gate
+  }
+
+  /** As {@link Plane.gateOf}, for what only an open session may do. @throws {Denied} `identity_unknown`, `identity_invalid` once it has ended */
+  async openGateOf(session: string): Promise<string> {
+    const id = await this.gateOf(session)
+    const gate = this.log.state.gates.get(id)
+    if (gate === undefined || isEnded(gate, Math.max(this.nowMs, this.log.state.timeMs))) throw new Denied('identity_invalid', 'the session has ended')
+    return id
   }
 
   /** What stands where now, for metrics. */

@@ -2,11 +2,13 @@ import type { WitnessPolicy } from '@sealwrit/protocol'
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 import { openTelemetryTracing } from './adapters/opentelemetry.ts'
 import { PrometheusMetrics } from './adapters/prometheus.ts'
+import { nodeKeyLoader } from './adapters/key-loader.ts'
 import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { Notices, type Webhook } from './govern/notices.ts'
+import type { IdentityConfig } from './identify/configuration.ts'
 import { serveHttp } from './http/server.ts'
 import { Plane } from './plane.ts'
 import type { HighWater, LogKey } from './ports.ts'
@@ -37,6 +39,8 @@ export interface ServerOptions {
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
   /** Whom holds are told to. */
   readonly webhook?: Webhook | undefined
+  /** Whom the plane believes to be whom. */
+  readonly identity?: IdentityConfig | undefined
   /** As in `PlaneOptions`, asked over HTTP. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
 }
@@ -80,7 +84,8 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
     const { webhook, logKey, tenant } = options
     const notices = webhook === undefined ? undefined : new Notices(webhook, { clock: nodeClock, store, origin: logKey.key.name, tenant })
-    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, notices, anchors: { ...anchors, sinks: made } })
+    const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
+    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
     const http = await serveHttp(plane, { ...options.listen, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) })
     closing.push(() => http.close())

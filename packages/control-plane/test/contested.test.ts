@@ -84,7 +84,7 @@ describe.each(STORES)('contested single use: %s', (name, planeCount, open) => {
     const racers: SocketClient[] = []
     for (let i = 0; i < 8; i++) {
       const racer = await SocketClient.connect(planes.sockets[i % planeCount] as string)
-      await racer.request('gates.enrol', gate.enrolment())
+      await gate.enrolOver(racer)
       racers.push(racer)
     }
     await racers[0]?.request('tools.record', { session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })

@@ -349,6 +349,7 @@ describe('ATK-044: a redemption is remembered for longer than its permit can be 
     const carried = await issue(rig.plane, gate)
     await redeem(rig.plane, gate, carried, rig.token())
     rig.clock.advance(10 * REDEEMED_LIFE_MS)
+    await gate.enrol() // its session ended meanwhile
     await redeem(rig.plane, gate, await issue(rig.plane, gate), rig.token())
     expect(rig.plane.log.state.redemptionOf(carried.permit.jti)).toBeUndefined()
     expect(await rig.store.spentAt(`jti ${carried.permit.jti}`)).toBeTypeOf('number')

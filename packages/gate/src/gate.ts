@@ -1,12 +1,14 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
-  type CarriedState, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type WitnessQuorum,
+  type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
+import { type Answer, readOrEnd } from './answer.ts'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
 import { LogView } from './log-view.ts'
+import { askedOf, type Identify } from './identity.ts'
 import { PlaneDenied } from './plane/denied.ts'
 import { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
 import type { HoldWait } from './held.ts'
@@ -19,6 +21,9 @@ import { begin, type Trace, traceparentOf } from './trace.ts'
 export const FRESH_MS = 2_000
 /** The floor is written at most this often; a crash may lose this much of it. */
 const FLOOR_INTERVAL_MS = 1_000
+/** A session is opened again after this part of its time, and not more often than this, in milliseconds. */
+const RENEWED_AFTER = 0.6
+const MIN_RENEWAL_MS = 1_000
 
 /** The environment as this gate measured it. */
 export interface MeasuredEnvironment {
@@ -57,13 +62,8 @@ export interface GateRequest {
   readonly hold?: string
   /** How long it may wait for an approval here; without it a hold is answered at once. */
   readonly wait?: HoldWait
-}
-
-/** An answer of the plane that carries a seal, and how it is verified. */
-interface Answer {
-  readonly sealed: JsonValue
-  readonly consistency: readonly Uint8Array[]
-  readonly verify: (state: GateState) => VerifiedArtifact
+  /** Asserts who asks; undefined where nobody but this gate says so. */
+  readonly identify?: Identify | undefined
 }
 
 /**
@@ -85,6 +85,8 @@ export class Gate {
   #connecting: Promise<PlaneLink> | undefined
   readonly #view: LogView
   #epoch: number
+  /** When the session is to be opened again, on the monotonic clock. */
+  #renewMs = Number.POSITIVE_INFINITY
   #sub: string | undefined
   #floorWrittenMs = Number.NEGATIVE_INFINITY
   #closed = false
@@ -123,7 +125,7 @@ export class Gate {
   /** Connects and enrols where that is not done. @throws {Denied} `unavailable` and whatever the plane refuses with */
   async connect(): Promise<PlaneLink> {
     if (this.#closed) throw new Denied('unavailable', 'this gate is closed')
-    if (this.#link?.isOpen === true) return this.#link
+    if (this.#link?.isOpen === true && this.#ports.clock.monotonicMs() < this.#renewMs) return this.#link
     this.#connecting ??= this.#enrol().finally(() => {
       this.#connecting = undefined
     })
@@ -151,7 +153,8 @@ export class Gate {
   async #enrol(): Promise<PlaneLink> {
     const { environment } = this.#options
     if (environment === undefined) throw new Denied('environment_unattested', 'the environment was not measured')
-    const link = await this.#reach((ended) => {
+    // A session that is due is opened again on the connection that is there.
+    const link = this.#link?.isOpen === true ? this.#link : await this.#reach((ended) => {
       if (this.#link !== ended) return
       this.#link = undefined
       this.#tryNext()
@@ -161,6 +164,7 @@ export class Gate {
       const params = present<JsonObject>({
         key: toBase64Url(this.#ports.publicKey),
         session: this.session,
+        proof: this.sign('gate-proof+jwt', { aud: this.#options.logKey.name, session: this.session, nonce: await link.request('nonce', {}, readNonce) }),
         environment: { commit, level, salt, document },
         floor: this.#view.newest?.size,
         checkpoint: this.#view.keptNote,
@@ -190,6 +194,7 @@ export class Gate {
 
   #verifyEnrolment(entry: Entry): void {
     if (entry.kind !== 'gate' || entry.gate !== this.id || entry.session !== this.session) throw new Denied('identity_invalid', 'the plane enrolled another gate')
+    this.#renewMs = entry.expires === undefined ? Number.POSITIVE_INFINITY : this.#ports.clock.monotonicMs() + Math.max(MIN_RENEWAL_MS, (entry.expires * 1_000 - this.time.nowMs()) * RENEWED_AFTER)
   }
 
   /** What the plane tells unasked: revocations, kills and policies, each with its proof. What cannot be placed ends the connection. */
@@ -225,7 +230,7 @@ export class Gate {
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
     const { action, agent } = request
     const params = { action, agent, environment: this.#options.environment?.commit, facts: request.facts(), ...(request.hold === undefined ? {} : { hold: request.hold }) }
-    return this.#ask('authorize', params, request, (value) => {
+    return this.#ask('authorize', () => params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
       if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq, reply.hold)
@@ -238,11 +243,14 @@ export class Gate {
    * @throws {Denied} what the plane refuses with, or the first check that fails
    */
   async redeem(carried: JsonValue, request: GateRequest): Promise<VerifiedArtifact> {
-    await this.connect() // who the subject is here is known from the enrolment
-    const entry = openCarried(carried, this.#known(request))
-    // Nobody had looked when the policies were asked: what a path prohibition would have stopped does not run.
-    if (request.facts().paths === 'outside') throw new Denied('environment_mismatch', 'a path leads outside, which no policy has seen')
-    return this.#ask('redeem', { artifact: carried }, request, (value) => {
+    let entry = ''
+    const look = (identity: Identity | undefined): object => {
+      entry = openCarried(carried, this.#known(request, identity))
+      // Nobody had looked when the policies were asked: what a path prohibition would have stopped does not run.
+      if (request.facts().paths === 'outside') throw new Denied('environment_mismatch', 'a path leads outside, which no policy has seen')
+      return { artifact: carried }
+    }
+    return this.#ask('redeem', look, request, (value) => {
       const reply = parseRedeemReply(value)
       return { sealed: reply.redemption, consistency: reply.consistency, verify: (state) => verifyRedeemedArtifact(reply, entry, state) }
     })
@@ -252,20 +260,22 @@ export class Gate {
    * Asks the plane, and verifies its answer in the very turn in which it arrives, so that checkpoints are met in the order
    * in which the plane proved them.
    */
-  async #ask(method: 'authorize' | 'redeem', params: object, request: GateRequest, read: (value: JsonValue) => Answer): Promise<VerifiedArtifact> {
+  async #ask(method: 'authorize' | 'redeem', paramsFor: (identity: Identity | undefined) => object, request: GateRequest, read: (value: JsonValue) => Answer): Promise<VerifiedArtifact> {
     const link = await this.connect()
     this.saveFloor()
     const challenge = this.#challenges.draw(ANSWER_DEADLINE_MS)
     if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
-    const sentMs = this.#ports.clock.monotonicMs()
     const traceparent = traceparentOf(request.trace)
     try {
+      const identity = await request.identify?.(askedOf(request.action, request.agent, this.id, challenge, this.#options.logKey.name, this.#ports.crypto.sha256))
+      const params = { ...paramsFor(identity), ...(identity === undefined ? {} : { identity }) }
+      const sentMs = this.#ports.clock.monotonicMs()
       return await link.request(method, { ...params, session: this.session, challenge, ...(traceparent === undefined || method !== 'authorize' ? {} : { traceparent }) } as unknown as JsonValue, (value) => {
         const { sealed, consistency, verify } = readOrEnd(() => read(value), link)
         const known = this.#view.newestNote
         const verified = begin(request.trace, 'verify')
         try {
-          const state = this.#state(request, challenge, consistency, sentMs)
+          const state = this.#state(request, identity, challenge, consistency, sentMs)
           const artifact = verify(state)
           this.#governanceOf.set(artifact, { governance: state.governance, sentMs })
           verified()
@@ -297,10 +307,10 @@ export class Gate {
     })
   }
 
-  #state(request: GateRequest, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
+  #state(request: GateRequest, identity: Identity | undefined, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
     const { environment, capabilities } = this.#options
     return {
-      ...this.#known(request),
+      ...this.#known(request, identity),
       consistency,
       accept: (checkpoint, note) => this.#view.accept(checkpoint, note),
       takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
@@ -310,7 +320,7 @@ export class Gate {
     }
   }
 
-  #known(request: GateRequest): CarriedState {
+  #known({ action, agent }: GateRequest, identity: Identity | undefined): CarriedState {
     const { logKey, witnesses, tenant } = this.#options
     return {
       crypto: this.#ports.crypto,
@@ -321,8 +331,8 @@ export class Gate {
       newest: this.#view.newest,
       newestNote: this.#view.newestNote,
       nowSeconds: Math.floor(this.time.nowMs() / 1_000),
-      subject: this.#sub === undefined ? undefined : { sub: this.#sub, act: `agent:${request.agent.name}`, verified: request.agent.verified },
-      action: request.action,
+      subject: this.#sub === undefined ? undefined : expectedSubject(identity, { sub: this.#sub, act: { sub: `agent:${agent.name}`, verified: agent.verified } }, logKey.name, this.#ports.crypto.sha256),
+      action,
     }
   }
 
@@ -355,7 +365,7 @@ export class Gate {
   }
 
   /** Signs `claims` as this gate. */
-  sign(typ: 'execution-receipt+jwt' | 'execution-denial+jwt', claims: JsonObject): string {
+  sign(typ: 'execution-receipt+jwt' | 'execution-denial+jwt' | 'gate-proof+jwt', claims: JsonObject): string {
     const input = signingInput(typ, this.id, claims)
     return attachSignature(input, this.#ports.sign(utf8(input)))
   }
@@ -381,12 +391,10 @@ export class Gate {
   }
 }
 
-/** An answer that cannot be read may have carried a checkpoint, which is missed then: begin anew from the floor. */
-function readOrEnd<T>(read: () => T, link: PlaneLink): T {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof PlaneDenied)) link.close()
-    throw error
-  }
+function readNonce(value: JsonValue): string {
+  const fields = new Fields(value, 'request_malformed', 'nonce')
+  fields.text('origin')
+  const nonce = fields.token('nonce')
+  fields.end()
+  return nonce
 }

@@ -1,7 +1,8 @@
-import { enforce, type Effect, type Gate, type GateRequest, PlaneDenied, type ReceiptOrder } from '@sealwrit/gate'
+import { enforce, type Effect, type Gate, type GateRequest, type Identify, PlaneDenied, type ReceiptOrder } from '@sealwrit/gate'
 import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
 import { carriedBy } from './carried.ts'
 import { heldBy } from './held.ts'
+import { identityBy } from './identity.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
 import { ExecutionSpan, metaOf } from './tracing.ts'
@@ -19,6 +20,8 @@ export interface GatewayOptions {
   readonly target: string
   /** The agent's name where the operator gave one; else what the client calls itself counts, unverified. */
   readonly agent: string | undefined
+  /** Asserts who asks, for the one agent that uses this gateway; what a client says of itself in a request goes first. */
+  readonly identify?: Identify | undefined
   /** Looks at where the arguments of a call lead. */
   readonly facts: (args: JsonObject) => Facts
   readonly receiptOrder: ReceiptOrder
@@ -151,7 +154,8 @@ export class McpGateway {
     if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
-    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), ...this.#held(params) }, metaOf(params), signal)
+    const identity = this.#judged(() => identityBy(params))
+    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), ...this.#judged(() => heldBy(params)), identify: this.#options.identify, ...identity }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
@@ -209,11 +213,11 @@ export class McpGateway {
     }
   }
 
-  #held(params: JsonObject): ReturnType<typeof heldBy> {
+  #judged<T>(read: () => T): T {
     try {
-      return heldBy(params)
+      return read()
     } catch (error) {
-      throw this.#refused(error as Denied)
+      throw this.#refused(error instanceof Denied ? error : new Denied('unavailable'))
     }
   }
 

@@ -2,6 +2,7 @@ import { type Action, parseAction } from './action.ts'
 import type { SealedEntry } from './artifact/seal.ts'
 import { MAX_START_SECONDS } from './artifact/artifact.ts'
 import { Denied } from './denial.ts'
+import { type Identity, parseIdentity } from './identity.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
 import { present } from './log/entries.ts'
@@ -18,6 +19,10 @@ export interface IssueRequest {
   readonly seconds: number
   /** The hold that this very request waits for. */
   readonly hold?: string
+  /** Who asks, where it is asserted. */
+  readonly identity?: Identity
+  /** What a proof of possession is bound to: given by the plane, good once. */
+  readonly nonce?: string
 }
 
 /** Asks to spend a carried artifact for a challenge of the session's gate. */
@@ -26,6 +31,8 @@ export interface RedeemRequest {
   /** The sealed artifact as it was carried; its verifier reads it. */
   readonly artifact: JsonValue
   readonly challenge: string
+  /** Who presents it: for an artifact that is bound to a key, or to somebody else than the local user. */
+  readonly identity?: Identity
 }
 
 /** What the plane answers to `redeem`: two entries under one checkpoint, and the proof that it extends the one shown before. */
@@ -50,6 +57,8 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
     form: fields.literal('form', 'redeem'),
     seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
     hold: fields.optional('hold', (name) => fields.token(name)),
+    identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
+    nonce: fields.optional('nonce', (name) => fields.token(name)),
   })
   fields.end()
   if (request.seconds === 0) throw new Denied('request_malformed', 'issue: seconds')
@@ -59,7 +68,12 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
 
 export function parseRedeemRequest(value: JsonValue): RedeemRequest {
   const fields = new Fields(value, 'request_malformed', 'redeem')
-  const request = { session: fields.token('session'), artifact: fields.value('artifact'), challenge: fields.token('challenge') }
+  const request = present<RedeemRequest>({
+    session: fields.token('session'),
+    artifact: fields.value('artifact'),
+    challenge: fields.token('challenge'),
+    identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
+  })
   fields.end()
   return request
 }

@@ -3,6 +3,7 @@ import type { SealedEntry } from './artifact/seal.ts'
 import { Denied, type DenialCode, DENIALS, isDenialCode } from './denial.ts'
 import type { Digest } from './digest.ts'
 import { fromBase64 } from './encoding.ts'
+import { type Identity, parseIdentity } from './identity.ts'
 import { Fields } from './json/fields.ts'
 import { parseStrict } from './json/parse.ts'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from './json/value.ts'
@@ -38,6 +39,8 @@ export interface AuthorizeRequest {
   readonly facts: Facts
   /** The hold that this very request waits for. */
   readonly hold?: string
+  /** Who asks, where it is asserted. */
+  readonly identity?: Identity
   /** What the gate's trace is doing meanwhile; never logged, never decided on. */
   readonly traceparent?: string
 }
@@ -46,6 +49,8 @@ export interface EnrolRequest {
   /** Public key of the gate, base64url of 32 bytes. */
   readonly key: string
   readonly session: string
+  /** The gate's signature over log, session and a nonce that the plane gave: a gate can only speak for itself. */
+  readonly proof: string
   readonly environment: { readonly commit: Digest; readonly level: EnvironmentLevel; readonly salt: string; readonly document: JsonObject }
   /** Size of the newest tree that the gate has verified. */
   readonly floor?: number
@@ -91,6 +96,7 @@ export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
     environment: fields.digest('environment'),
     facts: parseFacts(fields.object('facts')),
     hold: fields.optional('hold', (name) => fields.token(name)),
+    identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
   })
   fields.end()
@@ -122,6 +128,7 @@ export function parseEnrolRequest(value: JsonValue): EnrolRequest {
   const request = present<EnrolRequest>({
     key: fields.text('key', 43),
     session: fields.token('session'),
+    proof: fields.text('proof', MAX_JWS),
     environment: { commit: env.digest('commit'), level: env.oneOf('level', ENVIRONMENT_LEVELS), salt: env.token('salt'), document },
     floor: fields.optional('floor', (name) => fields.integer(name)),
     checkpoint: fields.optional('checkpoint', (name) => fields.text(name, MAX_PROOF_LENGTH)),

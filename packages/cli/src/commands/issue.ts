@@ -1,12 +1,14 @@
 import * as fs from 'node:fs'
-import { Denied, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS, parseStrict } from '@sealwrit/protocol'
+import { askedOf, nodeCryptography } from '@sealwrit/gate'
+import { type Agent, parseAction, Denied, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS, parseStrict } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
+import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { type GlobalOptions, json, line, plain } from '../output.ts'
 import { selfLine } from '../self.ts'
 
-export interface IssueOptions extends GlobalOptions {
+export interface IssueOptions extends GlobalOptions, IdentityOptions {
   readonly audience: string
   readonly agent?: string
   readonly seconds?: string
@@ -24,7 +26,8 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   if (seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_START_SECONDS)) throw new CliError(`--seconds takes a whole number from 1 to ${MAX_START_SECONDS}`, { exit: EXIT.usage })
   const action = await withDefinition(readAction(file), folder)
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
-  const answer = (await askPlane(folder, 'issue', { action, agent, audience: options.audience, form: 'redeem', ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }) })) as JsonObject
+  const asserted = await assert(action, agent, options, folder)
+  const answer = (await askPlane(folder, 'issue', { action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }) })) as JsonObject
   const { decision, code, seq, sealed, hold } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string }
   if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {
@@ -39,6 +42,15 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   writeNew(options.output, text)
   if (options.json === true) json({ file: options.output })
   else line(`artifact in ${plain(options.output)}; it can be started once, within ${seconds ?? MAX_START_SECONDS} s, at gate ${plain(options.audience)}`)
+}
+
+/** Who asks, with the nonce of the plane that a proof is bound to. */
+async function assert(action: JsonObject, agent: Agent, options: IssueOptions, folder: PlaneFolder): Promise<JsonObject> {
+  const identify = identityFrom(options)
+  if (identify === undefined) return {}
+  const { nonce, origin } = (await askPlane(folder, 'nonce', {})) as { nonce: string; origin: string }
+  const identity = await identify(askedOf(parseAction(action), agent, options.audience, nonce, origin, nodeCryptography.sha256))
+  return { nonce, ...(identity === undefined ? {} : { identity: { ...identity } }) }
 }
 
 function readAction(file: string): JsonObject {

@@ -6,6 +6,7 @@ import type { WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
+import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey, TENANT } from '../local/folder.ts'
 import { takeSlot } from '../local/gate-slot.ts'
@@ -13,7 +14,7 @@ import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
 import { version } from '../version.ts'
 
-export interface McpOptions extends GlobalOptions {
+export interface McpOptions extends GlobalOptions, IdentityOptions {
   readonly name: string
   readonly agent?: string
   readonly env?: readonly string[]
@@ -26,6 +27,8 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (!/^[A-Za-z0-9_.-]{1,64}$/.test(options.name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage })
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
+  if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
+  const identify = identityFrom(options)
   const witnesses = gateWitnesses(folder, options.witnessPolicy)
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
@@ -45,6 +48,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     gate,
     target: `mcp://${options.name}`,
     agent: options.agent,
+    identify,
     facts: (args) => pathFacts(args, roots, cwd),
     receiptOrder,
     holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,

@@ -57,6 +57,8 @@ function detail(entry: JsonObject): string {
       return `epoch ${text('epoch')}  ${(entry['policies'] as readonly string[]).join(', ')}`
     case 'gate':
       return `${text('event')}  ${text('gate')}`
+    case 'agent':
+      return `${text('event')}  ${text('agent')}`
     case 'tool':
       return `${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
     case 'hold':

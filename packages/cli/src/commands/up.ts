@@ -6,7 +6,7 @@ import { floorFile } from '@sealwrit/gate'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
 import { anchorSinks } from '../local/anchors.ts'
-import { highWaterFile, readConfig } from '../local/config.ts'
+import { highWaterFile, identityConfig, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
 import { readPolicies } from '../local/policies.ts'
 import { approvalsWebhook } from '../local/webhook.ts'
@@ -38,6 +38,7 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       owner: config?.config.owner,
       witnesses: planeWitnesses(folder),
       webhook: approvalsWebhook(config),
+      identity: config === undefined ? undefined : identityConfig(config),
       isNew,
       version,
       retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,

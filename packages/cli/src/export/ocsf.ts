@@ -81,6 +81,10 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       if (entry.event === 'session') return { of: 'lifecycle', activity: [3, 'Start'], severity: 1, status: 1, message: 'a gate opened a session', own: { app: { ...PRODUCT, name: 'Sealwrit gate', uid: entry.gate } } }
       if (entry.event === 'enrolled') return { of: 'entity', activity: [6, 'Enroll'], severity: 1, status: 1, message: 'a gate enrolled with its key', own: entity('Gate', entry.gate, 'gate') }
       return { of: 'entity', activity: [OTHER, 'Denials lost'], severity: 3, status: 99, code: entry.event, message: 'signed denials overflowed the queue of a gate', own: entity('Gate', entry.gate, 'gate') }
+    case 'agent': {
+      const activity = ({ added: [1, 'Create'], key_added: [3, 'Update'], key_removed: [3, 'Update'], removed: [4, 'Delete'] } as const)[entry.event]
+      return { of: 'entity', activity, severity: 1, status: 1, code: entry.event, message: 'an agent was registered, removed, or changed its keys', own: entity('Agent', entry.agent, 'agent') }
+    }
     case 'erasure': {
       const ranges = entry.ranges.map(({ from, to }) => (to === from + 1 ? `${from}` : `${from}-${to - 1}`)).join(',')
       return { of: 'entity', activity: [4, 'Delete'], severity: 1, status: 1, code: entry.cause, message: 'bodies and salts behind entries were deleted', own: { ...entity('Body', ranges.slice(0, MAX_RANGES), 'bodies of entries'), ...(entry.by === undefined ? {} : { actor: { user: { uid: entry.by } } }) } }

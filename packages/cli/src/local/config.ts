@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { parseDocument } from 'yaml'
-import type { SinkConfig } from '@sealwrit/control-plane'
+import type { IdentityConfig, SinkConfig } from '@sealwrit/control-plane'
 import { z } from 'zod'
 import { CliError } from '../errors.ts'
 
@@ -28,6 +28,8 @@ export interface Config {
   readonly witnesses?: string | undefined
   /** How old a cosignature may be that counts, in seconds. */
   readonly witness_max_age_seconds?: number | undefined
+  /** Whom the plane believes to be whom; paths are relative to this file. @see spec/identity.md */
+  readonly identity?: IdentityConfig | undefined
 }
 
 /** As many as the plane takes; not imported from there, since gateways read this file too and load no plane. */
@@ -36,6 +38,23 @@ const MAX_INTERVAL_MINUTES = 10_080
 /** As long as a gate waits. */
 const MAX_WAIT_SECONDS = 3_600
 const place = z.string().min(1).max(1_024)
+
+/** As many as the plane takes. */
+const MAX_ISSUERS = 32
+const issuer = z
+  .strictObject({
+    issuer: place,
+    audience: place,
+    algorithms: z.array(z.enum(['EdDSA', 'Ed25519', 'ES256', 'RS256'])).min(1),
+    jwks_uri: z.string().regex(/^(https:\/\/|http:\/\/(127\.0\.0\.1|\[::1\]|localhost)[:/])/, 'keys are fetched over https, or from loopback').max(1_024).optional(),
+    jwks_file: place.optional(),
+    subject: place.optional(),
+    agent: place.optional(),
+    map: z.literal('github_actions').optional(),
+  })
+  .refine(({ jwks_uri, jwks_file }) => (jwks_uri === undefined) !== (jwks_file === undefined), 'takes either jwks_uri or jwks_file')
+const trustDomain = z.strictObject({ name: z.string().regex(/^[a-z0-9._-]{1,255}$/), bundle: place, audience: place })
+const distinct = <T>(list: readonly T[], name: (one: T) => string): boolean => new Set(list.map(name)).size === list.length
 
 const shape = {
   owner: z.string().min(1).max(128).optional(),
@@ -49,6 +68,13 @@ const shape = {
     .optional(),
   witnesses: z.string().min(1).optional(),
   witness_max_age_seconds: z.int().min(2).max(86_400).optional(),
+  identity: z
+    .strictObject({
+      agents: z.enum(['named', 'registered']).default('named'),
+      issuers: z.array(issuer).max(MAX_ISSUERS).default([]).refine((list) => distinct(list, (one) => one.issuer), 'an issuer is named twice'),
+      trust_domains: z.array(trustDomain).max(MAX_ISSUERS).default([]).refine((list) => distinct(list, (one) => one.name), 'a trust domain is named twice'),
+    })
+    .optional(),
   anchors: z
     .array(z.discriminatedUnion('type', [z.strictObject({ type: z.literal('rfc3161'), url: place }), z.strictObject({ type: z.literal('file'), path: place }), z.strictObject({ type: z.literal('http'), url: place })]))
     .max(MAX_SINKS)
@@ -75,6 +101,18 @@ export function readConfig(planeDir: string): { config: Config; file: string } |
     throw new CliError(`${file}: ${issue?.path.join('.') || 'top level'}: ${issue?.message ?? 'not valid'}`, { hint: `members are ${MEMBERS.join(', ')}` })
   }
   return { config: parsed.data, file }
+}
+
+/** The identity part with its paths made whole. */
+export function identityConfig({ config, file }: NonNullable<ReturnType<typeof readConfig>>): IdentityConfig | undefined {
+  const { identity } = config
+  if (identity === undefined) return undefined
+  const at = (name: string): string => path.resolve(path.dirname(file), name)
+  return {
+    ...identity,
+    issuers: identity.issuers.map((one) => (one.jwks_file === undefined ? one : { ...one, jwks_file: at(one.jwks_file) })),
+    trust_domains: identity.trust_domains.map((one) => ({ ...one, bundle: at(one.bundle) })),
+  }
 }
 
 /** Where the plane of `folder` keeps its high-water mark. */

@@ -1,9 +1,9 @@
 import {
-  actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type Digest, digestOf, MAX_START_SECONDS, prohibition,
+  type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, type Digest, digestOf, MAX_START_SECONDS, prohibition,
   type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
-import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
+import { isEnded, MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Requester } from '../log/approvals.ts'
 import type { Sequencer } from '../log/sequencer.ts'
@@ -21,6 +21,12 @@ export interface Caller {
   readonly sub: string
   readonly owner: string
   readonly tenant: string
+  /** The agent that acts for `sub`. */
+  readonly act: Actor
+  /** Thumbprint of the key that the agent proved. */
+  readonly cnf?: string | undefined
+  /** Whether all of this still holds at a place in the log. */
+  readonly holds: (state: LogState, timeMs: number) => boolean
 }
 
 /** A body as it is committed to: salt drawn, digest and commitment made. */
@@ -44,18 +50,37 @@ export function refuse(decision: Deny | Hold, request: AuthorizeRequest | IssueR
   return settle(decision, request, caller, log, ports, shown)
 }
 
+/** Logs that nothing was decided, since who asks is not who it says. @throws {Denied} as {@link authorize} */
+export async function refuseUnidentified(code: DenialCode, request: AuthorizeRequest | IssueRequest, caller: Pick<Caller, 'gate' | 'sub' | 'act'>, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+  const action = commit('action', fromUtf8(actionBytes(request.action)), ports)
+  const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
+  const committed = await log.submit((state) => {
+    const repeat = answeredBefore(request, caller.gate, action, state)
+    if (repeat !== undefined) return repeat
+    if (state.answeredCount >= MAX_CHALLENGES) throw new Denied('overloaded')
+    const { sub, act } = caller
+    return { body: { kind: 'deny', code, scope: scopeOf(request.action), action_commit: action.body.commit, sub, act, aud: caller.gate, ...challenge }, bodies: [action.body], request: action.body.digest }
+  })
+  // A denial only: whoever could not say who it is gets no artifact that was issued before.
+  return committed.entry.kind === 'deny' ? reply(committed, undefined, log, shown) : { decision: 'deny', code: 'identity_invalid', seq: committed.seq }
+}
+
+/** What a challenge was answered with: a lost reply is given again for the same request only; this never makes a second permit. */
+function answeredBefore(request: AuthorizeRequest | IssueRequest, gate: string, action: Committable, state: LogState): { readonly repeat: number } | undefined {
+  // What is carried answers no challenge: whoever asks twice gets two, and the one that is not used expires.
+  const answered = 'challenge' in request ? state.answered(gate, request.challenge) : undefined
+  if (answered === undefined) return undefined
+  if (answered.request !== action.body.digest) throw new Denied('challenge_mismatch')
+  return { repeat: answered.seq }
+}
+
 async function settle(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   // Approvals may have been logged by another plane of this log.
   if (decision.kind === 'hold' && request.hold !== undefined && ports.store.isShared) await log.refresh()
   const asked = await ask(decision, request, caller, log.state, ports)
   const committed = await log.submit((state, _seq, timeMs) => {
-    // What is carried answers no challenge: whoever asks twice gets two, and the one that is not used expires.
-    const answered = 'challenge' in request ? state.answered(caller.gate, request.challenge) : undefined
-    if (answered !== undefined) {
-      // A lost reply is given again for the same request only; this never makes a second permit.
-      if (answered.request !== asked.action.body.digest) throw new Denied('challenge_mismatch')
-      return { repeat: answered.seq }
-    }
+    const repeat = answeredBefore(request, caller.gate, asked.action, state)
+    if (repeat !== undefined) return repeat
     if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
     // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
     if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
@@ -84,7 +109,7 @@ interface AskedWith {
 async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, ports: PlanePorts): Promise<AskedWith> {
   const text = fromUtf8(actionBytes(request.action))
   const action = commit('action', text, ports)
-  const requester = { aud: caller.gate, sub: caller.sub, act: actorOf(request), scope: scopeOf(request.action) }
+  const requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action) }
   const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, action.body.digest, state, ports) : undefined
   return {
     action,
@@ -96,10 +121,6 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
   }
 }
 
-function actorOf({ agent }: AuthorizeRequest | IssueRequest): { sub: string; verified: boolean } {
-  return { sub: `agent:${agent.name}`, verified: agent.verified }
-}
-
 function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
@@ -108,8 +129,8 @@ function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: Pla
 function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string, ports: PlanePorts): Written | { readonly repeat: number } {
   const { inputs, jti, requester, prepared } = asked
   const { act } = requester
-  const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: jti, aud: caller.gate, tenant: caller.tenant }
-  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state) ?? prohibition(selectable, state))
+  const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
+  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state, timeMs) ?? prohibition(selectable, state))
   // What the state says of a hold counts only for what nothing forbids.
   const stands: Standing | undefined = code === undefined && decision.kind === 'hold' && prepared !== undefined ? standing(decision, requester, caller.owner, prepared, asked.action.body.digest, state, timeMs, ports) : undefined
   if (stands?.kind === 'waits') return { repeat: stands.seq }
@@ -135,6 +156,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     action_commit: action.body.commit,
     sub: caller.sub,
     act,
+    ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }),
     env,
     policy,
     iat,
@@ -156,10 +178,12 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
 }
 
 /** What the state at this very place in the log forbids, whatever was decided before. */
-function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState): Denied['code'] | undefined {
+function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined) return 'identity_unknown'
   if (caller.session !== undefined && gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
+  if (caller.session !== undefined && isEnded(gate, timeMs)) return 'identity_invalid'
+  if (!caller.holds(state, timeMs)) return 'identity_invalid' // the key was removed or the token ended meanwhile
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
   if (request.action.type !== 'mcp.tool_call') return undefined
@@ -168,9 +192,14 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   return recorded === request.action.tool_digest ? undefined : 'tool_changed'
 }
 
+/** Unauthenticated, unknown and wrong are one answer; which of them it was stands in the entry (ATK-123). */
+function outward({ code, policy }: DenyEntry): DenialCode {
+  return policy === undefined && DENIALS[code].check === 'identity' ? 'identity_invalid' : code
+}
+
 async function reply(committed: Committed, salt: string | undefined, log: Sequencer, shown: Shown): Promise<AuthorizeReply> {
   const { entry, seq } = committed
-  if (entry.kind === 'deny') return { decision: 'deny', code: entry.code, seq }
+  if (entry.kind === 'deny') return { decision: 'deny', code: outward(entry), seq }
   if (entry.kind === 'hold') return { decision: 'hold', hold: entry.hold, seq }
   if (entry.kind !== 'permit') throw new TypeError('a challenge was answered by another kind of entry')
   return log.sealed(Math.max(seq + 1, shown.size), (head): AuthorizeReply => {

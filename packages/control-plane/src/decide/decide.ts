@@ -48,7 +48,7 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   let request: CedarRequest
   let answer: Answer
   try {
-    request = toCedar(input, active.engine.argumentTypes)
+    request = toCedar(input, active.engine.argumentTypes, active.engine.seesIdentity)
     answer = active.engine.evaluate(request)
   } catch (error) {
     if (!(error instanceof Denied)) throw error

@@ -3,7 +3,7 @@ import type { DenialCode } from '@sealwrit/protocol'
 import { type CedarRequest, type ArgumentTypes } from './mapping.ts'
 import type { Policy, PolicySet } from './policy-set.ts'
 import { type Reads, readsOf } from './reads.ts'
-import { argumentTypes } from './schema.ts'
+import { argumentTypes, declaresIdentity } from './schema.ts'
 import { PolicySlicer } from './slice.ts'
 
 /** Preparsed slices kept: Cedar never frees one, so names are reused. */
@@ -38,6 +38,8 @@ let engines = 0
 export class PolicyEngine {
   readonly set: PolicySet
   readonly argumentTypes: ArgumentTypes
+  /** Whether the schema declares `context.identity`. */
+  readonly seesIdentity: boolean
   readonly #slicer: PolicySlicer
   readonly #schemaName: string
   readonly #slices = new Map<string, Slice>()
@@ -50,6 +52,7 @@ export class PolicyEngine {
   constructor(set: PolicySet, options: { readonly keepAnswers: boolean } = { keepAnswers: true }) {
     this.set = set
     this.argumentTypes = argumentTypes(set.schema)
+    this.seesIdentity = declaresIdentity(set.schema)
     this.#slicer = new PolicySlicer(set.policies)
     this.#keepAnswers = options.keepAnswers
     this.#schemaName = `schema-${engines++ % 8}`

@@ -9,6 +9,8 @@ export interface DecisionInput {
   readonly sub: string
   readonly environment: { readonly level: EnvironmentLevel }
   readonly facts: Facts
+  /** Who vouches for agent or principal, where something was asserted and verified. */
+  readonly identity?: { readonly form: string; readonly issuer: string; readonly claims: readonly string[] } | undefined
 }
 
 /** One Cedar request. */
@@ -32,7 +34,7 @@ const MAX_POLICY_SET = 1_000
  * @throws {Denied} `policy_error` for an argument of another type than the schema declares, so that a policy on it can
  *   never be side-stepped by sending a list for a string
  */
-export function toCedar(input: DecisionInput, types: ArgumentTypes): CedarRequest {
+export function toCedar(input: DecisionInput, types: ArgumentTypes, seesIdentity = false): CedarRequest {
   const { action, agent } = input
   const server: cedar.TypeAndId = { type: 'Server', id: action.target }
   const principal: cedar.TypeAndId = { type: 'Agent', id: agent.name }
@@ -46,6 +48,8 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes): CedarReques
       environment: { level: input.environment.level },
       facts: { paths: input.facts.paths },
       lineage: { depth: 0 },
+      // Only where there is one, and where the schema knows it: sets of policies from before it was there go on as they are.
+      ...(input.identity === undefined || !seesIdentity ? {} : { identity: { ...input.identity, claims: [...input.identity.claims] } }),
     },
     // User and server have no attributes: being named is enough for `==` and `in`, and each entity costs its passage to Cedar.
     entities: [

@@ -1,5 +1,5 @@
 import {
-  type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, ENVIRONMENT_LEVELS, type JsonObject, type JsonValue, parseAction, parseFacts, type PolicyTexts, type Replay, type Sha256,
+  type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, ENVIRONMENT_LEVELS, IDENTITY_FORMS, type JsonObject, type JsonValue, parseAction, parseFacts, type PolicyTexts, type Replay, type Sha256,
 } from '@sealwrit/protocol'
 import { decide, type Decision } from './decide.ts'
 import { PolicyEngine } from './engine.ts'
@@ -62,7 +62,14 @@ export function inputOf(action: JsonValue, inputs: JsonValue, sub: string, act: 
     sub,
     environment: { level: context === undefined ? 'software' : context.object('environment').oneOf('level', ENVIRONMENT_LEVELS) },
     facts: context === undefined ? { paths: 'none' } : parseFacts(context.object('facts')),
+    identity: context?.optional('identity', (name) => readIdentity(context.object(name))),
   }
+}
+
+function readIdentity(fields: Fields): NonNullable<DecisionInput['identity']> {
+  const identity = { form: fields.oneOf('form', IDENTITY_FORMS), issuer: fields.text('issuer'), claims: fields.strings('claims', 16, 2_048) }
+  fields.end()
+  return identity
 }
 
 /** @throws {Denied} `policy_error` where the log says otherwise */

@@ -6,22 +6,32 @@ type Shape = { type?: string; name?: string; element?: Shape; attributes?: Recor
 
 /** The tool arguments that the schema declares under `context.args`, with the types that policies see. @throws {PolicyError} */
 export function argumentTypes(schema: string): ArgumentTypes {
+  const types = new Map<string, 'String' | 'Long' | 'Boolean' | 'StringSet'>()
+  for (const { context, resolve } of contexts(schema)) {
+    const args = resolve(context?.attributes?.['args'])
+    for (const [name, shape] of Object.entries(args?.attributes ?? {})) types.set(name, typeOf(name, resolve(shape) ?? {}))
+  }
+  return types
+}
+
+/** Whether the schema declares `context.identity` for every action, so that it can be sent for each. @throws {PolicyError} */
+export function declaresIdentity(schema: string): boolean {
+  const all = [...contexts(schema)]
+  return all.length > 0 && all.every(({ context }) => context?.attributes?.['identity'] !== undefined)
+}
+
+/** The context of each action, with what resolves the names in it. */
+function* contexts(schema: string): Generator<{ context: Shape | undefined; resolve: (shape: Shape | undefined) => Shape | undefined }> {
   const answer = cedar.schemaToJsonWithResolvedTypes(schema)
   if (answer.type === 'failure') throw new PolicyError(`${SCHEMA_FILE}: ${answer.errors.map((e) => e.message).join('; ')}`)
-  const types = new Map<string, 'String' | 'Long' | 'Boolean' | 'StringSet'>()
   for (const namespace of Object.values(answer.json)) {
     const commons = (namespace.commonTypes ?? {}) as Record<string, Shape>
     const resolve = (shape: Shape | undefined): Shape | undefined => {
       const name = shape?.name ?? shape?.type
       return name !== undefined && commons[name] !== undefined && shape?.attributes === undefined ? resolve(commons[name]) : shape
     }
-    for (const action of Object.values(namespace.actions)) {
-      const context = resolve((action as { appliesTo?: { context?: Shape } }).appliesTo?.context)
-      const args = resolve(context?.attributes?.['args'])
-      for (const [name, shape] of Object.entries(args?.attributes ?? {})) types.set(name, typeOf(name, resolve(shape) ?? {}))
-    }
+    for (const action of Object.values(namespace.actions)) yield { context: resolve((action as { appliesTo?: { context?: Shape } }).appliesTo?.context), resolve }
   }
-  return types
 }
 
 function typeOf(name: string, shape: Shape): 'String' | 'Long' | 'Boolean' | 'StringSet' {

@@ -1,20 +1,30 @@
-import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, signingKey, canonicalText } from '@sealwrit/protocol'
+import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, present, signingKey, canonicalText, verifyGateProof } from '@sealwrit/protocol'
 import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import type { EnrolledGate } from '../log/state.ts'
 
 /** Gates that may be enrolled. */
 export const MAX_GATES = 10_000
+/** How long a session is open before its gate must open it again, in seconds. */
+export const SESSION_SECONDS = 900
 
 /**
- * Enrols a gate by its key and opens its session; both are logged. A session that is already open is given again, so
- * that a gate can reconnect.
+ * Enrols a gate by its key, which it proves to hold, and opens its session; both are logged. A session that is open, and will be
+ * for a while, is given again, so that a gate can reconnect; an older one is opened anew under its id.
+ * @param takeNonce takes back the nonce of the proof, or throws
  * @returns the gate's id and the entry that opened the session
- * @throws {Denied} `encoding_invalid`, `environment_mismatch`, `overloaded`
+ * @throws {Denied} `encoding_invalid`, `environment_mismatch`, `overloaded`; `identity_invalid` where the proof does not hold
  */
-export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: Crypto): Promise<{ gate: string; session: Committed }> {
+export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: Crypto, takeNonce: (nonce: string) => void): Promise<{ gate: string; session: Committed }> {
   const publicKey = fromBase64Url(request.key)
   if (publicKey.length !== 32) throw new Denied('encoding_invalid', 'gate key')
-  const gate = signingKey(publicKey, crypto.sha256).kid
+  const key = signingKey(publicKey, crypto.sha256)
+  const gate = key.kid
+  try {
+    takeNonce(verifyGateProof(request.proof, key, { aud: log.origin, session: request.session }, crypto))
+  } catch (error) {
+    throw error instanceof Denied ? new Denied('identity_invalid', error.message) : error
+  }
   const { commit, level, salt, document } = request.environment
   const digest = digestOf(canonicalize(document), crypto.sha256)
   if (commitment('environment', salt, digest, crypto.sha256) !== commit) throw new Denied('environment_mismatch', 'commitment and document disagree')
@@ -24,13 +34,37 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
   const enrolled = log.ensure((state) => {
     if (state.gates.has(gate)) return undefined
     if (state.gates.size >= MAX_GATES) throw new Denied('overloaded', 'too many gates')
+    if (state.agentKeys.has(request.key)) throw new Denied('identity_invalid', 'the key is that of an agent')
     return { body: { kind: 'gate', gate, event: 'enrolled', key: request.key }, bodies: [] }
   })
-  const session = log.submit((state) => {
+  const session = log.submit((state, _seq, timeMs) => {
     const known = state.gates.get(gate)
-    if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined) return { repeat: known.sessionSeq }
-    return { body: { kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level } }, bodies: [body] }
+    if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined && isYoung(known, timeMs)) return { repeat: known.sessionSeq }
+    if (state.sessions.has(request.session) && known?.session !== request.session) throw new Denied('identity_invalid', 'the session is that of another gate')
+    return { body: { kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level }, expires: Math.floor(timeMs / 1_000) + SESSION_SECONDS }, bodies: [body] }
   })
   const [opened] = await Promise.all([session, enrolled]) // both are waited for: one that is refused with the other must not go unheard
   return { gate, session: opened }
+}
+
+/** Whether more than half of the session's time is left. */
+function isYoung({ expires }: EnrolledGate, timeMs: number): boolean {
+  return expires !== undefined && expires * 1_000 - timeMs > (SESSION_SECONDS * 1_000) / 2
+}
+
+/** A gate as it is listed. */
+export interface ListedGate {
+  readonly gate: string
+  readonly key: string
+  readonly session?: string
+  readonly expires?: number
+  readonly level?: string
+  readonly open: boolean
+}
+
+/** Gates from the `from`th on, in the order in which they were enrolled. */
+export function listGates(from: number, limit: number, gates: ReadonlyMap<string, EnrolledGate>, nowMs: number): { gates: readonly ListedGate[]; next?: number } {
+  const page = [...gates].slice(from, from + limit)
+  const listed = page.map(([gate, { key, session, expires, env }]) => present<ListedGate>({ gate, key, session, expires, level: env?.level, open: session !== undefined && (expires === undefined || nowMs < expires * 1_000) }))
+  return { gates: listed, ...(from + limit < gates.size ? { next: from + limit } : {}) }
 }

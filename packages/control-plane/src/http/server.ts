@@ -113,6 +113,16 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
     reply.type('application/json').header('cache-control', 'no-store').send(JSON.stringify(await METHODS[method]?.(plane, params, httpPeer(request, params))))
   app.get('/v1/approvals', (request, reply) => asked('approvals.list', {}, request, reply))
   app.get('/v1/approvals/:hold', (request, reply) => asked('approvals.show', { hold: (request.params as { hold: string }).hold }, request, reply))
+  serve('/v1/nonces', 'nonce')
+  const list = (url: string, method: string): void => {
+    app.get(url, async (request, reply) => {
+      const { from = '0', limit = '100', ...rest } = request.query as Record<string, string>
+      if (Object.keys(rest).length > 0 || !/^\d{1,15}$/.test(from) || !/^\d{1,4}$/.test(limit)) throw new Denied('request_malformed')
+      return reply.type('application/json').send(JSON.stringify(await METHODS[method]?.(plane, { from: Number(from), limit: Number(limit) }, httpPeer(request, {}))))
+    })
+  }
+  list('/v1/agents', 'agents.list')
+  list('/v1/gates', 'gates.list')
 }
 
 /**

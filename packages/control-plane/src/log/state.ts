@@ -1,4 +1,5 @@
-import { type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
+import { type AgentEntry, type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
+import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
@@ -56,6 +57,8 @@ export interface EnrolledGate {
   readonly key: string
   readonly session: string | undefined
   readonly env: GateEntry['env']
+  /** When the session ends, seconds since 1970; sessions of older logs have no end. */
+  readonly expires: number | undefined
   /** Leaf index of the entry that enrolled it, and of the one that opened the session. */
   readonly enrolledSeq: number
   readonly sessionSeq: number | undefined
@@ -86,6 +89,9 @@ export class LogState {
   /** Permits below this leaf index can no longer be redeemed: what spent them may be in a history that was lost. */
   voidBefore = 0
   readonly gates: Map<string, EnrolledGate> = new Map()
+  readonly agents: Map<string, RegisteredAgent> = new Map()
+  /** Every agent key that was ever registered, with the agent that it belongs or belonged to. */
+  readonly agentKeys: Map<string, string> = new Map()
   readonly tools: Map<string, Digest> = new Map()
   /** Leaf index at which each policy set was first activated. */
   readonly policies: Map<Digest, number> = new Map()
@@ -170,6 +176,9 @@ export class LogState {
       case 'gate':
         this.#applyGate(entry, entry.seq)
         break
+      case 'agent':
+        this.#applyAgent(entry)
+        break
       case 'policy':
         this.epoch = entry.epoch
         this.policyDigest = entry.digest
@@ -241,11 +250,11 @@ export class LogState {
   #applyGate(entry: GateEntry, seq: number): void {
     const known = this.gates.get(entry.gate)
     if (entry.event === 'enrolled' && entry.key !== undefined && known === undefined) {
-      this.#set(this.gates, entry.gate, { key: entry.key, session: undefined, env: undefined, enrolledSeq: seq, sessionSeq: undefined })
+      this.#set(this.gates, entry.gate, { key: entry.key, session: undefined, env: undefined, expires: undefined, enrolledSeq: seq, sessionSeq: undefined })
     } else if (entry.event === 'session' && known !== undefined) {
       if (known.session !== undefined) this.#delete(this.sessions, known.session) // the newer session fences the older
       if (entry.session !== undefined) this.#set(this.sessions, entry.session, entry.gate)
-      this.#set(this.gates, entry.gate, { ...known, session: entry.session, env: entry.env, sessionSeq: seq })
+      this.#set(this.gates, entry.gate, { ...known, session: entry.session, env: entry.env, expires: entry.expires, sessionSeq: seq })
     }
   }
 
@@ -260,6 +269,13 @@ export class LogState {
   #renew(jti: string, timeMs: number): void {
     const permit = this.open.get(jti)
     if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: Math.max(permit.deadlineMs, timeMs + permit.leaseMs + ENDING_MARGIN_MS) })
+  }
+
+  #applyAgent(entry: AgentEntry): void {
+    const after = afterAgentEntry(this.agents.get(entry.agent), entry)
+    if (after === undefined) this.#delete(this.agents, entry.agent)
+    else this.#set(this.agents, entry.agent, after)
+    if (entry.key !== undefined) this.#set(this.agentKeys, entry.key, entry.agent)
   }
 
   #remember(gate: string, challenge: string, answered: Answered): void {
@@ -282,6 +298,11 @@ function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadline
 /** The members alone: what is kept of an open permit must not hold on to its entry. */
 function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, tenant }: Permit): Selectable {
   return { scope, sub, act, policy, jti, txn, aud, ...(cnf === undefined ? {} : { cnf }), tenant }
+}
+
+/** Whether the session of a gate has ended, and is to be opened again. */
+export function isEnded({ expires }: EnrolledGate, timeMs: number): boolean {
+  return expires !== undefined && timeMs >= expires * 1_000
 }
 
 export function toolKey(target: string, name: string): string {

@@ -1,17 +1,29 @@
 import {
-  type Action, actionDigest, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
+  type Action, actionDigest, type Actor, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
-import { type LogState, MAX_REDEEMED, toolKey } from '../log/state.ts'
 import { show, type Shown } from '../log/shown.ts'
+import { isEnded, type LogState, MAX_REDEEMED, toolKey } from '../log/state.ts'
 import type { PlanePorts } from '../ports.ts'
 
 /** The gate that redeems, as the plane authenticated it. */
 export interface Redeemer {
   readonly gate: string
   readonly session: string
+  /** The local user, who is the principal where nothing else is asserted. */
+  readonly sub: string
+  /** Verifies who presents the artifact, for exactly this challenge and action. */
+  identify(permit: Permit, action: Action): Promise<Presenter>
+}
+
+/** Who presents an artifact, verified. */
+export interface Presenter {
+  readonly sub: string
+  readonly act: Actor
+  readonly cnf?: string
+  readonly holds: (state: LogState, timeMs: number) => boolean
 }
 
 /**
@@ -22,7 +34,7 @@ export interface Redeemer {
  * INVARIANT: I2, the spent key is durable in the transaction that holds the redemption, before anybody hears of it.
  *
  * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `type_mismatch`, `key_unknown`, `issuance_not_logged`,
- *   `tenant_mismatch`, `audience_mismatch`, `artifact_spent`, `artifact_expired`, `artifact_not_yet_valid`, `lifetime_exceeded`,
+ *   `tenant_mismatch`, `audience_mismatch`, `subject_mismatch`, `proof_of_possession_failed`, `artifact_spent`, `artifact_expired`, `artifact_not_yet_valid`, `lifetime_exceeded`,
  *   `identity_unknown`, `identity_invalid`, `revoked`, `killed`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
  *   `action_mismatch`, `overloaded`, `evidence_unavailable`
  */
@@ -32,7 +44,11 @@ export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Se
   const leaf = leafDigest(leafHash(utf8(seal.entry), ports.crypto.sha256))
   const issued = await issuedEntry(seal, log)
   const action = await committedAction(permit, seal.salt, ports)
-  const redemption = await log.submit((state, _seq, timeMs) => spend(permit, leaf, action, request.challenge, redeemer, state, timeMs))
+  const holds = await verifyPresenter(permit, action, request, redeemer)
+  const redemption = await log.submit((state, _seq, timeMs) => {
+    if (!holds(state, timeMs)) throw new Denied('proof_of_possession_failed', 'the key was removed or the token ended meanwhile')
+    return spend(permit, leaf, action, request.challenge, redeemer, state, timeMs)
+  })
   return reply(redemption, issued, seal.salt, log, shown)
 }
 
@@ -64,11 +80,30 @@ async function committedAction(permit: Permit, salt: string | undefined, { store
   return action
 }
 
+/**
+ * An artifact that is bound to a key, or issued to somebody else than the local user, is for who proves to be that one (ATK-049).
+ * @throws {Denied} `proof_of_possession_failed`, `subject_mismatch`, `unavailable`
+ */
+async function verifyPresenter(permit: Permit, action: Action, { identity }: RedeemRequest, redeemer: Redeemer): Promise<Presenter['holds']> {
+  if (identity === undefined) {
+    if (permit.cnf !== undefined) throw new Denied('proof_of_possession_failed', 'it is bound to a key, and nothing was proved')
+    if (permit.sub !== redeemer.sub) throw new Denied('subject_mismatch', 'it was issued to somebody else')
+    return () => true
+  }
+  const { sub, act, cnf, holds } = await redeemer.identify(permit, action).catch((error: unknown) => {
+    throw error instanceof Denied && error.code !== 'unavailable' ? new Denied('proof_of_possession_failed', error.message) : error
+  })
+  if (sub !== permit.sub || act.sub !== permit.act.sub || act.verified !== permit.act.verified) throw new Denied('subject_mismatch', 'it was issued to somebody else')
+  if (cnf !== permit.cnf) throw new Denied('proof_of_possession_failed', 'it is bound to another key')
+  return holds
+}
+
 function spend(permit: Permit, leaf: string, action: Action, challenge: string, redeemer: Redeemer, state: LogState, timeMs: number): Written | { readonly repeat: number } {
   const { jti, aud, exp } = permit
   const gate = state.gates.get(aud)
   if (gate === undefined) throw new Denied('identity_unknown')
   if (gate.session !== redeemer.session) throw new Denied('identity_invalid', 'a newer session of this gate is open')
+  if (isEnded(gate, timeMs)) throw new Denied('identity_invalid', 'the session has ended')
   const before = state.redemptionOf(jti)
   if (before !== undefined) {
     if (before.challenge !== challenge || before.aud !== redeemer.gate) throw new Denied('artifact_spent', `redeemed at index ${before.seq}`)

@@ -1,9 +1,10 @@
 import {
-  Denied, Fields, type JsonValue, isIssueRequest, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  type AgentEntry, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
 import type { Shown } from '../log/shown.ts'
+import { MAX_AGENT_PAGE } from '../govern/agents.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
 
@@ -17,6 +18,9 @@ export interface Peer {
   readonly listen?: (gate: string) => void
 }
 
+/** Agents or gates in one page, unless fewer are asked for. */
+const PAGE = 100
+
 type Method = (plane: Plane, params: JsonValue, peer: Peer) => unknown
 
 /** Every method of the plane's socket. HTTP serves the same ones. */
@@ -27,6 +31,11 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     peer.session = request.session
     peer.listen?.(await plane.gateOf(request.session))
     return answer
+  },
+  /** What a gate signs to enrol, and an agent to have an artifact issued; good once. */
+  nonce: (plane, params) => {
+    new Fields(params, 'request_malformed', 'nonce').end()
+    return { origin: plane.log.origin, nonce: plane.nonce() }
   },
   authorize: async (plane, params, peer) => {
     if (isIssueRequest(params)) return issue(plane, params, peer)
@@ -49,6 +58,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   'tools.record': async (plane, params, peer) => {
     const request = parseToolsRequest(params)
     await speaker(plane, request.session, peer)
+    await plane.openGateOf(request.session)
     return { tools: await plane.tools(request) }
   },
   'leases.renew': async (plane, params, peer) => {
@@ -81,6 +91,17 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
       revokedCount: revoked.size,
       killedCount: killed.size,
     }
+  },
+  'agents.add': (plane, params, peer) => changeAgent(plane, params, peer, 'added'),
+  'agents.add_key': (plane, params, peer) => changeAgent(plane, params, peer, 'key_added'),
+  'agents.remove_key': (plane, params, peer) => changeAgent(plane, params, peer, 'key_removed'),
+  'agents.remove': (plane, params, peer) => changeAgent(plane, params, peer, 'removed'),
+  'agents.list': (plane, params) => plane.agents(...page(params, 'agents.list')),
+  'gates.list': (plane, params) => plane.gates(...page(params, 'gates.list')),
+  directory: async (plane, params) => {
+    const name = await plane.nameOf(one(params, 'id'))
+    if (name === undefined) throw new Denied('request_malformed', 'no name is known for this id')
+    return parseStrictText(name)
   },
   decide: async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'decide')
@@ -194,6 +215,29 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     anchors: await plane.anchors.status(),
   }),
 })
+
+/** Registrations are for whoever may use the plane as its owner; a gate may not, it could register an agent of its own. */
+async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: AgentEntry['event']): Promise<unknown> {
+  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
+  const fields = new Fields(params, 'request_malformed', 'agent')
+  const change = present<{ agent: string; event: AgentEntry['event']; key?: string; owner?: string; expires?: number }>({
+    agent: fields.text('agent', 64),
+    event,
+    key: event === 'removed' ? undefined : fields.text('key', 43),
+    owner: event === 'added' ? fields.optional('owner', (name) => fields.text(name, 128)) : undefined,
+    expires: event === 'added' || event === 'key_added' ? fields.optional('expires', (name) => fields.integer(name)) : undefined,
+  })
+  fields.end()
+  return { seq: await plane.changeAgent(change) }
+}
+
+function page(params: JsonValue, what: string): [from: number, limit: number] {
+  const fields = new Fields(params, 'request_malformed', what)
+  const from = fields.optional('from', (name) => fields.integer(name)) ?? 0
+  const limit = fields.optional('limit', (name) => fields.integer(name, MAX_AGENT_PAGE)) ?? PAGE
+  fields.end()
+  return [from, limit]
+}
 
 /** An artifact to be carried is for a caller that is no gate: a gate can never issue for itself or for another. */
 async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<unknown> {

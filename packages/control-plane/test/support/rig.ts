@@ -3,14 +3,14 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
-import { type AnchorsOptions, loadPolicySet, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
+import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 
 export const { sha256 } = nodeCryptography
 export const SCHEMA = `
 entity User; entity Agent { user: User, verified: Bool }; entity Server; entity Tool in [Server] { name: String, server: Server };
 entity Endpoint in [Server] { name: String, server: Server };
-type Situation = { args: { path?: String, paths?: Set<String>, count?: Long, force?: Bool }, environment: { level: String }, facts: { paths: String }, lineage: { depth: Long } };
+type Situation = { args: { path?: String, paths?: Set<String>, count?: Long, force?: Bool }, environment: { level: String }, facts: { paths: String }, lineage: { depth: Long }, identity?: { form: String, issuer: String, claims: Set<String> } };
 action "mcp.tool_call" appliesTo { principal: [Agent], resource: [Tool], context: Situation };
 action "mcp.resource_read", "mcp.prompt_get" appliesTo { principal: [Agent], resource: [Endpoint], context: Situation };
 `
@@ -43,6 +43,7 @@ export class Rig {
   highWater = new MemoryFloor()
   policies: PolicySet = policySet(PERMIT_ALL)
   anchors: AnchorsOptions | undefined
+  identity: Partial<IdentityConfig> | undefined
   store!: Store
   plane!: Plane
   #isOpen = false
@@ -62,7 +63,7 @@ export class Rig {
   async start(change: Partial<PlanePorts> = {}, witnesses?: WitnessOptions): Promise<void> {
     this.store = this.#faulty(openSqliteStore(this.file))
     try {
-      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
       this.#isOpen = true
     } catch (error) {
       await this.store.close()
@@ -168,8 +169,18 @@ export class TestGate {
     return commitment('environment', this.environment.salt, digestOf(canonicalize(this.environment.document), sha256), sha256)
   }
 
+  /** Over a nonce of the plane; each is good once. */
+  proof(session: string = this.session, nonce: string = this.#rig.plane.nonce(), keys: KeyObject = this.keys.privateKey, aud: string = this.#rig.plane.log.origin): string {
+    const input = signingInput('gate-proof+jwt', this.id, { aud, nonce, session })
+    return attachSignature(input, sign(null, utf8(input), keys))
+  }
   enrolment(change: Partial<EnrolRequest> = {}): EnrolRequest {
-    return { key: toBase64Url(this.publicKey), session: this.session, environment: { ...this.environment, commit: this.commit }, ...change }
+    return { key: toBase64Url(this.publicKey), session: this.session, proof: change.proof ?? this.proof(), environment: { ...this.environment, commit: this.commit }, ...change }
+  }
+  /** Over a connection, to whichever plane is at its other end. */
+  async enrolOver(client: { request<T>(method: string, params: object): Promise<T> }): Promise<void> {
+    const { nonce, origin } = await client.request<{ nonce: string; origin: string }>('nonce', {})
+    await client.request('gates.enrol', this.enrolment({ proof: this.proof(this.session, nonce, this.keys.privateKey, origin) }))
   }
   async enrol(change: Partial<EnrolRequest> = {}): Promise<void> {
     await this.#rig.plane.enrol(this.enrolment(change), { size: 0 })

@@ -93,6 +93,8 @@ export class SimulatedPlane implements Net {
 
   #answer(method: string, params: JsonValue, shown: { size: number }): JsonObject {
     switch (method) {
+      case 'nonce':
+        return { origin: this.key.name, nonce: toBase64Url(this.#options.rng.bytes(16)) }
       case 'gates.enrol':
         return this.#enrol(params, shown)
       case 'authorize':
@@ -124,7 +126,7 @@ export class SimulatedPlane implements Net {
     this.#gates.set(request.session, gate)
     const seq = this.append({ kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level } })
     const sealed = this.seal(seq)
-    const consistency = this.#consistency(request.floor ?? 0)
+    const consistency = this.#consistency(shown.size > 0 ? shown.size : (request.floor ?? 0))
     shown.size = this.#leaves.length
     return { sealed: { ...sealed }, consistency, sub: this.sub, epoch: this.epoch }
   }

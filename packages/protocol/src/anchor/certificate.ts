@@ -42,7 +42,7 @@ export const TIME_STAMPING: string = oid('1.3.6.1.5.5.7.3.8')
 const COMMON_NAME: string = oid('2.5.4.3')
 
 /** Bits of the first octet of key usage. @see RFC 5280 section 4.2.1.3 */
-export const USAGE = { digitalSignature: 0x80, nonRepudiation: 0x40, keyCertSign: 0x04 } as const
+export const USAGE = { digitalSignature: 0x80, nonRepudiation: 0x40, keyCertSign: 0x04, crlSign: 0x02 } as const
 
 /** @throws {AnchorRefused} `certificate_malformed`. @see RFC 5280 section 4.1 */
 export function parseCertificate(whole: Uint8Array): Certificate {
@@ -127,6 +127,12 @@ function readExtension(name: string, value: Uint8Array, isCritical: boolean): Pa
     default:
       return isCritical && !HARMLESS.has(name) ? { hasUnknownCritical: true } : {}
   }
+}
+
+/** What a certificate in DER says that its key is for; its key usage is to be held against {@link USAGE}. @throws {AnchorRefused} */
+export function certificateUse(whole: Uint8Array): Pick<Certificate, 'isAuthority' | 'keyUsage' | 'hasUnknownCritical'> {
+  const { isAuthority, keyUsage, hasUnknownCritical } = parseCertificate(whole)
+  return { isAuthority, keyUsage, hasUnknownCritical }
 }
 
 /** How the issuer signed it. @throws {AnchorRefused} `algorithm_refused`, `certificate_malformed` when it names two algorithms */

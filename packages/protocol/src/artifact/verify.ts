@@ -2,6 +2,7 @@ import { type Action, actionDigest, scopeOf } from '../action.ts'
 import type { Crypto } from '../crypto.ts'
 import { type Check, type Checks, Denied } from '../denial.ts'
 import { commitment, type Digest } from '../digest.ts'
+import type { ExpectedSubject } from '../identity.ts'
 import type { JsonValue } from '../json/value.ts'
 import type { Checkpoint } from '../log/checkpoint.ts'
 import { parseEntry } from '../log/entry.ts'
@@ -46,7 +47,7 @@ export interface GateState {
   readonly nowSeconds: number
   readonly governance: Governance | undefined
   /** Who asked, as this gate authenticated it. */
-  readonly subject: { readonly sub: string; readonly act: string; readonly verified: boolean } | undefined
+  readonly subject: ExpectedSubject | undefined
   /** Measures the environment again and gives its commitment. */
   readonly measureEnvironment: (() => Digest) | undefined
   /** What is about to run. */
@@ -175,7 +176,9 @@ export function verifySubject(permit: Permit, at: Pick<GateState, 'subject'>): v
   const subject = needed(at.subject, 'identity_missing', 'subject')
   if (permit.sub !== subject.sub || permit.act.sub !== subject.act) throw new Denied('subject_mismatch')
   // A name that something vouched for when it was issued must be vouched for here too (ATK-049).
-  if (permit.act.verified !== subject.verified) throw new Denied('subject_mismatch', 'the agent is only who it says it is')
+  if (subject.verified !== undefined && permit.act.verified !== subject.verified) throw new Denied('subject_mismatch', 'the agent is only who it says it is')
+  // The key is the one whose proof was passed on with this very request, and where there was none it is bound to none.
+  if (permit.cnf !== subject.cnf) throw new Denied('proof_of_possession_failed', 'bound to another key')
 }
 
 function verifyEpoch(permit: Permit, governance: Governance | undefined): void {

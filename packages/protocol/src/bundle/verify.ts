@@ -256,6 +256,7 @@ export class BundleVerifier implements BundleListener {
       case 'policy':
         this.#unnamedPolicies.delete(entry.digest)
         return undefined
+      case 'agent':
       case 'tool':
         return undefined
     }

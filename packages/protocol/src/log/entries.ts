@@ -5,6 +5,8 @@ import type { Scope } from '../action.ts'
 import { Denied, type DenialCode, isDenialCode } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
+import { fromBase64Url } from '../encoding.ts'
+import { isAgentName } from '../identity.ts'
 import { Fields } from '../json/fields.ts'
 import type { JsonValue } from '../json/value.ts'
 
@@ -124,8 +126,22 @@ export interface GateEntry {
   /** The session's id and environment; when one was opened. */
   readonly session?: string
   readonly env?: { readonly commit: Digest; readonly level: EnvironmentLevel }
+  /** When the session ends unless it is opened again, seconds since 1970, exclusive. */
+  readonly expires?: number
   /** How many signed denials overflowed the gate's bounded queue. */
   readonly count?: number
+}
+/** An agent was registered with a key, got or lost one, or is no longer registered. @see spec/identity.md */
+export interface AgentEntry {
+  readonly kind: 'agent'
+  readonly agent: string
+  readonly event: 'added' | 'key_added' | 'key_removed' | 'removed'
+  /** Public key, base64url of 32 bytes; absent only where all of them go. */
+  readonly key?: string
+  /** The person or team that answers for the agent; when added. */
+  readonly owner?: string
+  /** When the key ends, seconds since 1970, exclusive. */
+  readonly expires?: number
 }
 /** The definition of a tool as it was when it was first listed. */
 export interface ToolEntry {
@@ -279,10 +295,30 @@ export function readGate(fields: Fields): GateEntry {
     key: fields.optional('key', (name) => fields.text(name, 64)),
     session: fields.optional('session', (name) => fields.token(name)),
     env: fields.optional('env', (name) => readEnvironment(fields.object(name))),
+    expires: fields.optional('expires', (name) => fields.integer(name)),
     count: fields.optional('count', (name) => fields.integer(name)),
   })
+  if (entry.expires !== undefined && entry.event !== 'session') throw new Denied('artifact_malformed', 'gate: event and expires disagree')
   const has = GATE_MEMBERS.filter((name) => entry[name] !== undefined).join()
   if (has !== { enrolled: 'key', session: 'session,env', denials_lost: 'count' }[entry.event]) throw new Denied('artifact_malformed', 'gate: event and members disagree')
+  return entry
+}
+
+export function readAgent(fields: Fields): AgentEntry {
+  const entry = present<AgentEntry>({
+    kind: 'agent',
+    agent: fields.text('agent', 64),
+    event: fields.oneOf<AgentEntry['event']>('event', ['added', 'key_added', 'key_removed', 'removed']),
+    key: fields.optional('key', (name) => fields.text(name, 43)),
+    owner: fields.optional('owner', (name) => fields.text(name, 128)),
+    expires: fields.optional('expires', (name) => fields.integer(name)),
+  })
+  if (!isAgentName(entry.agent)) throw new Denied('artifact_malformed', 'agent: name')
+  if (entry.key !== undefined && fromBase64Url(entry.key).length !== 32) throw new Denied('artifact_malformed', 'agent: key')
+  const [isAdded, bringsKey] = [entry.event === 'added', entry.event === 'added' || entry.event === 'key_added']
+  if ((entry.event === 'removed') !== (entry.key === undefined)) throw new Denied('artifact_malformed', 'agent: event and key disagree')
+  if (isAdded !== (entry.owner !== undefined)) throw new Denied('artifact_malformed', 'agent: event and owner disagree')
+  if (entry.expires !== undefined && !bringsKey) throw new Denied('artifact_malformed', 'agent: event and expires disagree')
   return entry
 }
 

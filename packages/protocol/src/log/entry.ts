@@ -6,7 +6,7 @@ import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
 import { parseFormed } from '../json/parse.ts'
 import { JSON_LIMITS, type JsonLimits } from '../json/value.ts'
-import { type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type KillEntry, type LeaseEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type RevocationEntry, type ToolEntry, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readKill, readLease, readPolicy, readReceipt, readRedemption, readRevocation, readTool } from './entries.ts'
+import { type AgentEntry, type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type KillEntry, type LeaseEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type RevocationEntry, type ToolEntry, readAgent, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readKill, readLease, readPolicy, readReceipt, readRedemption, readRevocation, readTool } from './entries.ts'
 
 /** Largest leaf in bytes. */
 export const MAX_ENTRY = 32_768
@@ -32,7 +32,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry | AgentEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -92,6 +92,8 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readKey(fields)
     case 'gate':
       return readGate(fields)
+    case 'agent':
+      return readAgent(fields)
     case 'tool':
       return readTool(fields)
     case 'erasure':
@@ -105,7 +107,6 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
     case 'lease':
       return readLease(fields)
     case 'state':
-    case 'agent':
     case 'assessment':
       throw new Denied('type_mismatch', `entry kind ${kind} is not read by this version`)
   }

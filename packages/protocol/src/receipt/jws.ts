@@ -6,10 +6,12 @@ import { asCode } from '../json/fields.ts'
 import { parseFormed, parseStrictText } from '../json/parse.ts'
 import { isObject, JSON_LIMITS, type JsonLimits, type JsonObject } from '../json/value.ts'
 
-/** What a gate or an approver may sign; each verifier accepts exactly one of them. */
-export type SignedType = 'execution-receipt+jwt' | 'execution-denial+jwt' | 'approval+jwt'
+/** What a gate, an approver and an agent may sign; each verifier accepts exactly one of them. */
+export type SignedType = 'execution-receipt+jwt' | 'execution-denial+jwt' | 'approval+jwt' | 'gate-proof+jwt' | 'agent-proof+jwt'
 /** Types that can be told from a malformed token; `at+jwt` and `JWT` are the common strangers. */
-const KNOWN_TYPES: readonly string[] = ['execution-receipt+jwt', 'execution-denial+jwt', 'approval+jwt', 'authorization-artifact+jwt', 'JWT', 'at+jwt']
+const KNOWN_TYPES: readonly string[] = [
+  'execution-receipt+jwt', 'execution-denial+jwt', 'approval+jwt', 'gate-proof+jwt', 'agent-proof+jwt', 'svid-proof+jwt', 'authorization-artifact+jwt', 'JWT', 'at+jwt',
+]
 const MAX_TOKEN = 8_192
 const TOKEN_LIMITS: JsonLimits = Object.freeze({ ...JSON_LIMITS, maxBytes: MAX_TOKEN })
 
@@ -46,22 +48,28 @@ export function attachSignature(input: string, signature: Uint8Array): string {
  * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `type_mismatch`, `key_unknown`, `signature_invalid`
  */
 export function openJws(token: string, typ: SignedType, key: SigningKey, crypto: Crypto): JsonObject {
+  return openJwsOf(token, typ, [key], crypto).claims
+}
+
+/** As {@link openJws}, for whichever of `keys` the token names. @throws {Denied} as {@link openJws} */
+export function openJwsOf(token: string, typ: SignedType, keys: readonly SigningKey[], crypto: Crypto): { readonly key: SigningKey; readonly claims: JsonObject } {
   if (token === '') throw new Denied('artifact_missing')
   if (token.length > MAX_TOKEN) throw new Denied('artifact_malformed', 'token too long')
   const parts = token.split('.', 4)
   const [head, payload, signature] = parts
   if (parts.length !== 3 || head === undefined || payload === undefined || signature === undefined) throw new Denied('artifact_malformed', 'not a compact JWS')
-  if (head !== header(typ, key.kid)) refuseHeader(head, typ)
+  const key = keys.find(({ kid }) => head === header(typ, kid)) ?? refuseHeader(head, typ)
   const bytes = fromBase64Url(payload)
   const mark = fromBase64Url(signature)
   if (mark.length !== 64 || !crypto.verifyEd25519(key.publicKey, utf8(`${head}.${payload}`), mark)) throw new Denied('signature_invalid')
-  return asCode('artifact_malformed', () => {
+  const claims = asCode('artifact_malformed', () => {
     const text = fromUtf8(bytes)
     const { value: claims, isCanonical } = parseFormed(text, TOKEN_LIMITS)
     if (!isObject(claims)) throw new Denied('artifact_malformed', 'claims are not an object')
     if (!isCanonical) throw new Denied('artifact_malformed', 'claims are not canonical')
     return claims
   })
+  return { key, claims }
 }
 
 /** The claims inside a token, unverified: for showing and counting, never for deciding. Empty where there are none to be read. */
