@@ -20,7 +20,7 @@ function cases(): { text: string; verdict: string }[] {
   const leaf = `sha256:${Buffer.from(nodeSide.sha256(new Uint8Array([0, ...Buffer.from(log.leaves[permit] as string)]))).toString('hex')}`
   const jti = permitBody().jti
   log.add({ kind: 'receipt', jti, receipt: receiptToken(receiptClaims({ leaf_hash: leaf })) })
-  const text = formatBundle({ v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(), checkpoints: [], anchors: [], policies: [], entries: log.leaves.map((_, i) => ({ ...log.seal(i, undefined), bodies: [] })) })
+  const text = formatBundle({ v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(), checkpoints: [], anchors: [], policies: [], entries: log.leaves.map((_, i) => ({ ...log.seal(i, ''), bodies: [] })) })
   const at = text.indexOf('"receipt":"') // inside the escaped entry
   expect(at).toBe(-1)
   return [

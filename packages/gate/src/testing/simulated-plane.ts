@@ -177,7 +177,7 @@ export class SimulatedPlane implements Net {
       sub: this.sub,
       act: { sub: `agent:${agent.name}`, verified: agent.verified },
       env: env ?? { commit: `sha256:${'0'.repeat(64)}`, level: 'none' },
-      policy: { digest: `sha256:${'0'.repeat(64)}`, epoch: this.epoch, determining: [] },
+      policy: { digest: `sha256:${'0'.repeat(64)}`, epoch: this.epoch, determining: [], inputs_commit: `sha256:${'0'.repeat(64)}` },
       iat, nbf: iat, exp: iat + 60,
       constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [] },
       iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, ...how,
