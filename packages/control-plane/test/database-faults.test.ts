@@ -148,6 +148,7 @@ describe('a connection that is idle, or a database that does not answer (ATK-082
     const code = await attempt(gate, load.canary)
     expect(['unavailable', 'evidence_unavailable']).toContain(code)
     expect(performance.now() - from).toBeLessThan(4_000) // two seconds, and a loaded machine
+    for (let i = 0; proxy.landed === 0 && i < 5; i++) expect(['unavailable', 'evidence_unavailable']).toContain(await attempt(gate, load.canary)) // on a loaded machine the first may never get there
     expect(proxy.landed).toBeGreaterThan(0)
     proxy.toxic = { kind: 'none' }
     await load.more(3)

@@ -297,7 +297,7 @@ function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadline
 
 /** The members alone: what is kept of an open permit must not hold on to its entry. */
 function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, tenant }: Permit): Selectable {
-  return { scope, sub, act, policy, jti, txn, aud, ...(cnf === undefined ? {} : { cnf }), tenant }
+  return JSON.parse(JSON.stringify({ scope, sub, act, policy, jti, txn, aud, cnf, tenant })) as Selectable // oxlint-disable-line no-restricted-properties -- a copy of what was read strictly, with texts of its own
 }
 
 /** Whether the session of a gate has ended, and is to be opened again. */
