@@ -3,6 +3,7 @@ import {
   type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
+import { redactAction } from './redact.ts'
 import { MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
@@ -73,30 +74,39 @@ async function saltOf({ entry, seq }: Committed, asked: AskedWith, ports: PlaneP
 interface AskedWith {
   readonly action: Committable
   readonly inputs: Committable
+  /** What stands beside them: the redacted action, the verdict of a shadow set. */
+  readonly beside: readonly Committable[]
   readonly jti: string
 }
 
 function ask(decision: Decision, { action }: AuthorizeRequest | IssueRequest, ports: PlanePorts): AskedWith {
+  const redacted = redactAction(action, decision.redact)
+  // The commitments stay those of the whole: the gate checks what it runs against them. What is redacted is kept nowhere.
+  const kept = (one: Committable): Committable => (redacted === undefined ? one : { body: { ...one.body, text: undefined } })
   return {
-    action: commit('action', fromUtf8(actionBytes(action)), ports),
-    inputs: commit('inputs', canonicalText(decision.inputs as JsonValue), ports),
+    action: kept(commit('action', fromUtf8(actionBytes(action)), ports)),
+    inputs: kept(commit('inputs', canonicalText(decision.inputs as JsonValue), ports)),
+    beside: [
+      ...(redacted === undefined ? [] : [commit('redacted', canonicalText(redacted), ports)]),
+      ...(decision.shadow === undefined ? [] : [commit('shadow', canonicalText(decision.shadow), ports)]),
+    ],
     jti: toBase64Url(ports.rng.bytes(TOKEN_BYTES)),
   }
 }
 
-function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: PlanePorts): Committable {
+function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow', text: string, { rng, crypto }: PlanePorts): Committable {
   const salt = toBase64Url(rng.bytes(TOKEN_BYTES))
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
 
 function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string): Written {
-  const { action, inputs, jti } = asked
+  const { action, inputs, beside, jti } = asked
   const act = { sub: `agent:${request.agent.name}`, verified: request.agent.verified }
-  const policy = { ...decision.policy, inputs_commit: inputs.body.commit }
+  const policy = { ...decision.policy, inputs_commit: inputs.body.commit, ...Object.fromEntries(beside.map(({ body }) => [`${body.purpose}_commit`, body.commit])) }
   const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
   const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
-  const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
+  const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body, ...beside.map(({ body }) => body)], request: action.body.digest })
   const code = decision.kind === 'deny' ? decision.code : refusedNow(decision, request, caller, state)
   if (code !== undefined) return done({ kind: 'deny', code, ...common })
   if (decision.kind !== 'permit') return done({ kind: 'hold', hold: jti, ...common })
@@ -135,6 +145,8 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   if (gate === undefined) return 'identity_unknown'
   if (caller.session !== undefined && gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
+  // Nobody would be left who knows what is carried: the plane keeps none of it, and its redemption asks for it.
+  if (!('challenge' in request) && redactAction(request.action, decision.redact) !== undefined) return 'obligation_unknown'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
   if (request.action.type !== 'mcp.tool_call') return undefined
   const recorded: Digest | undefined = state.tools.get(toolKey(request.action.target, request.action.name))

@@ -101,6 +101,7 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   serve('/v1/redeem', 'redeem')
   serve('/v1/receipts', 'receipts')
   serve('/v1/gates', 'gates.enrol')
+  serve('/v1/policies', 'policies.activate')
 }
 
 /**

@@ -1,3 +1,4 @@
+import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
 import { type Digest, type Entry, type ErasureEntry, type GateEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit, type RedemptionEntry } from '@sealwrit/protocol'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
@@ -69,6 +70,8 @@ export class LogState {
   timeMs = 0
   epoch = 0
   policyDigest: Digest | undefined
+  /** Where the policy sets stand: which is active since when, what is staged, what runs in shadow mode. */
+  standing: PolicyStanding = NO_POLICY
   /** Bodies below this leaf index were erased by the rule of retention. */
   retainedFrom = 0
   /** Permits below this leaf index can no longer be redeemed: what spent them may be in a history that was lost. */
@@ -77,6 +80,8 @@ export class LogState {
   readonly tools: Map<string, Digest> = new Map()
   /** Epoch in which each policy set was last activated. */
   readonly policies: Map<Digest, number> = new Map()
+  /** The set of each epoch. */
+  readonly epochs: Map<number, Digest> = new Map()
   /** By leaf index. */
   readonly erasures: Map<number, Erased> = new Map()
   readonly open: Map<string, OpenPermit> = new Map()
@@ -92,8 +97,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest, retainedFrom, voidBefore } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, retainedFrom, voidBefore })]
+    const { timeMs, epoch, policyDigest, standing, retainedFrom, voidBefore } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, retainedFrom, voidBefore })]
   }
 
   /** What was applied so far stays. */
@@ -154,9 +159,12 @@ export class LogState {
         this.#applyGate(entry, entry.seq)
         break
       case 'policy':
+        this.standing = applyPolicy(this.standing, entry)
+        if (this.standing.sinceSeq !== entry.seq) break
         this.epoch = entry.epoch
         this.policyDigest = entry.digest
         this.#set(this.policies, entry.digest, entry.epoch)
+        this.#set(this.epochs, entry.epoch, entry.digest)
         break
       case 'erasure':
         this.#set(this.erasures, entry.seq, { seq: entry.seq, ranges: entry.ranges })

@@ -3,8 +3,10 @@ import {
   parseReceiptRequest, parseRedeemRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import type { Shown } from '../authorize/authorize.ts'
+import { isProtected } from '../decide/policy-set.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
+import { POLICY_METHODS } from './policy-methods.ts'
 
 /** What one connection, or one HTTP request, is to the plane. */
 export interface Peer {
@@ -55,12 +57,15 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     const decision = await plane.decide({ action, agent, facts })
     const { kind, policy, inputs, errors } = decision
+    const rules = policy.determining.filter(isProtected)
     return {
       decision: kind,
       ...(decision.kind === 'deny' ? { code: decision.code } : {}),
       ...(decision.kind === 'hold' ? { approval: decision.approval } : {}),
       ...(decision.kind === 'permit' ? { constraints: decision.constraints, risk: decision.risk } : {}),
       policy,
+      ...(rules.length === 0 ? {} : { protected: rules }),
+      ...(decision.shadow === undefined ? {} : { shadow: decision.shadow }),
       inputs,
       errors,
     }
@@ -111,6 +116,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.erase(selector, isDry)
   },
+  ...POLICY_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'anchors.now': async (plane, params) => {
     new Fields(params, 'request_malformed', 'anchors.now').end()
