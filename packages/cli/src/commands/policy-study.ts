@@ -103,12 +103,13 @@ export async function policyRecommend(options: RecommendOptions): Promise<void> 
     else if (inputs.length < MAX_REQUESTS) inputs.push(recordedInput(action, seen, entry.sub, entry.act))
   }
   try {
-    const { text, cases, policies } = recommendPolicies(inputs, schema, options.exact === true, nodeCryptography.sha256)
-    const tests = stringify(cases)
+    const { text, cases, policies, skipped } = recommendPolicies(inputs, schema, options.exact === true, nodeCryptography.sha256)
+    const tests = stringify(cases, { aliasDuplicateObjects: false }) // test files take no aliases
     if (options.output !== undefined) write(options.output, text, tests)
-    if (options.json === true) return json({ requests: inputs.length, unreadable, policies, text, cases: cases as unknown as JsonObject[] })
+    if (options.json === true) return json({ requests: inputs.length, unreadable, skipped, policies, text, cases: cases as unknown as JsonObject[] })
     if (options.output === undefined) process.stdout.write(`${text}\n// tests, for ${DRAFT_FILE.replace('.cedar', '.test.yaml')}:\n${tests.split('\n').map((one) => (one === '' ? '' : `// ${one}`)).join('\n')}`)
     else line(`${bold(`${policies} policies`)} from ${inputs.length} requests in ${plain(path.join(options.output, DRAFT_FILE))}, with their tests; read them before you activate anything`)
+    if (skipped > 0) process.stderr.write(`sealwrit: ${skipped} requests were left out: no policy may hold their names (hidden characters)\n`)
     if (unreadable > 0) process.stderr.write(`sealwrit: ${unreadable} requests were left out: what they asked for was erased or redacted\n`)
   } catch (error) {
     if (error instanceof PolicyError || error instanceof Denied) throw new CliError(error.message, { hint: 'recorded requests are counted with `sealwrit policy replay`; --denied takes refused ones too' })

@@ -117,7 +117,10 @@ export function weigh(policy: Pick<Policy, 'json'>): Weight {
     nodes++
     if (Array.isArray(node)) return node.forEach(visit)
     if ('Var' in node && node.Var === 'context') contexts++
-    if ('like' in node) likeLength += patternLength(node.like)
+    if ('like' in node) {
+      likeLength += patternLength(node.like)
+      return visit((node.like as { left?: unknown }).left)
+    }
     if ('Set' in node && Array.isArray(node.Set) && node.Set.length > MAX_SET_LITERAL) throw new Error(`a set of more than ${MAX_SET_LITERAL} elements`)
     for (const member of Object.values(node)) visit(member)
   }

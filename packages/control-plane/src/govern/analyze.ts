@@ -23,13 +23,13 @@ export function analyzePolicies(set: PolicySet, used?: ReadonlyMap<string, numbe
   const compared = set.policies.slice(0, MAX_COMPARED)
   const conditions = new Map(compared.map((policy) => [policy.id, conditionsOf(policy)]))
   for (const [i, policy] of compared.entries()) {
-    const other = compared.slice(0, i).find((one) => one.json.effect === policy.json.effect && covers(one, policy) && covers(policy, one) && equal(conditions.get(one.id), conditions.get(policy.id)))
-    if (other !== undefined) findings.push({ kind: 'duplicate', policy: policy.id, because: other.id, explanation: `it has the effect, scope and conditions of ${other.id}` })
+    const other = compared.slice(0, i).find((one) => one.json.effect === policy.json.effect && covers(one, policy) && covers(policy, one) && equal(conditions.get(one.id), conditions.get(policy.id)) && JSON.stringify(one.obligations) === JSON.stringify(policy.obligations))
+    if (other !== undefined) findings.push({ kind: 'duplicate', policy: policy.id, because: other.id, explanation: `it has the effect, scope, conditions and obligations of ${other.id}` })
     else findings.push(...overruled(policy, compared, conditions))
   }
   for (const policy of set.policies) findings.push(...errors(policy))
   if (used !== undefined) for (const { id } of set.policies) if ((used.get(id) ?? 0) === 0) findings.push({ kind: 'unused', policy: id, explanation: 'it determined none of the recorded requests' })
-  return findings
+  return findings.filter(({ kind, policy }, i) => policy === undefined || findings.findIndex((one) => one.kind === kind && one.policy === policy) === i) // one policy, one finding of a kind
 }
 
 function validation({ id, message }: { id: string | undefined; message: string }): Finding {

@@ -17,6 +17,8 @@ export interface Recommendation {
   /** Cases as a `*.test.yaml` holds them. */
   readonly cases: readonly JsonObject[]
   readonly policies: number
+  /** Requests that no policy may name, as by hidden characters in the name of a tool. */
+  readonly skipped: number
 }
 
 interface Group {
@@ -43,14 +45,27 @@ export function recommendPolicies(inputs: readonly DecisionInput[], schema: stri
     else groups.set(key, { input, request, count: 1 })
   }
   if (groups.size === 0) throw new PolicyError('no recorded request matches: nothing to recommend')
-  const drafted = [...groups.values()].map((group, i) => draft(group, i + 1, types, exact))
-  const text = drafted.join('\n')
-  const cases = [...groups.values()].flatMap((group, i) => casesFor(group, i + 1))
+  const nameable = [...groups.values()].filter((group) => isNameable(draft(group, 1, types, exact), schema, sha256))
+  if (nameable.length === 0) throw new PolicyError('what was asked for has names that no policy may hold')
+  const text = nameable.map((group, i) => draft(group, i + 1, types, exact)).join('\n')
+  const cases = nameable.flatMap((group, i) => casesFor(group, i + 1))
   const engine = new PolicyEngine(loadPolicySet({ [DRAFT_FILE]: text, [SCHEMA_FILE]: schema }, sha256))
-  const refused = inputs.filter((input) => decide(input, { engine, epoch: 0 }).kind !== 'permit').length
+  const skipped = [...groups.values()].filter((group) => !nameable.includes(group)).reduce((sum, group) => sum + group.count, 0)
+  const refused = inputs.filter((input) => decide(input, { engine, epoch: 0 }).kind !== 'permit').length - skipped
   const failed = runCases(parseCases(cases as unknown as JsonValue, 'draft'), engine).filter(({ failures }) => failures.length > 0)
   if (refused > 0 || failed.length > 0) throw new PolicyError(`the draft does not hold: ${refused} recorded requests are refused, ${failed.length} of its cases fail (${failed[0]?.name ?? ''}: ${failed[0]?.failures.join('; ') ?? ''})`)
-  return { text, cases, policies: groups.size }
+  return { text, cases, policies: nameable.length, skipped }
+}
+
+/** One name with hidden characters must not keep the others from being drafted. */
+function isNameable(text: string, schema: string, sha256: Sha256): boolean {
+  try {
+    loadPolicySet({ [DRAFT_FILE]: text, [SCHEMA_FILE]: schema }, sha256)
+    return true
+  } catch (error) {
+    if (error instanceof PolicyError) return false
+    throw error
+  }
 }
 
 function scopeFor({ principal, action, resource }: CedarRequest): string[] {
