@@ -1,6 +1,8 @@
 import * as fs from 'node:fs'
-import { type Activated, type ActivationAnswer, type Activating, DecisionReplay, loadPolicySet, nodeCryptography, parseActivation, PolicyError, type PolicySet, SCHEMA_FILE, storedPolicySet } from '@sealwrit/control-plane'
-import { formatBundle, type JsonValue, parseBundle, type PolicyEntry, type Report, utf8, verifyBundle } from '@sealwrit/protocol'
+import * as net from 'node:net'
+import { createInterface } from 'node:readline'
+import { type Activated, type ActivationAnswer, type Activating, DecisionReplay, loadPolicySet, nodeCryptography, openSqliteStore, parseActivation, PolicyError, type PolicySet, SCHEMA_FILE, serveHttp, serveSocket, storedPolicySet } from '@sealwrit/control-plane'
+import { formatBundle, type JsonObject, type JsonValue, parseBundle, type PolicyEntry, type Report, utf8, verifyBundle } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { outcome, PERMIT_ALL, policySet, Rig, SCHEMA, sha256, type TestGate, told, toolCall } from './support/rig.ts'
 
@@ -24,6 +26,53 @@ const decided = async (gate: TestGate): Promise<string> => told(await gate.autho
 const policyEntries = async (rig: Rig): Promise<(PolicyEntry & { seq: number })[]> => (await rig.plane.reader.list(Number.MAX_SAFE_INTEGER, 1_000, new Set(['policy']))).entries.reverse() as never
 const verified = async (rig: Rig): Promise<Report> =>
   verifyBundle(parseBundle(utf8(formatBundle(await rig.plane.reader.evidence('all')))), { crypto: nodeCryptography, logKey: rig.key, gateKeys: [], replay: new DecisionReplay(sha256) })
+
+/** Sends requests on one connection of its own, and answers with the last answer. */
+function rpc(socketPath: string, method: string, params: JsonValue, first?: [method: string, params: JsonValue]): Promise<JsonObject> {
+  const requests = [...(first === undefined ? [] : [first]), [method, params] as const]
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(socketPath)
+    socket.once('error', reject)
+    createInterface({ input: socket }).on('line', (line) => {
+      const answer = JSON.parse(line) as JsonObject & { id: number }
+      if (answer.id < requests.length) return send(answer.id)
+      socket.destroy()
+      resolve(answer)
+    })
+    const send = (at: number): void => void socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: at + 1, method: requests[at]?.[0], params: requests[at]?.[1] })}\n`)
+    send(0)
+  })
+}
+
+describe('over the wire', () => {
+  it('policies are the operator’s: a connection that speaks for a gate changes none, any other of the same user may', async () => {
+    const rig = await open('wire')
+    const gate = await rig.gate()
+    const socketPath = `${rig.folder}/plane.sock`
+    const socket = await serveSocket(rig.plane, socketPath)
+    const params = { files: { 'test.cedar': FORBID_ALL, [SCHEMA_FILE]: SCHEMA } }
+    const enrolment: [string, JsonValue] = ['gates.enrol', gate.enrolment() as unknown as JsonValue]
+    for (const [method, body] of [['policies.activate', params], ['policies.rollback', {}], ['policies.withdraw', { what: 'shadow' }]] as const) {
+      expect(await rpc(socketPath, method, body, enrolment)).toMatchObject({ error: { data: { code: 'identity_invalid' } } })
+    }
+    expect(rig.plane.log.state.epoch).toBe(1)
+    expect(await rpc(socketPath, 'policies.activate', params)).toMatchObject({ result: { outcome: 'activated', epoch: 2 } })
+    for (const bad of [{}, { files: { a: 1 } }, { ...params, more: 1 }, { ...params, mode: 'audit' }, { ...params, from: 'now' }, { ...params, tests: [{}] }]) {
+      expect(await rpc(socketPath, 'policies.activate', bad as JsonValue), JSON.stringify(bad)).toMatchObject({ error: { data: { code: 'request_malformed' } } })
+    }
+    await socket.close()
+  })
+  it('HTTP takes a set for the token alone', async () => {
+    const rig = await open('http')
+    const http = await serveHttp(rig.plane, { host: '127.0.0.1', port: 0, token: 'the-token', isLogPublic: false })
+    const body = JSON.stringify({ files: { 'test.cedar': FORBID_ALL, [SCHEMA_FILE]: SCHEMA } })
+    const post = (token: string): Promise<Response> => fetch(`${http.url}/v1/policies`, { method: 'POST', body, headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` } })
+    expect((await post('another')).status).toBe(401)
+    expect(rig.plane.log.state.epoch).toBe(1)
+    expect(await (await post('the-token')).json()).toMatchObject({ outcome: 'activated', epoch: 2, tests: 0 })
+    await http.close()
+  })
+})
 
 describe('which policy set is active', () => {
   it('is what the log says: a start with another set at hand changes nothing, the first start activates', async () => {
@@ -49,8 +98,6 @@ describe('which policy set is active', () => {
       await rig.store.putMeta(key, bad)
       await rig.stop()
       await expect(rig.start(), bad).rejects.toThrow(PolicyError)
-      await rig.start({}).catch(() => undefined)
-      const { openSqliteStore } = await import('@sealwrit/control-plane')
       const store = openSqliteStore(rig.file)
       await store.putMeta(key, good)
       await store.close()
@@ -286,9 +333,10 @@ describe('protected rules', () => {
     const gate = await rig.gate()
     expect(told(await gate.authorize(gate.request(toolCall('write_file'))))).toBe('policy_denied')
     expect(await decided(gate)).toBe('permit')
-    const { METHODS } = await import('../src/rpc/methods.ts')
-    const explained = await METHODS['decide']?.(rig.plane, { action: toolCall('write_file') as never }, { shown: { size: 0 }, session: undefined })
-    expect(explained).toMatchObject({ protected: ['base/never/no-writes'] })
+    const socketPath = `${rig.folder}/plane.sock`
+    const socket = await serveSocket(rig.plane, socketPath)
+    expect(await rpc(socketPath, 'decide', { action: toolCall('write_file') as unknown as JsonValue })).toMatchObject({ result: { protected: ['base/never/no-writes'] } })
+    await socket.close()
   })
   it('cannot be dropped or changed by an activation or a rollback, unless the operator says so', async () => {
     const rig = await open('rebase', policySet(PERMIT_ALL))

@@ -116,7 +116,7 @@ const uid = ({ type, id }: cedar.TypeAndId): string => `${type}::${literal(id)}`
 
 function cedarValue(value: cedar.CedarValueJson): string {
   if (Array.isArray(value)) return `[${value.map(cedarValue).join(', ')}]`
-  return typeof value === 'string' ? literal(value) : String(value)
+  return typeof value === 'string' ? literal(value) : JSON.stringify(value)
 }
 
 /** A string as Cedar reads it: what is no plain ASCII is escaped, so that no stranger's text ends it (I7). */
