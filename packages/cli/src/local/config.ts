@@ -40,9 +40,9 @@ const place = z.string().min(1).max(1_024)
 const shape = {
   owner: z.string().min(1).max(128).optional(),
   policies: z.string().min(1).default('policies'),
+  receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
   base: z.string().min(1).optional(),
   policy_max_age_days: z.number().int().min(1).max(36_500).optional(),
-  receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
   log_entries: z.enum(['private', 'public']).default('private'),
   high_water: z.string().min(1).optional(),
   retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),
