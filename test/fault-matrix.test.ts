@@ -1,7 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { SCHEMA_FILE, StoreFailure } from '@sealwrit/control-plane'
+import { DatabaseSync } from 'node:sqlite'
+import { StoreFailure } from '@sealwrit/control-plane'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { type DenialCode, type JsonObject, parseEntry } from '@sealwrit/protocol'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -101,13 +102,13 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
-    dependency: 'policy', fault: 'missing when the plane restarts', code: 'unavailable',
-    begin: (w) => refusesToStart(w, () => w.start({ [SCHEMA_FILE]: policyFiles()[SCHEMA_FILE] as string })),
-    end: (w) => w.start(),
+    dependency: 'policy', fault: 'the active set is missing from the store when the plane restarts', code: 'unavailable',
+    begin: (w) => refusesToStart(w, () => startOnStored(w, () => undefined)),
+    end: (w) => w.start(), // with the folder at hand, which `up --activate` brings into force
   },
   {
-    dependency: 'policy', fault: 'corrupt when the plane restarts', code: 'unavailable',
-    begin: (w) => refusesToStart(w, () => w.start({ ...policyFiles(), 'filesystem.cedar': 'permit (' })),
+    dependency: 'policy', fault: 'the active set is altered in the store when the plane restarts', code: 'unavailable',
+    begin: (w) => refusesToStart(w, () => startOnStored(w, (text) => text.replace('forbid', 'permit'))),
     end: (w) => w.start(),
   },
   {
@@ -142,6 +143,20 @@ const FAULTS: readonly Fault[] = [
     end: (w) => void (w.environmentVersion = 1),
   },
 ]
+
+/** A restart as `up` makes it: the log names the active set and the store holds its texts; what else is at hand does not count. */
+function startOnStored(world: World, harm: (text: string) => string | undefined): Promise<unknown> {
+  const database = new DatabaseSync(world.storeFile)
+  for (const { key, value } of database.prepare("SELECT key, value FROM meta WHERE key LIKE 'policy %'").all() as { key: string; value: string }[]) {
+    const harmed = harm(value)
+    if (harmed === undefined) database.prepare('DELETE FROM meta WHERE key = ?').run(key)
+    else database.prepare('UPDATE meta SET value = ? WHERE key = ?').run(harmed, key)
+  }
+  database.close()
+  world.policyRules = { activateAtStart: false }
+  const other = { ...policyFiles(), 'other.cedar': 'permit (principal, action, resource);' }
+  return world.start(other).finally(() => void (world.policyRules = {}))
+}
 
 /** The plane ends, and its next start is refused: nothing answers any more. */
 async function refusesToStart(world: World, start: () => Promise<unknown>): Promise<void> {

@@ -17,7 +17,7 @@ export function fillers(count: number): string {
 export async function startPlane(folder: string, fillerCount: number): Promise<{ dir: string; child: ChildProcess }> {
   const dir = path.join(folder, '.sealwrit')
   const start = (): Promise<ChildProcess> => {
-    const child = spawn(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'up', '--json', '--activate', '--dir', dir, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] })
     return new Promise((resolve, reject) => {
       child.stdout?.once('data', () => resolve(child))
       child.once('exit', (code) => reject(new Error(`plane ended (${code})`)))

@@ -77,7 +77,7 @@ with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HE
     FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
 FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
 TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$string': lambda v: isinstance(v, str) and units(v) <= 1_024,
-         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
+         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
          '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
          '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
          '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
@@ -270,6 +270,8 @@ def read_entry(text, bundle):
         need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
         need(('par' in entry) == (entry['txn'] != entry['jti']) == (entry['depth'] > 0), '`par` is absent and `txn` is `jti` exactly when `depth` is 0')
         need(entry['iss'] == bundle['origin'], 'it is issued by another plane')
+    if entry['kind'] == 'policy':
+        need('urgent' not in entry or entry.get('mode') != 'shadow', 'an urgent shadow')
     if entry['kind'] == 'lease':
         need(len(set(entry['jtis'])) == len(entry['jtis']), 'an execution is renewed twice')
     if entry['kind'] == 'erasure':

@@ -104,7 +104,8 @@ class Evidence:
         if isinstance(entry.get('policy'), dict) or entry['kind'] == 'policy':
             self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
         handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
-        commits = {'action': entry.get('action_commit'), 'inputs': entry.get('policy', {}).get('inputs_commit')} if entry['kind'] != 'policy' else {}
+        seen = entry.get('policy') or {}
+        commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
         if entry['kind'] == 'permit':
             self.approvals.permit(entry, item['bodies'])

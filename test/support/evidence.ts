@@ -112,6 +112,10 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const held = decision('hold')
   add('hold', { kind: 'hold', hold: token('hold'), sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('hold challenge'), ...held.members }, held.action, held.inputs)
   add('erasure', { kind: 'erasure', ranges: [{ from: at['hold'], to: (at['hold'] as number) + 1 }], cause: 'request', by: 'user:1' })
+  for (const more of [{}, { event: 'activated', previous: policyDigest, base: `sha256:${'a'.repeat(64)}`, urgent: true }, { mode: 'shadow' }, { event: 'staged', from: NOW * 1_000 }, { event: 'rolled_back', previous: policyDigest, mode: 'enforce' }, { event: 'withdrawn', mode: 'shadow' }]) add(`policy ${JSON.stringify(more)}`, { kind: 'policy', digest: policyDigest, policies: ['a/0'], epoch: 3, ...more })
+  const watched = decision('watched')
+  const beside = { shadow: body('shadow', { mode: 'shadow', decision: 'deny' }, 'watched shadow'), redacted: body('redacted', { type: 'mcp.tool_call' }, 'watched redacted') }
+  add('watched', { kind: 'deny', code: 'policy_denied', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('watched challenge'), ...watched.members, policy: { ...watched.members.policy, shadow_commit: beside.shadow.commit, redacted_commit: beside.redacted.commit } }, watched.action, watched.inputs, beside.shadow, beside.redacted)
   const agentKey = toBase64Url(sha256(utf8(`${name} agent`)))
   for (const [event, members] of [['added', { key: agentKey, owner: 'team:a', expires: NOW + 60 }], ['key_added', { key: toBase64Url(sha256(utf8(`${name} second`))) }], ['key_removed', { key: agentKey }], ['removed', {}]] as const) add(`agent ${event}`, { kind: 'agent', agent: 'coder', event, ...members })
   add('renewal', { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session, env: { commit: environment.commit, level: 'software' }, expires: NOW + 900 }, environment)

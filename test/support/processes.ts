@@ -27,7 +27,7 @@ export function run(args: readonly string[], options: { cwd?: string; env?: Node
 
 /** Starts a plane and waits until it serves. */
 export function startPlane(dir: string, listen = '127.0.0.1:0'): Promise<{ child: ChildProcess; url: string; origin: string }> {
-  const child = sealwrit(['up', '--json', '--dir', dir, '--listen', listen])
+  const child = sealwrit(['up', '--json', '--activate', '--dir', dir, '--listen', listen])
   return new Promise((resolve, reject) => {
     let [out, errors] = ['', '']
     child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))

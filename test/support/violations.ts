@@ -48,6 +48,7 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'a permit spent after its ending', value: built('carried', expiry('carried', 'expired'), redemption('carried')) }
   yield { title: 'a permit spent after its receipt', value: built('carried', receipt('carried'), redemption('carried')) }
 
+  for (const [title, change] of Object.entries({ 'from without staged': { from: 1 }, 'staged without from': { event: 'staged' }, 'rolled back to nothing': { event: 'rolled_back' }, 'an urgent shadow': { mode: 'shadow', urgent: true }, 'a staged shadow': { event: 'staged', from: 1, mode: 'shadow' }, 'an urgent withdrawal': { event: 'withdrawn', urgent: true }, 'urgent false': { urgent: false }, 'another event': { event: 'x' } })) yield { title: `a policy entry that is ${title}`, value: built('tool', { ...entry('policy'), ...change }) }
   const kill = (selector: string, event = 'killed'): object => ({ kind: 'kill', selector, event, by: 'user:1' })
   const lease = (jtis: readonly unknown[], gate: string = GATE_KEY.kid): object => ({ kind: 'lease', gate, session: token('s'), nonce: token('n'), jtis })
   const pull = entry('pull')

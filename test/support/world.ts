@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import {
-  loadPolicySet, nodeClock as planeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneClock, SCHEMA_FILE, serveSocket, type Store, StoreFailure,
+  loadPolicySet, nodeClock as planeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneClock, type PolicyRules, SCHEMA_FILE, serveSocket, type Store, StoreFailure,
 } from '@sealwrit/control-plane'
 import { Gate, type MeasuredEnvironment, nodeClock, nodeNet, type Net } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
@@ -64,6 +64,7 @@ export class World {
   readonly logKey
   readonly floor = new MemoryFloor()
   highWater = new MemoryFloor()
+  policyRules: PolicyRules = {}
   /** Done to every answer line on its way to the gate; undefined loses it. */
   onTheWire: (answer: JsonObject, method: 'permit' | 'other') => JsonObject | string | undefined | Promise<never> = (answer) => answer
   environmentVersion = 1
@@ -82,7 +83,7 @@ export class World {
     const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
     const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate }
     try {
-      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true, ...options })
+      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true, policyRules: this.policyRules, ...options })
     } catch (error) {
       await this.store.close()
       throw error

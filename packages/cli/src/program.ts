@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { CliError, EXIT } from './errors.ts'
 import type { GlobalOptions } from './output.ts'
+import { addPolicy } from './policy-program.ts'
 import { version } from './version.ts'
 
 /** Every command loads its own code only when it is called. */
@@ -28,6 +29,7 @@ export function buildProgram(): Command {
   add('up', 'start the plane', 'sealwrit up --listen 127.0.0.1:4180')
     .option('--listen <host:port>', 'address of the HTTP API', '127.0.0.1:4180')
     .option('--store <store>', 'sqlite:FILE or postgres://… (or SEALWRIT_STORE; default: store.db in the folder)')
+    .option('--activate', 'activate the policies of the folder, as the first start does; else the set that the log names stays')
     .action(async (o: { listen: string }) => (await import('./commands/up.ts')).up(all(program, o)))
   add('mcp', 'govern a stdio MCP server: give this to an MCP client in its place', 'sealwrit mcp --name fs -- npx @modelcontextprotocol/server-filesystem ./files')
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')
@@ -102,9 +104,7 @@ export function buildProgram(): Command {
     .action(async (file: string, o: { audience: string }) => (await import('./commands/issue.ts')).issue(file, all(program, o)))
   addApprovals(add, program)
   addRegistrations(add)
-  const policy = add('policy', 'policy life cycle', 'sealwrit policy test')
-  add('validate [folder]', 'load a policy set as the plane would', 'sealwrit policy validate', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, all(program, { ...policy.opts(), ...o })))
-  add('test [folder]', 'run the *.test.yaml of a policy folder', 'sealwrit policy test ./policies', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, all(program, { ...policy.opts(), ...o })))
+  addPolicy(add, (own) => all(program, own))
   add('doctor', 'perform a real permit and a real deny through the real boundary', 'sealwrit doctor').action(async (o: object) => (await import('./doctor/doctor.ts')).doctor(all(program, o)))
   add('demo', 'the denial conditions live, against a real MCP server and a plane of its own', 'sealwrit demo --output evidence.json')
     .option('--output <file>', 'keep the evidence bundle in this file')

@@ -88,7 +88,7 @@ describe('policies', () => {
   it('a test that fails names the case, and the policy that decided', async () => {
     fs.writeFileSync(path.join(folder, 'policies', 'more.test.yaml'), '- name: writes are fine\n  action: { type: mcp.tool_call, target: "mcp://fs", name: write_file, arguments: {} }\n  expect: permit\n')
     const { exit, stdout } = await run(['policy', 'test'], { cwd: folder })
-    expect(stdout).toContain('FAIL  writes are fine: expected permit, got policy_denied by filesystem/no-writes')
+    expect(stdout).toContain('FAIL  writes are fine\n          decision: expected permit, got policy_denied (decided by filesystem/no-writes)')
     expect(exit).toBe(1)
   })
   it.each([

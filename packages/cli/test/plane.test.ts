@@ -146,8 +146,6 @@ describe('a start that cannot be', () => {
     ['a missing store', (f) => remove(`${f}/store.db`), /store\.db is missing/],
     ['a store that is none', (f) => write(`${f}/store.db`, 'garbage'.repeat(1_000)), /store .*store\.db is not a usable SQLite database/],
     ['an empty store', (f) => write(`${f}/store.db`, ''), /store/],
-    ['missing policies', (f) => remove(`${f}/policies`), /policies in .* cannot be read|no policies/],
-    ['a corrupt policy', (f) => write(`${f}/policies/filesystem.cedar`, 'permit('), /filesystem\.cedar: /],
   ]
   function chmod(file: string, mode: number): string {
     fs.chmodSync(file, mode)

@@ -4,11 +4,11 @@ import {
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import { authorize, type Caller, refuse, refuseUnidentified } from './authorize/authorize.ts'
-import { type ActivePolicy, decide, type Decision } from './decide/decide.ts'
-import { PolicyEngine } from './decide/engine.ts'
-import { inputOf } from './decide/replay.ts'
+import type { Decision } from './decide/decide.ts'
+import { recordedInput } from './decide/replay.ts'
 import type { DecisionInput } from './decide/mapping.ts'
-import { loadPolicySet, type PolicySet } from './decide/policy-set.ts'
+import type { PolicySet } from './decide/policy-set.ts'
+import { decideBeside } from './decide/shadow.ts'
 import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
 import { type Effect, Events } from './govern/events.ts'
 import { decideHold, listHolds, showHold, watchHolds, type ListedHold, type ShownHold } from './govern/approvals.ts'
@@ -16,7 +16,8 @@ import { addApprover, type ApproverRequest, listApprovers, type ListedApprover, 
 import { enrolGate, listGates } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
 import { kill, lift, revoke } from './govern/prohibitions.ts'
-import { activatePolicies, policyFiles } from './govern/policies.ts'
+import { activate, type ActivationAnswer, type ActivationRequest } from './govern/activation.ts'
+import { Policies, policyFiles, type PolicyRules, watchStaged } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import type { HoldEvent, Notices } from './govern/notices.ts'
 import { type AgentChange, changeAgent, listAgents } from './govern/agents.ts'
@@ -34,6 +35,7 @@ import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
 import { Reader } from './prove/reader.ts'
+import { type RecordedRequest, recordedRequests } from './prove/requests.ts'
 import { redeem } from './redeem/redeem.ts'
 
 export interface PlaneOptions {
@@ -56,6 +58,8 @@ export interface PlaneOptions {
   readonly witnesses?: WitnessOptions | undefined
   /** Whom the plane believes to be whom, and how it reads their keys; without it agents are who their gates say. */
   readonly identity?: { readonly config: IdentityConfig; readonly loader: KeyLoader } | undefined
+  /** When a policy set comes into force, and which may. */
+  readonly policyRules?: PolicyRules | undefined
 }
 
 /** What a decision is asked about. */
@@ -84,8 +88,8 @@ export class Plane {
   readonly anchors: Anchors
   readonly events: Events
   readonly metrics: Metrics
+  readonly policies: Policies
   readonly #ports: PlanePorts
-  #active: ActivePolicy
   readonly #sub: string
   readonly #owner: string
   readonly #liftQuorum: number
@@ -95,11 +99,11 @@ export class Plane {
   readonly #nonces: Nonces
   readonly #stopWatching: (() => void)[]
 
-  private constructor(log: Sequencer, ports: PlanePorts, active: ActivePolicy, options: PlaneOptions) {
+  private constructor(log: Sequencer, ports: PlanePorts, policies: Policies, options: PlaneOptions) {
     this.log = log
     this.#ports = ports
     this.metrics = ports.metrics ?? NO_METRICS
-    this.#active = active
+    this.policies = policies
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
     const { config, loader } = options.identity ?? { config: NAMED_AGENTS, loader: NO_KEYS }
@@ -110,31 +114,34 @@ export class Plane {
     this.#liftQuorum = options.liftQuorum ?? 1
     this.events = new Events(log, ports.clock, ports.store.isShared)
     this.#notices = options.notices
-    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchHolds(log, ports.clock, (hold) => void this.#notify(hold, 'expired'))]
+    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchHolds(log, ports.clock, (hold) => void this.#notify(hold, 'expired')), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
 
-  /** Reads the log back, or begins it where it is new, and activates the policy set. @throws {LogDamaged} */
-  static async open(ports: PlanePorts, policies: PolicySet, options: PlaneOptions): Promise<Plane> {
+  /**
+   * Reads the log back, or begins it where it is new, and activates the policy set where `options.policyRules` say so.
+   * @throws {LogDamaged | PolicyError}
+   */
+  static async open(ports: PlanePorts, policies: PolicySet | undefined, options: PlaneOptions): Promise<Plane> {
     const log = await Sequencer.open(ports, options.tenant)
     if (log.size === 0) {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
     }
     // A closed log can be read and asked, and takes nothing.
-    if (log.stopped !== undefined) return new Plane(log, ports, { engine: new PolicyEngine(policies), epoch: log.state.epoch }, options)
-    await completeErasures(log, ports.store)
-    const active = await activatePolicies(policies, log, ports.store)
+    if (log.stopped === undefined) await completeErasures(log, ports.store)
+    const opened = await Policies.open(policies, log, ports, options.policyRules ?? {})
+    if (log.stopped !== undefined) return new Plane(log, ports, opened, options)
     if (options.witnesses !== undefined && options.witnesses.policy.quorum.kind !== 'none') log.witnessedBy(options.witnesses)
-    return new Plane(log, ports, active, options)
+    return new Plane(log, ports, opened, options)
   }
 
   get sub(): string {
     return this.#sub
   }
   get epoch(): number {
-    return this.#active.epoch
+    return this.policies.epoch
   }
   /** This plane's clock, milliseconds since 1970. */
   get nowMs(): number {
@@ -187,7 +194,7 @@ export class Plane {
     const initiator = await this.#identify(request, gate, request.challenge)
     if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
     const caller = this.#caller(initiator, gate, request.session)
-    const decision = decide(this.#input(request, this.#levelOf(gate), initiator), await this.#policy())
+    const decision = await this.#decide(this.#input(request, this.#levelOf(gate), initiator))
     return decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown)
@@ -229,7 +236,7 @@ export class Plane {
     })
     if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, audience), this.log, this.#ports, shown)
     const caller = this.#caller(initiator, audience, undefined)
-    const decision = decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(audience), initiator), await this.#policy())
+    const decision = await this.#decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(audience), initiator))
     const reply = await (decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown))
@@ -296,7 +303,7 @@ export class Plane {
     const bodies = await this.#ports.store.bodies(seq)
     const [action, inputs] = (['action', 'inputs'] as const).map((purpose) => bodies.find((body) => body.purpose === purpose)?.text)
     if (action === undefined || inputs === undefined) return false
-    return decide(inputOf(parseStrictText(action), parseStrictText(inputs), sub, act), await this.#policy()).kind === 'permit'
+    return (await this.#decide(recordedInput(parseStrictText(action), parseStrictText(inputs), sub, act))).kind === 'permit'
   }
 
   /** Voids what `selector` names. @throws {Denied} `request_malformed` */
@@ -320,7 +327,7 @@ export class Plane {
 
   /** What would be decided; issues and logs nothing. */
   async decide(request: Asking): Promise<Decision> {
-    return decide(this.#input(request, 'software', { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }), await this.#policy())
+    return this.#decide(this.#input(request, 'software', { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }))
   }
 
   /** How well the environment of a gate's open session is attested. */
@@ -332,14 +339,21 @@ export class Plane {
     return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment: { level }, identity: context }
   }
 
-  /** The policy set that the log says is active: another writer of this log may have activated a newer one. */
-  async #policy(): Promise<ActivePolicy> {
-    const { epoch, policyDigest } = this.log.state
-    if (this.#active.epoch === epoch || policyDigest === undefined) return this.#active
-    const files = await policyFiles(policyDigest, this.#ports.store)
-    if (files === undefined) throw new Denied('policy_missing', 'the active policy set is not in the store')
-    this.#active = { engine: new PolicyEngine(loadPolicySet(files, this.#ports.crypto.sha256)), epoch }
-    return this.#active
+  /** Under the policy set that the log says is active: another writer of this log may have activated a newer one. */
+  async #decide(input: DecisionInput): Promise<Decision> {
+    return decideBeside(input, await this.policies.active(), await this.policies.shadow())
+  }
+
+  /** Validates a policy set, runs its tests, and brings it into force. @throws {Denied} */
+  activate(request: ActivationRequest): Promise<ActivationAnswer> {
+    return activate(request, this.policies, this.#ports.crypto.sha256)
+  }
+
+  /** Recorded requests, a page. @param since a leaf index, or a time @throws {Denied} `request_malformed` */
+  async requests(since: string): Promise<{ requests: readonly RecordedRequest[]; next: number; size: number }> {
+    await this.log.latest()
+    const from = /^\d{1,15}$/.test(since) ? Number(since) : await firstSince(parseInstant(since), this.log)
+    return recordedRequests(from, this.log, this.#ports.store)
   }
 
   async receipt(request: ReceiptRequest, gate: string): Promise<number> {

@@ -10,6 +10,7 @@ import type { PolicySet } from './decide/policy-set.ts'
 import { Notices, type Webhook } from './govern/notices.ts'
 import type { IdentityConfig } from './identify/configuration.ts'
 import { serveHttp } from './http/server.ts'
+import type { PolicyRules } from './govern/policies.ts'
 import { Plane } from './plane.ts'
 import type { HighWater, LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
@@ -26,7 +27,9 @@ export interface ServerOptions {
   readonly isLogPublic: boolean
   readonly logKey: LogKey
   readonly highWater: HighWater
-  readonly policies: PolicySet
+  /** What a first start activates; undefined where nothing is at hand. */
+  readonly policies: PolicySet | undefined
+  readonly policyRules?: PolicyRules | undefined
   readonly tenant: string
   readonly owner: string | undefined
   readonly localUser: string

@@ -54,7 +54,7 @@ function detail(entry: JsonObject): string {
     case 'expiry':
       return `${text('outcome')}  ${text('jti')}`
     case 'policy':
-      return `epoch ${text('epoch')}  ${(entry['policies'] as readonly string[]).join(', ')}`
+      return ['event', 'mode'].flatMap((name) => (name in entry ? text(name) : [])).concat(`epoch ${text('epoch')}`, (entry['policies'] as readonly string[]).join(', ')).join('  ')
     case 'gate':
       return `${text('event')}  ${text('gate')}`
     case 'agent':
@@ -156,9 +156,9 @@ export async function decide(file: string, options: GlobalOptions): Promise<void
 }
 
 function explain(answer: JsonObject): void {
-  const { decision, code, policy, inputs, errors } = answer as unknown as { decision: string; code?: string; policy: { determining: string[]; epoch: number }; inputs: JsonObject; errors: string[] }
+  const { decision, code, policy, inputs, errors, protected: rules = [] } = answer as unknown as { protected?: string[]; decision: string; code?: string; policy: { determining: string[]; epoch: number }; inputs: JsonObject; errors: string[] }
   line(`${decision === 'permit' ? green(bold('permit')) : red(bold(`${decision}${code === undefined ? '' : ` ${code}`}`))}  policy epoch ${policy.epoch}; a dry run, nothing was issued or logged`)
-  line(policy.determining.length === 0 ? '  no policy matched' : `  decided by ${policy.determining.map(plain).join(', ')}`)
+  line(policy.determining.length === 0 ? '  no policy matched' : `  decided by ${policy.determining.map((id) => `${plain(id)}${rules.includes(id) ? ' (protected)' : ''}`).join(', ')}`)
   for (const error of errors) line(`  ${red('error')} ${plain(error)}`)
   line('  what the policies saw:')
   for (const name of ['principal', 'action', 'resource', 'context']) line(`    ${name.padEnd(10)} ${plain(JSON.stringify(inputs[name]))}`)

@@ -1,14 +1,14 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { isDatabase, ListenError, LogDamaged, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
+import { isDatabase, ListenError, LogDamaged, PolicyError, type PolicySet, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
 import { floorFile } from '@sealwrit/gate'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
 import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, identityConfig, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
-import { readPolicies } from '../local/policies.ts'
+import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
 import { approvalsWebhook } from '../local/webhook.ts'
 import { planeWitnesses } from '../local/witnesses.ts'
 import { exampleFolder, selfLine } from '../self.ts'
@@ -18,13 +18,22 @@ import { bold, dim, type GlobalOptions, json, line, plain, red } from '../output
 const DAY_MS = 86_400_000
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
-/** Starts the plane on `folder`. @throws {CliError} with the way out */
-export async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }, store: string = folder.store): Promise<RunningPlane> {
+/** The plane, and how its policies folder compares with what the log says is active. */
+interface Opened extends RunningPlane {
+  /** The set in the folder, or why there is none. */
+  readonly found: PolicySet | CliError
+}
+
+/** Starts the plane on `folder`. @param activates brings the policies of the folder into force, as a first start does anyway @throws {CliError} with the way out */
+async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }, store: string, activates: boolean): Promise<Opened> {
   const config = readConfig(folder.dir)
   const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
   try {
     const { isNew } = openFolder(folder, isDatabase(store) ? undefined : store)
-    const policies = readPolicies(config === undefined ? folder.policies : path.resolve(path.dirname(config.file), config.config.policies))
+    const source = configuredPolicies(folder)
+    const found = atHand(() => readPolicies(source))
+    if (found instanceof CliError && (isNew || activates)) throw found
+    const maxAgeDays = config?.config.policy_max_age_days
     const running = await startPlane({
       store,
       socketPath: folder.socket,
@@ -33,7 +42,8 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       isLogPublic: config?.config.log_entries === 'public',
       logKey: loadLogKey(folder),
       highWater: floorFile(highWaterFile(folder, config)),
-      policies,
+      policies: found instanceof CliError ? undefined : found,
+      policyRules: { activateAtStart: activates, base: demandedBase(source), maxAgeMs: maxAgeDays === undefined ? undefined : maxAgeDays * DAY_MS },
       tenant: TENANT,
       owner: config?.config.owner,
       witnesses: planeWitnesses(folder),
@@ -46,15 +56,26 @@ export async function openPlane(folder: PlaneFolder, listen: { host: string; por
       localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
     })
     fs.rmSync(folder.firstRun, { force: true })
-    return running
+    return { ...running, found }
   } catch (error) {
     throw explained(error, folder, storeName(store))
+  }
+}
+
+/** A folder that cannot be read changes nothing for a plane that has an active set: the log names it, and the store holds its texts. */
+function atHand(read: () => PolicySet): PolicySet | CliError {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof CliError) return error
+    throw error
   }
 }
 
 export function explained(error: unknown, folder: PlaneFolder, store: string): unknown {
   if (error instanceof StoreOpenError && error.isLocked) return new CliError(`a plane runs on ${folder.dir} already`, { hint: 'use that one, or give this one a folder of its own with --dir' })
   if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
+  if (error instanceof PolicyError) return new CliError(error.message, { code: 'policy_missing', hint: 'restore the store from a backup; or activate the policies of the folder: add --activate' })
   if (error instanceof StoreOpenError || error instanceof SocketError || error instanceof ListenError || error instanceof KeyFileError) return new CliError(error.message)
   return error
 }
@@ -88,20 +109,21 @@ export function parseListen(text: string): { host: string; port: number } {
   return { host: host === '[::1]' ? '::1' : host, port }
 }
 
-export async function up(options: GlobalOptions & { listen: string; store?: string }): Promise<void> {
+export async function up(options: GlobalOptions & { listen: string; store?: string; activate?: boolean }): Promise<void> {
   const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve('.sealwrit')) : findFolder(options.dir)
   const store = chosenStore(options.store, folder)
-  const running = await openPlane(folder, parseListen(options.listen), store)
+  const running = await openPlane(folder, parseListen(options.listen), store, options.activate === true)
   const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
   const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
-  if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, wrap })
+  if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, policies: await policiesOf(running), wrap })
   else {
     line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
     line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, metrics, checkpoint; no console in this version)')}`)
     line(`  socket   ${folder.socket}`)
     if (isDatabase(store)) line(`  store    ${storeName(store)}`)
     line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
+    await announce(running, folder)
     const { notReady } = running.plane
     if (notReady !== undefined) {
       line(`${red(bold('closed'))}   ${notReady.code}: ${notReady.message}`)
@@ -119,6 +141,25 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
   }
   await stopped
   await running.close()
+}
+
+async function policiesOf({ plane, found }: Opened): Promise<{ epoch: number; active: string; folder: string; differs: boolean; void?: string }> {
+  const active = plane.log.state.policyDigest ?? ''
+  const { void: denied } = await plane.policies.active()
+  const inFolder = found instanceof CliError ? '' : found.digest
+  return { epoch: plane.epoch, active, folder: inFolder, differs: inFolder !== active, ...(denied === undefined ? {} : { void: denied }) }
+}
+
+/** What an operator should know of the policies before agents do. */
+async function announce(opened: Opened, folder: PlaneFolder): Promise<void> {
+  const { differs, void: denied } = await policiesOf(opened)
+  const { staged, shadow } = opened.plane.log.state.standing
+  if (denied !== undefined) line(`  ${red(bold('policy'))}   nothing is permitted: ${denied}; activate a set that holds`)
+  if (opened.found instanceof CliError) line(`  ${red('policy')}   ${plain(opened.found.message)}; the active set stays`)
+  else if (differs) line(`  ${red('policy')}   the folder differs from the active set, which stays; look at it, and activate it:`)
+  if (differs && !(opened.found instanceof CliError)) line(`           ${selfLine('policy', 'activate', '--dir', folder.dir)}`)
+  if (staged !== undefined) line(`  policy   ${staged.digest} is staged for ${new Date(staged.fromMs).toISOString()}`)
+  if (shadow !== undefined) line(`  policy   ${shadow} is evaluated in shadow mode; it governs nothing`)
 }
 
 /** Resolves at the first signal that asks this process to end. */

@@ -70,7 +70,7 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
     }
     case 'policy': {
       const policy = { uid: entry.digest, version: String(entry.epoch), name: 'policy set' }
-      return { of: 'entity', activity: [10, 'Activate'], severity: 1, status: 1, message: `policy set of epoch ${entry.epoch} became the active one`, own: { entity: { type_id: 5, type: 'Policy', uid: policy.uid, name: policy.name, version: policy.version, policy } } }
+      return { of: 'entity', ...policyEvent(entry), severity: 1, status: 1, own: { entity: { type_id: 5, type: 'Policy', uid: policy.uid, name: policy.name, version: policy.version, policy } } }
     }
     case 'key':
       if (entry.purpose === 'approver') return { of: 'entity', activity: entry.event === 'added' ? [1, 'Create'] : [4, 'Delete'], severity: 1, status: 1, code: entry.event, message: `an approver was ${entry.event}`, own: entity('Approver', entry.person, 'approver') }
@@ -122,6 +122,14 @@ function receipt(claims: JsonObject): Mapped {
     default:
       return of(3, 0, { action: 0, disposition: 0 })
   }
+}
+
+/** Only what changes the active set is an activation. */
+function policyEvent({ epoch, event: what = 'activated', mode }: Extract<Entry, { kind: 'policy' }>): Pick<Mapped, 'activity' | 'message'> {
+  if (mode === 'shadow') return { activity: [OTHER, 'Shadow'], message: what === 'withdrawn' ? 'the shadow mode of a policy set ended' : 'a policy set is evaluated in shadow mode' }
+  if (what === 'staged') return { activity: [OTHER, 'Stage'], message: `a policy set is staged; epoch ${epoch} stays` }
+  if (what === 'withdrawn') return { activity: [OTHER, 'Withdraw'], message: `a staged policy set was withdrawn; epoch ${epoch} stays` }
+  return { activity: [10, 'Activate'], message: `policy set of epoch ${epoch} became the active one` }
 }
 
 function event(entry: Entry, origin: string, claims: JsonObject | undefined, { of, activity: [id, name], severity, status, code, control, message, own }: Mapped): JsonObject {

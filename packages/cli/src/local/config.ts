@@ -11,6 +11,10 @@ export interface Config {
   readonly owner?: string | undefined
   /** Folder of the policies, relative to this file. */
   readonly policies: string
+  /** Folder of protected rules, relative to this file: prohibitions that every policy set must hold. */
+  readonly base?: string | undefined
+  /** Nothing is permitted under a policy set that was activated or confirmed longer ago. */
+  readonly policy_max_age_days?: number | undefined
   /** Whether a receipt is durable before the asker gets its result. */
   readonly receipt: 'before_reply' | 'after_reply'
   /** Whether the entries of the log can be read without the token: they name tools, agents and times, never arguments. */
@@ -60,6 +64,8 @@ const shape = {
   owner: z.string().min(1).max(128).optional(),
   policies: z.string().min(1).default('policies'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
+  base: z.string().min(1).optional(),
+  policy_max_age_days: z.number().int().min(1).max(36_500).optional(),
   log_entries: z.enum(['private', 'public']).default('private'),
   high_water: z.string().min(1).optional(),
   retention: z.strictObject({ bodies_days: z.number().int().min(1).max(36_500) }).optional(),

@@ -10,6 +10,7 @@ import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
+import { redactAction } from './redact.ts'
 import { prepare, type Prepared, type Standing, standing } from './held.ts'
 
 /** Who asks over which connection, as the plane authenticated it. */
@@ -99,6 +100,8 @@ async function saltOf({ entry, seq }: Committed, asked: AskedWith, ports: PlaneP
 interface AskedWith {
   readonly action: Committable
   readonly inputs: Committable
+  /** What stands beside them: the redacted action, the verdict of a shadow set. */
+  readonly beside: readonly Committable[]
   readonly jti: string
   readonly requester: Requester
   /** The action under the salts of its holds: what was approved is what is permitted, in the same commitment. */
@@ -108,26 +111,33 @@ interface AskedWith {
 
 async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, ports: PlanePorts): Promise<AskedWith> {
   const text = fromUtf8(actionBytes(request.action))
-  const action = commit('action', text, ports)
+  const redacted = redactAction(request.action, decision.redact)
+  // The commitments stay those of the whole: the gate checks what it runs against them. What is redacted is kept nowhere.
+  const kept = (one: Committable): Committable => (redacted === undefined ? one : { body: { ...one.body, text: undefined } })
+  const action = kept(commit('action', text, ports))
   const requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action) }
   const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, action.body.digest, state, ports) : undefined
   return {
     action,
     requester,
     prepared,
-    held: [...(prepared?.salts.values() ?? [])].map((salt) => commit('action', text, ports, salt)),
-    inputs: commit('inputs', canonicalText(decision.inputs as JsonValue), ports),
+    held: [...(prepared?.salts.values() ?? [])].map((salt) => kept(commit('action', text, ports, salt))),
+    inputs: kept(commit('inputs', canonicalText(decision.inputs as JsonValue), ports)),
+    beside: [
+      ...(redacted === undefined ? [] : [commit('redacted', canonicalText(redacted), ports)]),
+      ...(decision.shadow === undefined ? [] : [commit('shadow', canonicalText(decision.shadow), ports)]),
+    ],
     jti: toBase64Url(ports.rng.bytes(TOKEN_BYTES)),
   }
 }
 
-function commit(purpose: 'action' | 'inputs', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
+function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
 
 function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string, ports: PlanePorts): Written | { readonly repeat: number } {
-  const { inputs, jti, requester, prepared } = asked
+  const { inputs, beside, jti, requester, prepared } = asked
   const { act } = requester
   const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
   const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state, timeMs) ?? prohibition(selectable, state))
@@ -135,10 +145,10 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const stands: Standing | undefined = code === undefined && decision.kind === 'hold' && prepared !== undefined ? standing(decision, requester, caller.owner, prepared, asked.action.body.digest, state, timeMs, ports) : undefined
   if (stands?.kind === 'waits') return { repeat: stands.seq }
   const action = (stands?.kind === 'approved' ? asked.held.find(({ body }) => body.salt === stands.salt) : undefined) ?? asked.action
-  const policy = { ...decision.policy, inputs_commit: inputs.body.commit }
+  const policy = { ...decision.policy, inputs_commit: inputs.body.commit, ...Object.fromEntries(beside.map(({ body }) => [`${body.purpose}_commit`, body.commit])) }
   const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
   const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
-  const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body], request: action.body.digest })
+  const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body, ...beside.map(({ body }) => body)], request: action.body.digest })
   const refusal = code ?? (stands?.kind === 'refused' ? stands.code : undefined)
   if (refusal !== undefined) return done({ kind: 'deny', code: refusal, ...common })
   const env = state.gates.get(caller.gate)?.env
@@ -185,6 +195,8 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   if (caller.session !== undefined && isEnded(gate, timeMs)) return 'identity_invalid'
   if (!caller.holds(state, timeMs)) return 'identity_invalid' // the key was removed or the token ended meanwhile
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
+  // Nobody would be left who knows what is carried: the plane keeps none of it, and its redemption asks for it.
+  if (!('challenge' in request) && redactAction(request.action, decision.redact) !== undefined) return 'obligation_unknown'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
   if (request.action.type !== 'mcp.tool_call') return undefined
   const recorded: Digest | undefined = state.tools.get(toolKey(request.action.target, request.action.name))

@@ -1,8 +1,8 @@
 import type { DenialCode, Digest, JsonObject, Risk } from '@sealwrit/protocol'
 import { Denied } from '@sealwrit/protocol'
-import type { Answer, PolicyEngine } from './engine.ts'
-import { type ApprovalObligation, combined } from './obligations.ts'
+import type { Answer, PolicyEngine, Redactions } from './engine.ts'
 import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
+import { type ApprovalObligation, combined } from './obligations.ts'
 
 /** An execution may run this long when no policy says otherwise, in seconds. */
 export const DEFAULT_MAX_RUNTIME_SECONDS = 300
@@ -13,6 +13,8 @@ export const DEFAULT_LEASE_SECONDS = 10
 export interface ActivePolicy {
   readonly engine: PolicyEngine
   readonly epoch: number
+  /** Why nothing is permitted under this set any more: it is older than it may be, or lacks the rules that the operator demands. */
+  readonly void?: 'policy_stale' | 'policy_missing' | undefined
 }
 
 interface Decided {
@@ -21,6 +23,10 @@ interface Decided {
   /** What the policies saw, for replay. */
   readonly inputs: JsonObject
   readonly errors: readonly string[]
+  /** Members of the arguments that nothing may keep. */
+  readonly redact: Redactions
+  /** What a set in shadow mode would have decided; it governs nothing. */
+  readonly shadow?: JsonObject
 }
 
 declare const decided: unique symbol
@@ -52,11 +58,12 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
     answer = active.engine.evaluate(request)
   } catch (error) {
     if (!(error instanceof Denied)) throw error
-    return { kind: 'deny', code: error.code, ...base(input, active, [], {}, [error.message]) }
+    return { kind: 'deny', code: error.code, ...base(input, active, [], {}, { errors: [error.message], redact: active.engine.redactions }) }
   }
   const determining = answer.determining.map(({ id }) => id)
-  const common = base(input, active, determining, request as unknown as JsonObject, answer.errors)
+  const common = base(input, active, determining, request as unknown as JsonObject, answer)
   if (answer.decision !== 'permit') return { kind: 'deny', code: answer.decision, ...common }
+  if (active.void !== undefined) return { kind: 'deny', code: active.void, ...common }
   const obligations = answer.determining.map((policy) => policy.obligations)
   // Several policies may permit at once: the strictest of their demands holds.
   const least = (stated: readonly (number | undefined)[], otherwise: number): number => {
@@ -78,8 +85,8 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   return { kind: 'hold', approval, permit, ...common }
 }
 
-function base(input: DecisionInput, active: ActivePolicy, determining: readonly string[], inputs: JsonObject, errors: readonly string[]): Decided {
-  return { input, policy: { digest: active.engine.set.digest, epoch: active.epoch, determining }, inputs, errors }
+function base(input: DecisionInput, active: ActivePolicy, determining: readonly string[], inputs: JsonObject, { errors, redact }: Pick<Answer, 'errors' | 'redact'>): Decided {
+  return { input, policy: { digest: active.engine.set.digest, epoch: active.epoch, determining }, inputs, errors, redact }
 }
 
 const ORDER: readonly Risk[] = ['critical', 'high', 'medium', 'low']

@@ -1,6 +1,7 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import type { DenialCode } from '@sealwrit/protocol'
-import { type CedarRequest, type ArgumentTypes } from './mapping.ts'
+import { type DenialCode, JSON_LIMITS } from '@sealwrit/protocol'
+import { MAX_STEPS, stepsOf, sumOf, type Weight } from './bounds.ts'
+import { type CedarRequest, type ArgumentTypes, MAX_POLICY_STRING } from './mapping.ts'
 import type { Policy, PolicySet } from './policy-set.ts'
 import { type Reads, readsOf } from './reads.ts'
 import { argumentTypes, declaresIdentity } from './schema.ts'
@@ -20,16 +21,30 @@ export interface Answer {
   readonly determining: readonly Policy[]
   /** Errors of evaluation; any of them denies. */
   readonly errors: readonly string[]
+  /** Members of the arguments that nothing may keep: of every policy whose scope could match, whatever it said. */
+  readonly redact: Redactions
 }
+
+/** Each as the names on the way to it. */
+export type Redactions = readonly (readonly string[])[]
 
 interface Slice {
   readonly name: string
   readonly policies: readonly Policy[]
   readonly byId: ReadonlyMap<string, Policy>
   readonly reads: Reads
+  readonly redact: Redactions
+  readonly weight: Weight
 }
 
-let engines = 0
+/**
+ * Engines that hold parsed texts at the same time. Cedar keys them by name and parses over what has the name already, so each
+ * name has one owner; whoever lost it parses anew before it is asked again. Evaluation is synchronous: nothing comes in between.
+ */
+const MAX_OWNERS = 8
+const owners: (PolicyEngine | undefined)[] = Array.from({ length: MAX_OWNERS })
+/** Least recently used first. */
+const slots: number[] = Array.from({ length: MAX_OWNERS }, (_, i) => i)
 
 /**
  * Evaluates requests against one immutable policy set: scopes are sliced before Cedar is asked, slices are parsed once,
@@ -41,7 +56,8 @@ export class PolicyEngine {
   /** Whether the schema declares `context.identity`. */
   readonly seesIdentity: boolean
   readonly #slicer: PolicySlicer
-  readonly #schemaName: string
+  #slot = -1
+  readonly #all: Redactions
   readonly #slices = new Map<string, Slice>()
   readonly #freeNames: string[] = []
   readonly #answers = new Map<string, Answer>()
@@ -55,12 +71,36 @@ export class PolicyEngine {
     this.seesIdentity = declaresIdentity(set.schema)
     this.#slicer = new PolicySlicer(set.policies)
     this.#keepAnswers = options.keepAnswers
-    this.#schemaName = `schema-${engines++ % 8}`
-    const parsed = cedar.preparseSchema(this.#schemaName, set.schema)
+    this.#all = set.policies.flatMap(({ obligations }) => obligations.redact)
+  }
+
+  /** What must be redacted where nobody knows which policies would have been asked. */
+  get redactions(): Redactions {
+    return this.#all
+  }
+
+  /** Takes the name that was not used for the longest time, and forgets what was parsed under the former one. */
+  #own(): void {
+    if (owners[this.#slot] === this) {
+      if (slots.at(-1) !== this.#slot) slots.push(...slots.splice(slots.indexOf(this.#slot), 1))
+      return
+    }
+    this.#slot = slots.shift() as number
+    slots.push(this.#slot)
+    owners[this.#slot] = this
+    this.#slices.clear()
+    this.#freeNames.length = 0
+    this.#names = 0
+    const parsed = cedar.preparseSchema(this.#schemaName, this.set.schema)
     if (parsed.type === 'failure') throw new Error('the schema was validated and cannot be parsed')
   }
 
+  get #schemaName(): string {
+    return `schema-${this.#slot}`
+  }
+
   evaluate(request: CedarRequest): Answer {
+    this.#own()
     const slice = this.#slice(request)
     if (!this.#keepAnswers) return this.#ask(request, slice)
     const key = answerKey(request, slice.reads)
@@ -74,6 +114,8 @@ export class PolicyEngine {
   }
 
   #ask(request: CedarRequest, slice: Slice): Answer {
+    const { redact } = slice
+    if (isTooMuch(slice.weight, request)) return { decision: 'policy_timeout', determining: [], errors: ['these policies could take longer for these arguments than a decision may'], redact }
     let answer: cedar.AuthorizationAnswer
     try {
       const { principal, action, resource, context, entities } = request
@@ -88,18 +130,18 @@ export class PolicyEngine {
         preparsedPolicySetId: slice.name,
       })
     } catch (error) {
-      return { decision: 'policy_error', determining: [], errors: [error instanceof Error ? error.message : 'Cedar threw'] }
+      return { decision: 'policy_error', determining: [], errors: [error instanceof Error ? error.message : 'Cedar threw'], redact }
     }
-    if (answer.type === 'failure') return { decision: 'policy_error', determining: [], errors: answer.errors.map((e) => e.message) }
+    if (answer.type === 'failure') return { decision: 'policy_error', determining: [], errors: answer.errors.map((e) => e.message), redact }
     const { decision, diagnostics } = answer.response
     const reasons = new Set(diagnostics.reason)
     const determining = slice.policies.filter(({ id }) => reasons.has(id))
     // Cedar skips a policy that errs, so an erring forbid would let a permit win: any error denies (ATK-058).
     if (diagnostics.errors.length > 0) {
-      return { decision: 'policy_error', determining, errors: diagnostics.errors.map((e) => `${e.policyId}: ${e.error.message}`) }
+      return { decision: 'policy_error', determining, errors: diagnostics.errors.map((e) => `${e.policyId}: ${e.error.message}`), redact }
     }
-    if (decision === 'allow') return { decision: 'permit', determining, errors: [] }
-    return { decision: determining.length > 0 ? 'policy_denied' : 'policy_no_match', determining, errors: [] }
+    if (decision === 'allow') return { decision: 'permit', determining, errors: [], redact }
+    return { decision: determining.length > 0 ? 'policy_denied' : 'policy_no_match', determining, errors: [], redact }
   }
 
   #slice(request: CedarRequest): Slice {
@@ -111,7 +153,7 @@ export class PolicyEngine {
       return known
     }
     const policies = this.#slicer.slice(request)
-    const slice = { name: this.#takeName(), policies, byId: new Map(policies.map((p) => [p.id, p])), reads: readsOf(policies) }
+    const slice = { name: this.#takeName(), policies, byId: new Map(policies.map((p) => [p.id, p])), reads: readsOf(policies), redact: policies.flatMap(({ obligations }) => obligations.redact), weight: sumOf(policies.map(({ weight }) => weight)) }
     const staticPolicies = Object.fromEntries(policies.map(({ id, text }) => [id, text]))
     const parsed = cedar.preparsePolicySet(slice.name, { staticPolicies })
     if (parsed.type === 'failure') throw new Error('policies were validated and cannot be parsed')
@@ -141,4 +183,19 @@ function pick(args: cedar.Context, names: ReadonlySet<string>): cedar.Context {
   const out: cedar.Context = {}
   for (const name of names) if (args[name] !== undefined) out[name] = args[name]
   return out
+}
+
+/** Whether an evaluation could go beyond what one may cost. The lengths are looked at only where the weight leaves a doubt. */
+function isTooMuch(weight: Weight, request: CedarRequest): boolean {
+  if (stepsOf(weight, MAX_POLICY_STRING, JSON_LIMITS.maxBytes) <= MAX_STEPS) return false
+  let [longest, inSets] = [0, 0]
+  for (const value of Object.values(request.context['args'] as cedar.Context)) {
+    if (typeof value === 'string') longest = Math.max(longest, value.length)
+    if (!Array.isArray(value)) continue
+    for (const item of value as readonly string[]) { // the mapping lets no other sets through
+      longest = Math.max(longest, item.length)
+      inSets += item.length + 1
+    }
+  }
+  return stepsOf(weight, longest, inSets) > MAX_STEPS
 }

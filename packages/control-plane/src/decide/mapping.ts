@@ -26,7 +26,7 @@ export interface CedarRequest {
 export type ArgumentTypes = ReadonlyMap<string, 'String' | 'Long' | 'Boolean' | 'StringSet'>
 
 /** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
-const MAX_POLICY_STRING = 8_192
+export const MAX_POLICY_STRING = 8_192
 const MAX_POLICY_SET = 1_000
 
 /**

@@ -14,11 +14,13 @@ export interface Obligations {
   readonly leaseSeconds: number | undefined
   readonly maxRuntimeSeconds: number | undefined
   readonly risk: Risk | undefined
+  /** Members of the arguments that the plane keeps nowhere, each as the names on the way to it. */
+  readonly redact: readonly (readonly string[])[]
 }
 
 const DOCUMENTATION = new Set(['id', 'description', 'hint', 'reason'])
 /** Known to the design, enforced by no gate of this version: a policy that carries one must not be half obeyed. */
-const LATER = new Set(['sandbox', 'budget', 'redact'])
+const LATER = new Set(['sandbox', 'budget'])
 
 /**
  * Reads the annotations of one policy.
@@ -29,19 +31,33 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
   let leaseSeconds: number | undefined
   let maxRuntimeSeconds: number | undefined
   let risk: Risk | undefined
+  let redact: readonly (readonly string[])[] = []
   for (const [name, given] of Object.entries(annotations)) {
     const value = given ?? ''
     if (DOCUMENTATION.has(name)) continue
-    if (LATER.has(name)) throw new Error(`@${name} is not enforced by any gate of this version`)
+    if (LATER.has(name)) throw new Error(`@${name} is not enforced by any gate of this version, and a policy is never half obeyed; remove it`)
     else if (name === 'approval') approval = readApproval(value)
     else if (name === 'lease') leaseSeconds = seconds(name, value)
     else if (name === 'max_runtime') maxRuntimeSeconds = seconds(name, value)
+    else if (name === 'redact') redact = redactions(value)
     else if (name === 'risk') {
       risk = RISKS.find((r) => r === value)
       if (risk === undefined) throw new Error(`@risk is one of ${RISKS.join(', ')}`)
     } else throw new Error(`unknown annotation @${name}`)
   }
-  return { approval, leaseSeconds, maxRuntimeSeconds, risk }
+  return { approval, leaseSeconds, maxRuntimeSeconds, risk, redact }
+}
+
+/** Members that one policy may have redacted, and names on the way to one. */
+const MAX_REDACTIONS = 32
+const MAX_REDACTED_DEPTH = 8
+
+/** `args.password args.login.token`: what is named is left out of everything that the plane keeps. */
+function redactions(value: string): readonly (readonly string[])[] {
+  const paths = value.split(' ').map((text) => text.split('.'))
+  const isPath = ([first, ...rest]: readonly string[]): boolean => first === 'args' && rest.length > 0 && rest.length <= MAX_REDACTED_DEPTH && rest.every((name) => /^[\w-]{1,128}$/.test(name))
+  if (paths.length > MAX_REDACTIONS || !paths.every(isPath)) throw new Error(`@redact takes arguments such as "args.password args.login.token", not ${quoted(value)}`)
+  return paths.map((path) => path.slice(1))
 }
 
 /** A hold that nobody approved is refused after this long, in seconds, when its policy says nothing else. */

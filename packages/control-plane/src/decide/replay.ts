@@ -11,7 +11,7 @@ const MAX_ENGINES = 4
 
 /** What may refuse a request at its place in the log, whatever the policies said of it. */
 const BY_STATE: readonly DenialCode[] = [
-  'identity_unknown', 'identity_invalid', 'policy_superseded', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
+  'identity_unknown', 'identity_invalid', 'policy_superseded', 'policy_stale', 'policy_missing', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
   'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded',
 ]
 
@@ -34,7 +34,7 @@ export class DecisionReplay implements Replay {
     const [action, inputs, engine] = [body('action'), body('inputs'), this.#engine(entry.policy.digest)]
     const { sub, act } = entry
     if (action === undefined || inputs === undefined || engine === undefined || sub === undefined || act === undefined) return false
-    const decision = decide(inputOf(action, inputs, sub, act), { engine, epoch: entry.policy.epoch })
+    const decision = decide(recordedInput(action, inputs, sub, act), { engine, epoch: entry.policy.epoch })
     if (canonicalText(decision.inputs as JsonValue) !== canonicalText(inputs)) throw new Denied('action_mismatch', 'the policies saw other inputs than the action gives')
     if (decision.policy.determining.join('\n') !== entry.policy.determining.join('\n')) throw new Denied('policy_error', 'other policies determine it')
     compare(entry, decision)
@@ -54,7 +54,7 @@ export class DecisionReplay implements Replay {
 }
 
 /** What was decided on: the action, and what the plane and the gate found out about the rest. A refusal before the policies has seen nothing. */
-export function inputOf(action: JsonValue, inputs: JsonValue, sub: string, act: { readonly sub: string; readonly verified: boolean }): DecisionInput {
+export function recordedInput(action: JsonValue, inputs: JsonValue, sub: string, act: { readonly sub: string; readonly verified: boolean }): DecisionInput {
   const context = new Fields(inputs, 'request_malformed', 'inputs').optional('context', (name) => new Fields((inputs as JsonObject)[name], 'request_malformed', 'context'))
   return {
     action: parseAction(action),

@@ -123,6 +123,7 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   }
   list('/v1/agents', 'agents.list')
   list('/v1/gates', 'gates.list')
+  serve('/v1/policies', 'policies.activate')
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type AgentEntry, type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
+import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
 export const ENDING_MARGIN_MS = 30_000
@@ -84,6 +85,8 @@ export class LogState {
   timeMs = 0
   epoch = 0
   policyDigest: Digest | undefined
+  /** Where the policy sets stand: which is active since when, what is staged, what runs in shadow mode. */
+  standing: PolicyStanding = NO_POLICY
   /** Bodies below this leaf index were erased by the rule of retention. */
   retainedFrom = 0
   /** Permits below this leaf index can no longer be redeemed: what spent them may be in a history that was lost. */
@@ -95,6 +98,8 @@ export class LogState {
   readonly tools: Map<string, Digest> = new Map()
   /** Leaf index at which each policy set was first activated. */
   readonly policies: Map<Digest, number> = new Map()
+  /** The set of each epoch. */
+  readonly epochs: Map<number, Digest> = new Map()
   /** By leaf index. */
   readonly erasures: Map<number, Erased> = new Map()
   readonly open: Map<string, OpenPermit> = new Map()
@@ -114,8 +119,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest, retainedFrom, voidBefore } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, retainedFrom, voidBefore })]
+    const { timeMs, epoch, policyDigest, standing, retainedFrom, voidBefore } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, retainedFrom, voidBefore })]
   }
 
   /** What was applied so far stays. */
@@ -180,9 +185,12 @@ export class LogState {
         this.#applyAgent(entry)
         break
       case 'policy':
+        this.standing = applyPolicy(this.standing, entry)
+        if (this.standing.sinceSeq !== entry.seq) break
         this.epoch = entry.epoch
         this.policyDigest = entry.digest
         if (!this.policies.has(entry.digest)) this.#set(this.policies, entry.digest, entry.seq)
+        this.#set(this.epochs, entry.epoch, entry.digest)
         break
       case 'erasure':
         this.#set(this.erasures, entry.seq, { seq: entry.seq, ranges: entry.ranges })

@@ -5,8 +5,10 @@ import {
 import { parseApproverRequest } from '../govern/approvers.ts'
 import type { Shown } from '../log/shown.ts'
 import { MAX_AGENT_PAGE } from '../govern/agents.ts'
+import { isProtected } from '../decide/policy-set.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
+import { POLICY_METHODS } from './policy-methods.ts'
 
 /** What one connection, or one HTTP request, is to the plane. */
 export interface Peer {
@@ -111,12 +113,15 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     const decision = await plane.decide({ action, agent, facts })
     const { kind, policy, inputs, errors } = decision
+    const rules = policy.determining.filter(isProtected)
     return {
       decision: kind,
       ...(decision.kind === 'deny' ? { code: decision.code } : {}),
       ...(decision.kind === 'hold' ? { approval: decision.approval } : {}),
       ...(decision.kind === 'permit' ? { constraints: decision.constraints, risk: decision.risk } : {}),
       policy,
+      ...(rules.length === 0 ? {} : { protected: rules }),
+      ...(decision.shadow === undefined ? {} : { shadow: decision.shadow }),
       inputs,
       errors,
     }
@@ -167,6 +172,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.erase(selector, isDry)
   },
+  ...POLICY_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'approvals.list': async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'approvals.list')

@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
-import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
+import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicyRules, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 
 export const { sha256 } = nodeCryptography
@@ -44,6 +44,7 @@ export class Rig {
   policies: PolicySet = policySet(PERMIT_ALL)
   anchors: AnchorsOptions | undefined
   identity: Partial<IdentityConfig> | undefined
+  policyRules: PolicyRules | undefined
   store!: Store
   plane!: Plane
   #isOpen = false
@@ -63,7 +64,7 @@ export class Rig {
   async start(change: Partial<PlanePorts> = {}, witnesses?: WitnessOptions): Promise<void> {
     this.store = this.#faulty(openSqliteStore(this.file))
     try {
-      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
       this.#isOpen = true
     } catch (error) {
       await this.store.close()

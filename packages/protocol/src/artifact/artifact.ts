@@ -28,6 +28,10 @@ export interface PolicyState {
   readonly determining: readonly string[]
   /** Commitment to the inputs that the policies saw, for replay. */
   readonly inputs_commit?: Digest
+  /** Commitment to what a policy set in shadow mode would have decided; it governs nothing. @see spec/policy.md#shadow-mode */
+  readonly shadow_commit?: Digest
+  /** Commitment to the action as it is kept, where a policy has members of it redacted. @see spec/policy.md#obligations */
+  readonly redacted_commit?: Digest
 }
 
 export const ASSURANCE_LEVELS = ['A0', 'A1', 'A2', 'A3', 'A4', 'A5'] as const
@@ -136,12 +140,12 @@ export function readActor(fields: Fields): Actor {
 }
 
 export function readPolicyState(fields: Fields): PolicyState {
-  const inputs = fields.optional('inputs_commit', (name) => fields.digest(name))
+  const commits = (['inputs_commit', 'shadow_commit', 'redacted_commit'] as const).flatMap((name) => (fields.has(name) ? [[name, fields.digest(name)] as const] : []))
   const policy = {
     digest: fields.digest('digest'),
     epoch: fields.integer('epoch'),
     determining: fields.strings('determining', MAX_LIST),
-    ...(inputs === undefined ? {} : { inputs_commit: inputs }),
+    ...Object.fromEntries(commits),
   }
   fields.end()
   return policy

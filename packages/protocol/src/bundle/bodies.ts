@@ -63,6 +63,8 @@ function commitments(entry: Entry, result: Digest | undefined): Map<Purpose, Dig
   if (entry.kind === 'permit' || entry.kind === 'deny' || entry.kind === 'hold') {
     add('action', entry.action_commit)
     add('inputs', entry.policy?.inputs_commit)
+    add('shadow', entry.policy?.shadow_commit)
+    add('redacted', entry.policy?.redacted_commit)
   } else if (entry.kind === 'approval') {
     add('grant', entry.grant_commit)
     add('reason', entry.reason_commit)

@@ -66,13 +66,26 @@ export interface ExpiryEntry {
   readonly leaf_hash: Digest
   readonly outcome: 'expired' | 'indeterminate'
 }
-/** A policy set became the active one. */
+/** What became of a policy set: it is the active one from here on, or will be, or is evaluated beside it. @see spec/policy.md */
 export interface PolicyEntry {
   readonly kind: 'policy'
   readonly digest: Digest
+  /** The epoch from this entry on: one more where the active set changes or is confirmed, else the same. */
   readonly epoch: number
   /** Ids of its policies, in order. */
   readonly policies: readonly string[]
+  /** Absent: `activated`. `withdrawn` ends what was staged, or the shadow mode. */
+  readonly event?: 'activated' | 'staged' | 'rolled_back' | 'withdrawn'
+  /** Absent: `enforce`. */
+  readonly mode?: 'enforce' | 'shadow'
+  /** Digest of its protected rules, where it has some. */
+  readonly base?: Digest
+  /** When a staged set shall become the active one, milliseconds since 1970; the entry that activates it is what counts. */
+  readonly from?: number
+  /** The set that it replaces. */
+  readonly previous?: Digest
+  /** Permits of earlier epochs are void from here on, wherever they are. */
+  readonly urgent?: true
 }
 /** The log's own key, as a verifier-key line: the first entry of every log, and the first after an operator re-anchored it. */
 export interface LogKeyEntry {
@@ -223,7 +236,22 @@ export function readExpiry(fields: Fields): ExpiryEntry {
 }
 
 export function readPolicy(fields: Fields): PolicyEntry {
-  return { kind: 'policy', digest: fields.digest('digest'), epoch: fields.integer('epoch'), policies: fields.strings('policies', 1_000) }
+  const entry = present<PolicyEntry>({
+    kind: 'policy',
+    digest: fields.digest('digest'),
+    epoch: fields.integer('epoch'),
+    policies: fields.strings('policies', 1_000),
+    event: fields.optional('event', (name) => fields.oneOf<NonNullable<PolicyEntry['event']>>(name, ['activated', 'staged', 'rolled_back', 'withdrawn'])),
+    mode: fields.optional('mode', (name) => fields.oneOf<NonNullable<PolicyEntry['mode']>>(name, ['enforce', 'shadow'])),
+    base: fields.optional('base', (name) => fields.digest(name)),
+    from: fields.optional('from', (name) => fields.integer(name)),
+    previous: fields.optional('previous', (name) => fields.digest(name)),
+    urgent: fields.optional('urgent', (name) => fields.literal(name, true)),
+  })
+  const { event = 'activated', mode, from, previous, urgent } = entry
+  const isWrong = (event === 'staged') !== (from !== undefined) || (event === 'rolled_back' && previous === undefined) || (mode === 'shadow' && (event === 'staged' || event === 'rolled_back' || urgent === true)) || (urgent === true && event === 'withdrawn')
+  if (isWrong) throw new Denied('artifact_malformed', 'policy: its members disagree')
+  return entry
 }
 
 export function readKey(fields: Fields): KeyEntry {

@@ -1,0 +1,45 @@
+import type { Command } from 'commander'
+import type { GlobalOptions } from './output.ts'
+
+type Add = (nameAndArgs: string, description: string, example: string, parent?: Command) => Command
+
+/** The commands below `policy`. @param all gives an action the options of every command above it */
+export function addPolicy(add: Add, all: <T extends object>(own: T) => T & GlobalOptions): void {
+  const policy = add('policy', 'policy life cycle', 'sealwrit policy test')
+  const own = <T extends object>(options: T): T & GlobalOptions => all({ ...policy.opts(), ...options })
+  add('validate [folder]', 'load a policy set as the plane would', 'sealwrit policy validate', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyValidate(folder, own(o)))
+  add('test [folder]', 'run the *.test.yaml of a policy folder', 'sealwrit policy test ./policies', policy).action(async (folder: string | undefined, o: object) => (await import('./commands/policy.ts')).policyTest(folder, own(o)))
+  add('status', 'the active set, what is staged and in shadow mode, and earlier epochs', 'sealwrit policy status', policy).action(async (o: object) => (await import('./commands/policy-activate.ts')).policyStatus(own(o)))
+  add('activate [folder]', 'validate and test a policy set, and make it the active one (default: the plane’s own folder)', 'sealwrit policy activate ./policies', policy)
+    .option('--shadow', 'only evaluate it beside the active set, and record what it would have decided')
+    .option('--from <time>', 'not before this time, such as 2030-01-31T08:00:00Z')
+    .option('--urgent', 'void permits of earlier epochs that did not start yet')
+    .option('--confirm', 'a new epoch also of the set that is the active one already: it still holds')
+    .option('--new-base', 'the protected rules may differ from those of the active set')
+    .action(async (folder: string | undefined, o: object) => (await import('./commands/policy-activate.ts')).policyActivate(folder, own(o)))
+  add('rollback [epoch]', 'make the set of an earlier epoch the active one again, as a new epoch', 'sealwrit policy rollback 3', policy)
+    .option('--urgent', 'void permits of earlier epochs that did not start yet')
+    .option('--new-base', 'the protected rules may differ from those of the active set')
+    .action(async (epoch: string | undefined, o: object) => (await import('./commands/policy-activate.ts')).policyRollback(epoch, own(o)))
+  add('withdraw <what>', 'end what is `staged`, or the `shadow` mode', 'sealwrit policy withdraw shadow', policy).action(async (what: string, o: object) => (await import('./commands/policy-activate.ts')).policyWithdraw(what, own(o)))
+  add('replay [folder]', 'decide recorded requests anew under a candidate set, and print what would change', 'sealwrit policy replay --since 2030-01-31 ./policies', policy)
+    .option('--since <index|time>', 'begin with this leaf index or time', '0')
+    .option('--fail-on-permit', 'exit with 1 where anything would be newly permitted')
+    .action(async (folder: string | undefined, o: object) => (await import('./commands/policy-replay.ts')).policyReplay(folder, own(o)))
+  add('shadow', 'print where recorded verdicts of a shadow set differ from what was enforced', 'sealwrit policy shadow --since 120', policy)
+    .option('--since <index|time>', 'begin with this leaf index or time', '0')
+    .option('--fail-on-permit', 'exit with 1 where the shadow set would have permitted more')
+    .action(async (o: object) => (await import('./commands/policy-replay.ts')).policyShadow(own(o)))
+  add('diff <a> [b]', 'what differs between two policy sets: folders, digests, epochs or `active` (the first of one)', 'sealwrit policy diff active ./policies', policy)
+    .action(async (a: string, b: string | undefined, o: object) => (await import('./commands/policy-study.ts')).policyDiff(a, b, own(o)))
+  add('analyze [folder]', 'what can be told without a solver: unreachable, shadowed, duplicate, unused, policies that can err', 'sealwrit policy analyze --since 0', policy)
+    .option('--since <index|time>', 'also tell which determined no recorded request since then')
+    .action(async (folder: string | undefined, o: object) => (await import('./commands/policy-study.ts')).policyAnalyze(folder, own(o)))
+  add('recommend', 'draft the least that permits what was recorded, with tests', 'sealwrit policy recommend --agent coder --since 2030-01-31 -o draft', policy)
+    .option('--agent <name>', 'only requests of this agent')
+    .option('--since <index|time>', 'begin with this leaf index or time', '0')
+    .option('--denied', 'also what was denied or held')
+    .option('--exact', 'bind the values of declared arguments too')
+    .option('-o, --output <folder>', 'new folder for the draft and its tests (default: stdout)')
+    .action(async (o: object) => (await import('./commands/policy-study.ts')).policyRecommend(own(o)))
+}

@@ -1,0 +1,45 @@
+import { Denied, Fields, type JsonValue } from '@sealwrit/protocol'
+import { parseActivation, standingOf } from '../govern/activation.ts'
+import type { Plane } from '../plane.ts'
+import type { Peer } from './methods.ts'
+
+/** Policies are the operator's: a connection that speaks for a gate changes none. */
+function operator(peer: Peer): void {
+  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
+}
+
+/** What the socket serves of the life cycle of policies; HTTP serves the first. @see spec/policy.md */
+export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
+  'policies.activate': (plane: Plane, params: JsonValue, peer: Peer) => {
+    operator(peer)
+    return plane.activate(parseActivation(params))
+  },
+  'policies.rollback': (plane: Plane, params: JsonValue, peer: Peer) => {
+    operator(peer)
+    const fields = new Fields(params, 'request_malformed', 'policies.rollback')
+    const epoch = fields.optional('epoch', (name) => fields.integer(name))
+    const flag = (name: string): boolean => fields.optional(name, () => fields.boolean(name)) ?? false
+    const [urgent, rebase] = [flag('urgent'), flag('rebase')]
+    fields.end()
+    return plane.policies.rollback(epoch, urgent, rebase)
+  },
+  'policies.withdraw': async (plane: Plane, params: JsonValue, peer: Peer) => {
+    operator(peer)
+    const fields = new Fields(params, 'request_malformed', 'policies.withdraw')
+    const what = fields.oneOf('what', ['staged', 'shadow'] as const)
+    fields.end()
+    return (await plane.policies.withdraw(what)) ?? { outcome: 'unchanged', digest: '', epoch: plane.log.state.epoch, seq: plane.log.state.standing.sinceSeq }
+  },
+  'policies.status': async (plane: Plane, params: JsonValue) => {
+    new Fields(params, 'request_malformed', 'policies.status').end()
+    await plane.log.latest()
+    const { void: denied } = await plane.policies.active()
+    return { ...standingOf(plane.log.state), ...(denied === undefined ? {} : { void: denied }) }
+  },
+  'policies.requests': (plane: Plane, params: JsonValue) => {
+    const fields = new Fields(params, 'request_malformed', 'policies.requests')
+    const since = fields.text('since', 32)
+    fields.end()
+    return plane.requests(since)
+  },
+})
