@@ -336,6 +336,7 @@ describe('a grant', () => {
     }
     await fresh()
     rig.clock.advance(3_601_000)
+    await gate.enrol()
     expect(await ask('/srv/b')).toBe('hold')
     await fresh()
     await bob?.register(rig.plane, ['interns'])
@@ -343,6 +344,7 @@ describe('a grant', () => {
     await bob?.register(rig.plane, ['secops'])
     expect(await ask('/srv/d')).toBe('permit')
     rig.clock.advance(3_601_000)
+    await gate.enrol()
     const id = await fresh()
     await cyd?.reject(rig.plane, id)
     expect(await ask('/srv/e')).toBe('hold')

@@ -51,9 +51,9 @@ describe('over the wire', () => {
     const socketPath = `${rig.folder}/plane.sock`
     const socket = await serveSocket(rig.plane, socketPath)
     const params = { files: { 'test.cedar': FORBID_ALL, [SCHEMA_FILE]: SCHEMA } }
-    const enrolment: [string, JsonValue] = ['gates.enrol', gate.enrolment() as unknown as JsonValue]
+    const enrolment = (): [string, JsonValue] => ['gates.enrol', gate.enrolment() as unknown as JsonValue]
     for (const [method, body] of [['policies.activate', params], ['policies.rollback', {}], ['policies.withdraw', { what: 'shadow' }]] as const) {
-      expect(await rpc(socketPath, method, body, enrolment)).toMatchObject({ error: { data: { code: 'identity_invalid' } } })
+      expect(await rpc(socketPath, method, body, enrolment())).toMatchObject({ error: { data: { code: 'identity_invalid' } } })
     }
     expect(rig.plane.log.state.epoch).toBe(1)
     expect(await rpc(socketPath, 'policies.activate', params)).toMatchObject({ result: { outcome: 'activated', epoch: 2 } })

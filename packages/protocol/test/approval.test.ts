@@ -64,7 +64,7 @@ class Story {
     return this
   }
   bundle(): Bundle {
-    return { v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: this.log.note(), checkpoints: [], anchors: [], policies: [], entries: this.log.leaves.map((_, i) => ({ ...this.log.seal(i, undefined), bodies: this.bodies.get(i) ?? [] })) }
+    return { v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: this.log.note(), checkpoints: [], anchors: [], policies: [], entries: this.log.leaves.map((_, i) => ({ ...this.log.seal(i, ''), bodies: this.bodies.get(i) ?? [] })) }
   }
   verify(bundle: Bundle = this.bundle()): Report {
     return verifyBundle(parseBundle(utf8(formatBundle(bundle))), { crypto, logKey: LOG_KEY, gateKeys: [GATE_KEY] })
