@@ -63,9 +63,9 @@ describe('the life cycle, at a plane that runs', { timeout: 180_000 }, () => {
   it('replay and diff say beforehand what a set would change; --fail-on-permit exits with 1', async () => {
     const folder = candidate('open', { 'open.cedar': OPEN })
     const { stdout, exit } = await policy('replay', folder, '--since', '0', '--fail-on-permit')
-    expect(stdout).toMatch(/^newly permitted \(1\)\n +1 × {2}agent:sealwrit-doctor {2}mcp:\/\/doctor\/touch_forbidden {2}by open\/open {2}as at index \d+\n2 recorded requests under sha256:[0-9a-f]{64}: 1 stay as they are\n$/)
+    expect(stdout).toMatch(/^newly permitted \(1\)\n +1 × {2}agent:sealwrit-doctor {2}mcp:\/\/doctor\/touch_forbidden {2}by open\/open {2}as at index \d+\n3 recorded requests under sha256:[0-9a-f]{64}: 2 stay as they are\n$/)
     expect(exit).toBe(1)
-    expect(await jsonOf('replay', folder)).toMatchObject({ requests: 2, unreadable: 0, counts: { newly_permitted: 1, same: 1 } })
+    expect(await jsonOf('replay', folder)).toMatchObject({ requests: 3, unreadable: 0, counts: { newly_permitted: 1, same: 2 } })
     expect((await policy('replay', policies)).stdout).toContain('nothing changes')
     expect((await policy('replay', folder, '--since', 'yesterday')).exit).toBe(2)
     expect((await policy('diff', 'active', folder)).stdout).toContain('added    permit open/open\n           permit added: may permit more\n')
@@ -102,7 +102,7 @@ describe('the life cycle, at a plane that runs', { timeout: 180_000 }, () => {
   it('recommend drafts policies and tests that load, pass, and are no wider than what was recorded', async () => {
     const draft = path.join(root, 'draft')
     const { stdout, exit } = await policy('recommend', '--agent', 'sealwrit-doctor', '-o', draft)
-    expect([exit, stdout]).toEqual([0, `2 policies from 3 requests in ${draft}/recommended.cedar, with their tests; read them before you activate anything\n`])
+    expect([exit, stdout]).toEqual([0, `2 policies from 5 requests in ${draft}/recommended.cedar, with their tests; read them before you activate anything\n`])
     fs.copyFileSync(path.join(policies, 'schema.cedarschema'), path.join(draft, 'schema.cedarschema'))
     expect((await policy('test', draft)).stdout).toContain('6 of 6 passed')
     expect(await jsonOf('replay', draft)).toMatchObject({ counts: { newly_permitted: 2, newly_denied: 0 } }) // what the shadow set would have permitted

@@ -1,5 +1,5 @@
 import {
-  type ApprovalRequest, type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type Entry, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, actionDigest, type Agent, type Identity,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, actionDigest, type Agent, type Identity,
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
@@ -9,17 +9,16 @@ import { recordedInput } from './decide/replay.ts'
 import type { DecisionInput } from './decide/mapping.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { decideBeside } from './decide/shadow.ts'
-import { completeErasures, erase, type Erasure, firstSince, parseInstant, rangesOf, select, watchRetention } from './govern/erasure.ts'
+import { completeErasures, erase, type Erasure, leafAt, selected, watchRetention } from './govern/erasure.ts'
 import { type Effect, Events } from './govern/events.ts'
-import { decideHold, listHolds, showHold, watchHolds, type ListedHold, type ShownHold } from './govern/approvals.ts'
-import { addApprover, type ApproverRequest, listApprovers, type ListedApprover, removeApprover } from './govern/approvers.ts'
 import { enrolGate, listGates } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
 import { kill, lift, revoke } from './govern/prohibitions.ts'
 import { activate, type ActivationAnswer, type ActivationRequest } from './govern/activation.ts'
 import { Policies, policyFiles, type PolicyRules, watchStaged } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
-import type { HoldEvent, Notices } from './govern/notices.ts'
+import type { Notices } from './govern/notices.ts'
+import { People } from './govern/people.ts'
 import { type AgentChange, changeAgent, listAgents } from './govern/agents.ts'
 import { type IdentityConfig, NAMED_AGENTS } from './identify/configuration.ts'
 import { Directory } from './identify/directory.ts'
@@ -87,13 +86,13 @@ export class Plane {
   readonly reader: Reader
   readonly anchors: Anchors
   readonly events: Events
+  readonly people: People
   readonly metrics: Metrics
   readonly policies: Policies
   readonly #ports: PlanePorts
   readonly #sub: string
   readonly #owner: string
   readonly #liftQuorum: number
-  readonly #notices: Notices | undefined
   readonly #identifier: Identifier
   readonly #directory: Directory
   readonly #nonces: Nonces
@@ -113,8 +112,8 @@ export class Plane {
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.#liftQuorum = options.liftQuorum ?? 1
     this.events = new Events(log, ports.clock, ports.store.isShared)
-    this.#notices = options.notices
-    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchHolds(log, ports.clock, (hold) => void this.#notify(hold, 'expired')), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
+    this.people = new People(log, ports, this.#owner, options.notices)
+    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
@@ -179,7 +178,7 @@ export class Plane {
     const ended = tracing?.authorizing({ type: request.action.type, gate, traceparent: request.traceparent })
     try {
       const reply = await this.#settle(request, gate, shown)
-      if (reply.decision === 'hold' && request.hold === undefined) void this.#notify(reply.hold, 'opened')
+      if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
       ended?.(reply)
       return reply
     } catch (error) {
@@ -240,46 +239,8 @@ export class Plane {
     const reply = await (decision.kind === 'permit'
       ? authorize(decision, request, caller, this.log, this.#ports, shown)
       : refuse(decision, request, caller, this.log, this.#ports, shown))
-    if (reply.decision === 'hold' && request.hold === undefined) void this.#notify(reply.hold, 'opened')
+    if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
     return reply
-  }
-
-  /** A person's word on a hold. @throws {Denied} as {@link decideHold} */
-  async decideHold(request: ApprovalRequest): ReturnType<typeof decideHold> {
-    const answer = await decideHold(request, this.#owner, this.log, this.#ports)
-    void this.#notify(request.hold, answer.event === 'rejected' ? 'rejected' : 'approved')
-    return answer
-  }
-
-  /** As {@link listHolds}. */
-  holds(isAll: boolean): Promise<readonly ListedHold[]> {
-    return listHolds(isAll, this.log, this.#ports)
-  }
-
-  /** As {@link showHold}. */
-  hold(id: string): Promise<ShownHold> {
-    return showHold(id, this.log, this.#ports)
-  }
-
-  /** Tells of a hold; who does not hear it looks at the list. */
-  async #notify(id: string, event: HoldEvent): Promise<void> {
-    if (this.#notices === undefined) return
-    const held = this.log.state.approvals.holds.get(id)
-    if (held !== undefined) await this.#notices.tell(held, event).catch(() => undefined)
-  }
-
-  /** As {@link addApprover}. */
-  addApprover(request: ApproverRequest): ReturnType<typeof addApprover> {
-    return addApprover(request, this.log, this.#ports)
-  }
-
-  /** As {@link removeApprover}. */
-  removeApprover(who: string, key: string | undefined): ReturnType<typeof removeApprover> {
-    return removeApprover(who, key, this.log, this.#ports)
-  }
-
-  approvers(): Promise<readonly ListedApprover[]> {
-    return listApprovers(this.log, this.#ports)
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
@@ -352,8 +313,7 @@ export class Plane {
   /** Recorded requests, a page. @param since a leaf index, or a time @throws {Denied} `request_malformed` */
   async requests(since: string): Promise<{ requests: readonly RecordedRequest[]; next: number; size: number }> {
     await this.log.latest()
-    const from = /^\d{1,15}$/.test(since) ? Number(since) : await firstSince(parseInstant(since), this.log)
-    return recordedRequests(from, this.log, this.#ports.store)
+    return recordedRequests(await leafAt(since, this.log), this.log, this.#ports.store)
   }
 
   async receipt(request: ReceiptRequest, gate: string): Promise<number> {
@@ -393,23 +353,11 @@ export class Plane {
    * @throws {Denied} `request_malformed`
    */
   async erase(selector: string, isDry: boolean): Promise<Erasure & { readonly entries: number }> {
-    const ranges = await this.#selected(selector)
+    const ranges = await selected(selector, this.log, async (id) => (await this.reader.show(id)).entries)
     const entries = ranges.reduce((sum, { from, to }) => sum + to - from, 0)
     if (!isDry && selector.startsWith('sub:')) await this.#directory.erase(selector.slice('sub:'.length))
     const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, this.#sub, this.log, this.#ports.store, this.#ports.clock)
     return { ...done, entries }
-  }
-
-  async #selected(selector: string): Promise<{ from: number; to: number }[]> {
-    await this.log.latest()
-    const [, kind, value] = /^(agent|sub|before):(.+)$/.exec(selector) ?? []
-    if (value === undefined) return rangesOf((await this.reader.show(selector)).entries)
-    if (kind === 'before') {
-      const to = await firstSince(parseInstant(value), this.log)
-      return to === 0 ? [] : [{ from: 0, to }]
-    }
-    const isMeant = (entry: Entry): boolean => (kind === 'agent' ? 'act' in entry && entry.act?.sub === selector : 'sub' in entry && entry.sub === value)
-    return select(isMeant, this.log)
   }
 
   /** The gate whose open session this is. @throws {Denied} `identity_unknown` */
@@ -443,7 +391,7 @@ export class Plane {
   async close(): Promise<void> {
     this.log.mark(true)
     for (const stop of this.#stopWatching) stop()
-    await this.#notices?.close()
+    await this.people.close()
     await this.anchors.close()
     await this.#ports.store.close()
   }

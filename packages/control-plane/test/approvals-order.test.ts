@@ -52,7 +52,7 @@ async function play({ id, name, ops, words }: Waiting): Promise<void> {
       continue
     }
     const word = words.get(op)
-    sent.push(word === undefined ? gate.authorize(gate.request(toolCall(), { hold: id, agent: { name, verified: true } })) : outcome(rig.plane.decideHold(word)))
+    sent.push(word === undefined ? gate.authorize(gate.request(toolCall(), { hold: id, agent: { name, verified: true } })) : outcome(rig.plane.people.decideHold(word)))
   }
   await Promise.all(sent)
 }
@@ -86,6 +86,7 @@ describe('approve, reject, expire and use (ATK-112)', () => {
     let [permits, rejections, expired] = [0, 0, 0]
     for (let from = 0; from < plays.length; from += HOLDS_A_ROUND) {
       rig.clock.advance(61_000) // so that holds of a minute are no limit
+      await gate.enrol()
       const start = rig.plane.log.size
       const waiting: Waiting[] = []
       for (const [i, ops] of plays.slice(from, from + HOLDS_A_ROUND).entries()) waiting.push(await held(`agent-${from + i}`, ops))
@@ -118,6 +119,7 @@ describe('approve, reject, expire and use (ATK-112)', () => {
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray(['approve ann', 'approve bob', 'approve cyd', 'reject dee'] as const, { minLength: 4 }), fc.nat(), async (ops, n) => {
         rig.clock.advance(61_000)
+        await gate.enrol()
         const start = rig.plane.log.size
         const waiting = await held(`tie-${n}-${start}`, ops)
         await play(waiting)
@@ -133,6 +135,7 @@ describe('approve, reject, expire and use (ATK-112)', () => {
     await fc.assert(
       fc.asyncProperty(model, async (ops) => {
         rig.clock.advance(61_000)
+        await gate.enrol()
         const waiting = await held(`restart-${rig.plane.log.size}`, ops.filter((op) => op !== 'restart'))
         let [given, end] = [new Set<Op>(), undefined as 'used' | 'rejected' | undefined]
         for (const op of ops) {
@@ -142,7 +145,7 @@ describe('approve, reject, expire and use (ATK-112)', () => {
           }
           const word = waiting.words.get(op)
           if (word !== undefined) {
-            const code = await outcome(rig.plane.decideHold(word))
+            const code = await outcome(rig.plane.people.decideHold(word))
             expect(code).toBe(end === 'rejected' ? 'approval_rejected' : end === 'used' ? 'artifact_spent' : 'ok')
             if (end === undefined && op === 'reject dee') end = 'rejected'
             else if (end === undefined) given.add(op)

@@ -154,16 +154,16 @@ describe('who may approve (ATK-109)', () => {
     expect(await outcome(stranger.approve(rig.plane, id))).toBe('identity_unknown')
     const legal = await TestApprover.registered(rig.plane, 'lea', ['legal'])
     expect(await outcome(legal.approve(rig.plane, id))).toBe('identity_unknown')
-    await rig.plane.removeApprover('ann', undefined)
+    await rig.plane.people.removeApprover('ann', undefined)
     expect(await outcome(new TestApprover('x').approve(rig.plane, id, { person: 'person:x' }))).toBe('identity_unknown')
   })
   it('a role that was lost, a key that was removed, or a person who left between approval and use: quorum_not_met', async () => {
     for (const lose of [
       (rig: Rig, ann: TestApprover) => ann.register(rig.plane, ['interns']),
-      (rig: Rig) => rig.plane.removeApprover('ann', undefined),
+      (rig: Rig) => rig.plane.people.removeApprover('ann', undefined),
       async (rig: Rig, ann: TestApprover) => {
         await new TestApprover('ann').register(rig.plane)
-        await rig.plane.removeApprover('ann', ann.publicKey)
+        await rig.plane.people.removeApprover('ann', ann.publicKey)
       },
       (rig: Rig, ann: TestApprover) => ann.register(rig.plane, ['secops'], rig.plane.sub),
     ] as const) {
@@ -198,12 +198,12 @@ describe('who may approve (ATK-109)', () => {
     const { id } = await hold(gate)
     const { id: other } = await hold(gate, toolCall('write_file'))
     const { signature } = await (ann as TestApprover).request(rig.plane, id)
-    expect(await outcome(rig.plane.decideHold({ hold: other, signature }))).toBe('action_mismatch')
+    expect(await outcome(rig.plane.people.decideHold({ hold: other, signature }))).toBe('action_mismatch')
     const forged = bob?.sign(await (ann as TestApprover).statement(rig.plane, id)) as string
-    expect(await outcome(rig.plane.decideHold({ hold: id, signature: forged }))).toBe('key_unknown')
+    expect(await outcome(rig.plane.people.decideHold({ hold: id, signature: forged }))).toBe('key_unknown')
     const [head, , mark] = signature.split('.') as [string, string, string]
     const claims = Buffer.from(JSON.stringify({ decision: 'approved' })).toString('base64url')
-    expect(await outcome(rig.plane.decideHold({ hold: id, signature: `${head}.${claims}.${mark}` }))).toBe('identity_unknown')
+    expect(await outcome(rig.plane.people.decideHold({ hold: id, signature: `${head}.${claims}.${mark}` }))).toBe('identity_unknown')
   })
 })
 
@@ -241,7 +241,7 @@ describe('rejection and expiry', () => {
     const { rig, gate, people: [ann, bob, cyd] } = await open()
     const { id, again } = await hold(gate)
     const requests = [await ann?.request(rig.plane, id), await bob?.request(rig.plane, id), await cyd?.request(rig.plane, id, { decision: 'rejected' })]
-    const outcomes = await Promise.all(requests.map((request) => outcome(rig.plane.decideHold(request as never))))
+    const outcomes = await Promise.all(requests.map((request) => outcome(rig.plane.people.decideHold(request as never))))
     expect(outcomes).toEqual(['approval_rejected', 'approval_rejected', 'ok'])
     expect(await again()).toBe('approval_rejected')
   })
@@ -358,8 +358,8 @@ describe('a grant', () => {
     expect(await outcome(ann?.grant(rig.plane, id, 3, bounds, 60, `sha256:${'b'.repeat(64)}`) as Promise<unknown>)).toBe('tool_changed')
     const grant = { uses: 3, until: Math.floor(rig.plane.nowMs / 1_000) + 60, tool_digest: TOOL_DIGEST, arguments_commit: `sha256:${'0'.repeat(64)}` }
     const { signature } = await (ann as TestApprover).request(rig.plane, id, { grant })
-    expect(await outcome(rig.plane.decideHold({ hold: id, signature }))).toBe('action_mismatch')
-    expect(await outcome(rig.plane.decideHold({ hold: id, signature, grant: { salt: rig.token(), value: bounds } }))).toBe('action_mismatch')
+    expect(await outcome(rig.plane.people.decideHold({ hold: id, signature }))).toBe('action_mismatch')
+    expect(await outcome(rig.plane.people.decideHold({ hold: id, signature, grant: { salt: rig.token(), value: bounds } }))).toBe('action_mismatch')
     expect(await count(rig, 'approval')).toBe(0)
   })
 })

@@ -28,7 +28,7 @@ describe('what the plane remembers of an execution', () => {
     const states = [new LogState(), new LogState(), new LogState()]
     const [answers, receipts, spent] = states as [LogState, LogState, LogState]
     const head = (seq: number): object => ({ v: 1, seq, time: 1_767_225_600_000, tenant: 'default' })
-    const permit = (parsed: JsonObject, seq: number): Entry => ({ ...head(seq), ...parsed, kind: 'permit', policy: { epoch: 1, determining: [] }, exp: 1_767_225_660, constraints: { lease_seconds: 300 }, use: 'challenge' }) as unknown as Entry
+    const permit = (parsed: JsonObject, seq: number): Entry => ({ ...head(seq), ...parsed, kind: 'permit', approvals: [], policy: { epoch: 1, determining: [] }, exp: 1_767_225_660, constraints: { lease_seconds: 300 }, use: 'challenge' }) as unknown as Entry
     const limit = COUNT * 1_000
     expect(held((parsed, seq) => answers.apply(permit(parsed, seq), DIGEST, parsed['jti'] as string))).toBeLessThan(limit)
     expect(held((parsed, seq) => receipts.apply({ ...head(seq), kind: 'receipt', jti: parsed['jti'] } as Entry, DIGEST))).toBeLessThan(limit)

@@ -1,4 +1,4 @@
-import type { GateState, JsonValue, VerifiedArtifact } from '@sealwrit/protocol'
+import { Fields, type GateState, type JsonValue, type VerifiedArtifact } from '@sealwrit/protocol'
 import { PlaneDenied } from './plane/denied.ts'
 import type { PlaneLink } from './plane/link.ts'
 
@@ -17,4 +17,13 @@ export function readOrEnd<T>(read: () => T, link: PlaneLink): T {
     if (!(error instanceof PlaneDenied)) link.close()
     throw error
   }
+}
+
+/** What a gate signs to enrol. @throws {Denied} `request_malformed` */
+export function readNonce(value: JsonValue): string {
+  const fields = new Fields(value, 'request_malformed', 'nonce')
+  fields.text('origin')
+  const nonce = fields.token('nonce')
+  fields.end()
+  return nonce
 }

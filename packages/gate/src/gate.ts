@@ -3,7 +3,7 @@ import {
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
   type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
-import { type Answer, readOrEnd } from './answer.ts'
+import { type Answer, readNonce, readOrEnd } from './answer.ts'
 import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
@@ -389,12 +389,4 @@ export class Gate {
     this.#link?.close()
     this.saveFloor()
   }
-}
-
-function readNonce(value: JsonValue): string {
-  const fields = new Fields(value, 'request_malformed', 'nonce')
-  fields.text('origin')
-  const nonce = fields.token('nonce')
-  fields.end()
-  return nonce
 }

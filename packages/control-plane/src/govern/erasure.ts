@@ -77,7 +77,7 @@ export async function firstSince(timeMs: number, log: Sequencer): Promise<number
 }
 
 /** Entries that `isMeant` picks, as ranges. Reads the whole log, a page a turn. */
-export async function select(isMeant: (entry: Entry) => boolean, log: Sequencer): Promise<Range[]> {
+async function select(isMeant: (entry: Entry) => boolean, log: Sequencer): Promise<Range[]> {
   const ranges: { from: number; to: number }[] = []
   for (let from = 0; from < log.size; from += PAGE) {
     for (const { seq, entry } of await log.readRun(from, PAGE)) if (isMeant(entry)) add(ranges, seq)
@@ -86,7 +86,7 @@ export async function select(isMeant: (entry: Entry) => boolean, log: Sequencer)
 }
 
 /** The places of `entries` as ranges. */
-export function rangesOf(entries: readonly Pick<Committed, 'seq'>[]): Range[] {
+function rangesOf(entries: readonly Pick<Committed, 'seq'>[]): Range[] {
   const ranges: { from: number; to: number }[] = []
   for (const seq of entries.map((entry) => entry.seq).sort((a, b) => a - b)) add(ranges, seq)
   return ranges
@@ -124,4 +124,26 @@ export function parseInstant(text: string): number {
   const timeMs = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?$/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isNaN(timeMs)) throw new Denied('request_malformed', 'a time is YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ')
   return timeMs
+}
+
+/** The first leaf that `since` means: an index, or a time. @throws {Denied} `request_malformed` */
+export async function leafAt(since: string, log: Sequencer): Promise<number> {
+  return /^\d{1,15}$/.test(since) ? Number(since) : firstSince(parseInstant(since), log)
+}
+
+/**
+ * The entries that a selector names: `agent:NAME`, `sub:ID`, `before:TIME`, or one execution or index.
+ * @param shown the entries of one execution, or the one of an index
+ * @throws {Denied} `request_malformed`
+ */
+export async function selected(selector: string, log: Sequencer, shown: (id: string) => Promise<readonly Pick<Committed, 'seq'>[]>): Promise<Range[]> {
+  await log.latest()
+  const [, kind, value] = /^(agent|sub|before):(.+)$/.exec(selector) ?? []
+  if (value === undefined) return rangesOf(await shown(selector))
+  if (kind === 'before') {
+    const to = await firstSince(parseInstant(value), log)
+    return to === 0 ? [] : [{ from: 0, to }]
+  }
+  const isMeant = (entry: Entry): boolean => (kind === 'agent' ? 'act' in entry && entry.act?.sub === selector : 'sub' in entry && entry.sub === value)
+  return select(isMeant, log)
 }

@@ -65,7 +65,7 @@ export class Policies {
       if (rules.base !== undefined && set.base !== rules.base) throw new PolicyError('the policy set lacks the protected rules that the configuration demands')
       await keep(set, ports.store)
       // Another plane of this log may be first.
-      await log.ensure((at) => (at.policyDigest === set.digest ? undefined : { body: entryOf(set, at, {}), bodies: [] }))
+      if (state.policyDigest !== set.digest) await log.ensure((at) => (at.policyDigest === set.digest ? undefined : { body: entryOf(set, at, {}), bodies: [] }))
     }
     const digest = state.policyDigest ?? set?.digest
     if (digest === undefined) throw new PolicyError('no policy set was ever activated, and none is at hand')

@@ -178,27 +178,27 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     const fields = new Fields(params, 'request_malformed', 'approvals.list')
     const isAll = fields.optional('all', (name) => fields.boolean(name)) ?? false
     fields.end()
-    return { holds: await plane.holds(isAll) }
+    return { holds: await plane.people.holds(isAll) }
   },
-  'approvals.show': (plane, params) => plane.hold(one(params, 'hold')),
+  'approvals.show': (plane, params) => plane.people.hold(one(params, 'hold')),
   'approvals.decide': (plane, params, peer) => {
     refuseGates(peer)
-    return plane.decideHold(parseApprovalRequest(params))
+    return plane.people.decideHold(parseApprovalRequest(params))
   },
   'approvers.add': (plane, params, peer) => {
     refuseGates(peer)
-    return plane.addApprover(parseApproverRequest(params))
+    return plane.people.addApprover(parseApproverRequest(params))
   },
   'approvers.remove': (plane, params, peer) => {
     refuseGates(peer)
     const fields = new Fields(params, 'request_malformed', 'approvers.remove')
     const [who, key] = [fields.text('who', 128), fields.optional('key', (name) => fields.text(name, 43))]
     fields.end()
-    return plane.removeApprover(who, key)
+    return plane.people.removeApprover(who, key)
   },
   'approvers.list': async (plane, params) => {
     new Fields(params, 'request_malformed', 'approvers.list').end()
-    return { approvers: await plane.approvers() }
+    return { approvers: await plane.people.approvers() }
   },
   'anchors.now': async (plane, params) => {
     new Fields(params, 'request_malformed', 'anchors.now').end()

@@ -25,7 +25,7 @@ export class TestApprover {
   }
 
   async register(plane: Plane, groups: readonly string[] = ['secops'], sub?: string): Promise<void> {
-    this.person = (await plane.addApprover(present({ name: this.name, groups, key: this.publicKey, sub }))).person
+    this.person = (await plane.people.addApprover(present({ name: this.name, groups, key: this.publicKey, sub }))).person
   }
 
   get publicKey(): string {
@@ -37,7 +37,7 @@ export class TestApprover {
 
   /** A statement about a hold as the plane shows it. */
   async statement(plane: Plane, hold: string, change: Partial<ApprovalStatement> = {}): Promise<ApprovalStatement> {
-    const { sealed } = await plane.hold(hold)
+    const { sealed } = await plane.people.hold(hold)
     const entry = parseEntry(sealed.entry)
     if (entry.kind !== 'hold') throw new TypeError('not a hold')
     return present<ApprovalStatement>({
@@ -56,7 +56,7 @@ export class TestApprover {
   }
 
   async approve(plane: Plane, hold: string, change: Partial<ApprovalStatement> = {}): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
-    return plane.decideHold(await this.request(plane, hold, change))
+    return plane.people.decideHold(await this.request(plane, hold, change))
   }
   async reject(plane: Plane, hold: string): Promise<{ seq: number }> {
     return this.approve(plane, hold, { decision: 'rejected' })
@@ -68,6 +68,6 @@ export class TestApprover {
     const commit = commitment('grant', salt, digestOf(canonicalize(bounds as never), sha256), sha256)
     const iat = Math.floor(plane.nowMs / 1_000)
     const { signature } = await this.request(plane, hold, { iat, grant: { uses, until: iat + seconds, tool_digest: toolDigest, arguments_commit: commit } })
-    return plane.decideHold({ hold, signature, grant: { salt, value: bounds } })
+    return plane.people.decideHold({ hold, signature, grant: { salt, value: bounds } })
   }
 }

@@ -1,0 +1,67 @@
+import type { ApprovalRequest } from '@sealwrit/protocol'
+import type { Sequencer } from '../log/sequencer.ts'
+import type { PlanePorts } from '../ports.ts'
+import { decideHold, listHolds, type ListedHold, showHold, type ShownHold, watchHolds } from './approvals.ts'
+import { addApprover, type ApproverRequest, type ListedApprover, listApprovers, removeApprover } from './approvers.ts'
+import type { HoldEvent, Notices } from './notices.ts'
+
+/** The people who release what policy holds, and what they are told. */
+export class People {
+  readonly #log: Sequencer
+  readonly #ports: PlanePorts
+  readonly #owner: string
+  readonly #notices: Notices | undefined
+  readonly #unwatch: () => void
+
+  /** @param owner who answers for what runs here, and approves none of it */
+  constructor(log: Sequencer, ports: PlanePorts, owner: string, notices: Notices | undefined) {
+    this.#log = log
+    this.#ports = ports
+    this.#owner = owner
+    this.#notices = notices
+    this.#unwatch = watchHolds(log, ports.clock, (hold) => void this.tell(hold, 'expired'))
+  }
+
+  /** A person's word on a hold. @throws {Denied} as {@link decideHold} */
+  async decideHold(request: ApprovalRequest): ReturnType<typeof decideHold> {
+    const answer = await decideHold(request, this.#owner, this.#log, this.#ports)
+    void this.tell(request.hold, answer.event === 'rejected' ? 'rejected' : 'approved')
+    return answer
+  }
+
+  /** As {@link listHolds}. */
+  holds(isAll: boolean): Promise<readonly ListedHold[]> {
+    return listHolds(isAll, this.#log, this.#ports)
+  }
+
+  /** As {@link showHold}. */
+  hold(id: string): Promise<ShownHold> {
+    return showHold(id, this.#log, this.#ports)
+  }
+
+  /** Tells of a hold; who does not hear it looks at the list. */
+  async tell(id: string, event: HoldEvent): Promise<void> {
+    if (this.#notices === undefined) return
+    const held = this.#log.state.approvals.holds.get(id)
+    if (held !== undefined) await this.#notices.tell(held, event).catch(() => undefined)
+  }
+
+  /** As {@link addApprover}. */
+  addApprover(request: ApproverRequest): ReturnType<typeof addApprover> {
+    return addApprover(request, this.#log, this.#ports)
+  }
+
+  /** As {@link removeApprover}. */
+  removeApprover(who: string, key: string | undefined): ReturnType<typeof removeApprover> {
+    return removeApprover(who, key, this.#log, this.#ports)
+  }
+
+  approvers(): Promise<readonly ListedApprover[]> {
+    return listApprovers(this.#log, this.#ports)
+  }
+
+  async close(): Promise<void> {
+    this.#unwatch()
+    await this.#notices?.close()
+  }
+}
