@@ -1,1 +1,2 @@
+export { withIds } from './ids.ts'
 export { buildProgram } from './program.ts'

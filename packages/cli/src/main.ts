@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
 import { EXIT, toCliError } from './errors.ts'
+import { withIds } from './ids.ts'
 import { printError } from './output.ts'
 import { buildProgram } from './program.ts'
 
@@ -8,7 +9,8 @@ async function main(): Promise<void> {
   const isJson = process.argv.includes('--json')
   const isDebug = process.argv.includes('--debug')
   try {
-    await buildProgram().parseAsync()
+    const program = buildProgram()
+    await program.parseAsync(withIds(process.argv.slice(2), program), { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage
