@@ -77,12 +77,7 @@ const FAULTS: readonly Fault[] = [
   {
     dependency: 'store', fault: 'rolled back to a backup', code: 'store_rollback',
     begin: async (w, gate) => {
-      await w.stop()
-      const backup = fs.readFileSync(w.storeFile) // closed, so everything is in this one file
-      await restarted(w, gate)
-      await w.stop()
-      fs.rmSync(`${w.storeFile}-wal`, { force: true })
-      fs.writeFileSync(w.storeFile, backup)
+      await putBack(w, gate)
       await w.start()
       await disconnected()
     },
@@ -90,12 +85,7 @@ const FAULTS: readonly Fault[] = [
   {
     dependency: 'store', fault: 'rolled back together with its high-water mark', code: 'store_rollback',
     begin: async (w, gate) => {
-      await w.stop()
-      const backup = fs.readFileSync(w.storeFile) // closed, so everything is in this one file
-      await restarted(w, gate)
-      await w.stop()
-      fs.rmSync(`${w.storeFile}-wal`, { force: true })
-      fs.writeFileSync(w.storeFile, backup)
+      await putBack(w, gate)
       w.highWater = new MemoryFloor() // only the gate remembers
       await w.start()
       await disconnected()
@@ -170,6 +160,15 @@ function failWrites(world: World, failure: StoreFailure | undefined): void {
 }
 
 /** The gate works on after a restart: it has seen a longer log than before. */
+/** Puts an older copy of the store in the place of a newer one, and leaves the plane stopped. */
+async function putBack(w: World, gate: GateUnderTest): Promise<void> {
+  await w.stop()
+  const backup = fs.readFileSync(w.storeFile) // closed, so everything is in this one file
+  await restarted(w, gate)
+  await w.stop()
+  fs.rmSync(`${w.storeFile}-wal`, { force: true })
+  fs.writeFileSync(w.storeFile, backup)
+}
 async function restarted(world: World, gate: GateUnderTest): Promise<void> {
   await world.start()
   await disconnected()

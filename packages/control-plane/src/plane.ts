@@ -3,7 +3,7 @@ import {
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
-import { authorize, type Caller, refuse, refuseUnidentified } from './authorize/authorize.ts'
+import { authorize, type Caller, refuseUnidentified } from './authorize/authorize.ts'
 import type { Decision } from './decide/decide.ts'
 import { recordedInput } from './decide/replay.ts'
 import type { DecisionInput } from './decide/mapping.ts'
@@ -75,6 +75,15 @@ interface Seeking {
   readonly agent: Agent
 }
 
+/** The gate that it is for, and what a proof of who asks is bound to. */
+interface SoughtFor {
+  readonly gate: string
+  readonly session: string | undefined
+  readonly challenge: string | undefined
+  /** Done before anybody is identified; what it throws is a failed proof. */
+  readonly first?: (() => void) | undefined
+}
+
 const NO_KEYS: KeyLoader = () => () => Promise.reject(new TypeError('no issuer is configured'))
 
 /**
@@ -131,8 +140,7 @@ export class Plane {
     // A closed log can be read and asked, and takes nothing.
     if (log.stopped === undefined) await completeErasures(log, ports.store)
     const opened = await Policies.open(policies, log, ports, options.policyRules ?? {})
-    if (log.stopped !== undefined) return new Plane(log, ports, opened, options)
-    if (options.witnesses !== undefined && options.witnesses.policy.quorum.kind !== 'none') log.witnessedBy(options.witnesses)
+    if (log.stopped === undefined && options.witnesses !== undefined && options.witnesses.policy.quorum.kind !== 'none') log.witnessedBy(options.witnesses)
     return new Plane(log, ports, opened, options)
   }
 
@@ -177,8 +185,7 @@ export class Plane {
     const fromMs = clock.monotonicMs()
     const ended = tracing?.authorizing({ type: request.action.type, gate, traceparent: request.traceparent })
     try {
-      const reply = await this.#settle(request, gate, shown)
-      if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
+      const reply = await this.#seek(request, request.facts, { gate, session: request.session, challenge: request.challenge }, shown)
       ended?.(reply)
       return reply
     } catch (error) {
@@ -189,14 +196,15 @@ export class Plane {
     }
   }
 
-  async #settle(request: AuthorizeRequest, gate: string, shown: Shown): Promise<AuthorizeReply> {
-    const initiator = await this.#identify(request, gate, request.challenge)
+  /** identify → decide → authorize, for what is asked for here and what is carried. */
+  async #seek(request: AuthorizeRequest | IssueRequest, facts: Facts, to: SoughtFor, shown: Shown): Promise<AuthorizeReply> {
+    const { gate, session } = to
+    const initiator = await this.#identify(request, gate, to.challenge, to.first)
     if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
-    const caller = this.#caller(initiator, gate, request.session)
-    const decision = await this.#decide(this.#input(request, this.#levelOf(gate), initiator))
-    return decision.kind === 'permit'
-      ? authorize(decision, request, caller, this.log, this.#ports, shown)
-      : refuse(decision, request, caller, this.log, this.#ports, shown)
+    const decision = await this.#decide(this.#input({ ...request, facts }, this.#levelOf(gate), initiator))
+    const reply = await authorize(decision, request, this.#caller(initiator, gate, session), this.log, this.#ports, shown)
+    if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
+    return reply
   }
 
   /** Who asks; the denial where that is not who it says. @throws {Denied} what has nothing to do with who it is */
@@ -227,20 +235,11 @@ export class Plane {
    * `unresolved`; the gate looks when it redeems.
    * @throws {Denied}
    */
-  async issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
+  issue(request: IssueRequest, shown: Shown): Promise<AuthorizeReply> {
     const { nonce, audience } = request
     // A nonce is good for one proof, also where that fails.
-    const initiator = await this.#identify(request, audience, nonce, () => {
-      if (nonce !== undefined) this.#nonces.take(nonce)
-    })
-    if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, audience), this.log, this.#ports, shown)
-    const caller = this.#caller(initiator, audience, undefined)
-    const decision = await this.#decide(this.#input({ ...request, facts: { paths: 'unresolved' } }, this.#levelOf(audience), initiator))
-    const reply = await (decision.kind === 'permit'
-      ? authorize(decision, request, caller, this.log, this.#ports, shown)
-      : refuse(decision, request, caller, this.log, this.#ports, shown))
-    if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
-    return reply
+    const first = nonce === undefined ? undefined : (): void => this.#nonces.take(nonce)
+    return this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, first }, shown)
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */

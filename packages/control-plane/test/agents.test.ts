@@ -308,6 +308,7 @@ describe('a gate speaks for itself alone', () => {
     expect(told(await gate.authorize())).toBe('identity_invalid')
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('identity_invalid')
     expect(await outcome(rig.plane.openGateOf(gate.session))).toBe('identity_invalid')
+    expect(await outcome(rig.plane.renew({ session: gate.session, nonce: rig.token(), jtis: [] }, gate.id, { size: 0 }))).toBe('identity_invalid')
     expect(rig.plane.gates(0, 1).gates).toMatchObject([{ open: false }])
     await gate.enrol()
     expect(told(await gate.authorize())).toBe('permit')

@@ -1,18 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { ENDING_MARGIN_MS, endOverdue } from '@sealwrit/control-plane'
 import { type Entry, parseEntry, parseProof } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
-import { outcome, PERMIT_ALL, policySet, Rig, TestGate, told, toolCall } from './support/rig.ts'
+import { describe, expect, it } from 'vitest'
+import { outcome, openRigs, PERMIT_ALL, policySet, type Rig, TestGate, told, toolCall } from './support/rig.ts'
 
-const rigs: Rig[] = []
-const open = async (seed?: string): Promise<Rig> => {
-  const rig = await Rig.open(seed)
-  rigs.push(rig)
-  return rig
-}
-afterEach(async () => {
-  for (const rig of rigs.splice(0)) await rig.remove()
-})
+const open = openRigs()
 const entries = async (rig: Rig): Promise<Entry[]> => (await rig.store.entries(0, 10_000)).map(parseEntry)
 const count = async (rig: Rig, kind: Entry['kind']): Promise<number> => (await entries(rig)).filter((e) => e.kind === kind).length
 

@@ -1,19 +1,11 @@
 import * as fs from 'node:fs'
 import { eraseOld, nodeCryptography, StoreFailure } from '@sealwrit/control-plane'
 import { type Bundle, commitment, type Entry, formatBundle, parseBundle, parseEntry, type Permit, utf8, verifyBundle } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
-import { outcome, Rig, sha256, type TestGate, told, toolCall } from './support/rig.ts'
+import { describe, expect, it } from 'vitest'
+import { outcome, openRigs, type Rig, sha256, type TestGate, told, toolCall } from './support/rig.ts'
 
 const SECRET = 'patient-4711-of-ward-9'
-const rigs: Rig[] = []
-const open = async (seed?: string): Promise<Rig> => {
-  const rig = await Rig.open(seed)
-  rigs.push(rig)
-  return rig
-}
-afterEach(async () => {
-  for (const rig of rigs.splice(0)) await rig.remove()
-})
+const open = openRigs()
 async function executed(gate: TestGate, path: string): Promise<string> {
   const { permit, leaf } = await gate.permit(gate.request(toolCall('read_file', { path })))
   await gate.report(gate.receiptFor(permit.jti, leaf))

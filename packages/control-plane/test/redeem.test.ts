@@ -3,20 +3,12 @@ import { ENDING_MARGIN_MS, endOverdue, LogState, REDEEMED_LIFE_MS, serveSocket }
 import { type Entry, type JsonValue, parseEntry, type RedeemReply, toBase64Url, verifyBundle, formatBundle, parseBundle, utf8 } from '@sealwrit/protocol'
 import { nodeCryptography } from '@sealwrit/control-plane'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { sized } from '../../../test/support/scoreboard.ts'
 import { askIssue, carriedOf, issue, issueRequest, redeem, SocketClient } from './support/push.ts'
-import { outcome, PERMIT_ALL, policySet, Rig, SCHEMA, TestGate, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { outcome, openRigs, PERMIT_ALL, policySet, Rig, SCHEMA, TestGate, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
 
-const rigs: Rig[] = []
-const open = async (seed?: string): Promise<Rig> => {
-  const rig = await Rig.open(seed)
-  rigs.push(rig)
-  return rig
-}
-afterEach(async () => {
-  for (const rig of rigs.splice(0)) await rig.remove()
-})
+const open = openRigs()
 const entries = async (rig: Rig): Promise<Entry[]> => (await rig.store.entries(0, 100_000)).map(parseEntry)
 const count = async (rig: Rig, kind: Entry['kind']): Promise<number> => (await entries(rig)).filter((e) => e.kind === kind).length
 
@@ -195,6 +187,19 @@ describe('redeem', () => {
     const carried = await issue(rig.plane, gate)
     rig.clock.advance(ms)
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe(code)
+  })
+  it.each(['agent:tester', 'artifact', 'policy:test/0', 'key', 'all'])('ATK-124: issued before a kill or revocation of %s and redeemed after it, it is killed or revoked, and nothing is spent', async (what) => {
+    const rig = await open()
+    const gate = await rig.gate()
+    const carried = await issue(rig.plane, gate)
+    const selector = what === 'artifact' ? `artifact:${carried.permit.jti}` : what === 'key' ? `key:${gate.id}` : what
+    await rig.plane.kill(selector)
+    expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('killed')
+    await rig.plane.revoke(selector)
+    expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('revoked')
+    await rig.restart()
+    expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('revoked')
+    expect(await count(rig, 'redemption')).toBe(0)
   })
   it('under a newer policy epoch it is policy_superseded', async () => {
     const rig = await open()

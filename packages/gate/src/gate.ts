@@ -1,10 +1,9 @@
 import {
-  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey,
+  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
   type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { type Answer, readNonce, readOrEnd } from './answer.ts'
-import { Challenges } from './challenges.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
 import { LogView } from './log-view.ts'
@@ -19,6 +18,8 @@ import { begin, type Trace, traceparentOf } from './trace.ts'
 
 /** How old the plane's word may be when an effect starts, in milliseconds. */
 export const FRESH_MS = 2_000
+/** Challenges that may be outstanding at once: one for each execution that waits for its answer. */
+export const MAX_OUTSTANDING = 4_096
 /** The floor is written at most this often; a crash may lose this much of it. */
 const FLOOR_INTERVAL_MS = 1_000
 /** A session is opened again after this part of its time, and not more often than this, in milliseconds. */
@@ -78,7 +79,7 @@ export class Gate {
   readonly leases: Leases
   readonly #ports: GatePorts
   readonly #options: GateOptions
-  readonly #challenges: Challenges
+  readonly #challenges: SingleUse
   /** The state each artifact was verified against, for the last look. */
   readonly #governanceOf = new WeakMap<VerifiedArtifact, { readonly governance: Governance | undefined; readonly sentMs: number }>()
   #link: PlaneLink | undefined
@@ -99,7 +100,7 @@ export class Gate {
     this.#ports = ports
     this.id = signingKey(ports.publicKey, ports.crypto.sha256).kid
     this.session = toBase64Url(ports.rng.bytes(TOKEN_BYTES))
-    this.#challenges = new Challenges(ports.clock, ports.rng)
+    this.#challenges = new SingleUse(ports.clock, ports.rng, ANSWER_DEADLINE_MS, MAX_OUTSTANDING)
     const floor: Floor | undefined = readFloor(ports.floor)
     if (floor !== undefined && floor.origin !== options.logKey.name) throw new Denied('state_diverged', 'this gate belongs to another log')
     this.#epoch = floor?.epoch ?? 0
@@ -263,7 +264,7 @@ export class Gate {
   async #ask(method: 'authorize' | 'redeem', paramsFor: (identity: Identity | undefined) => object, request: GateRequest, read: (value: JsonValue) => Answer): Promise<VerifiedArtifact> {
     const link = await this.connect()
     this.saveFloor()
-    const challenge = this.#challenges.draw(ANSWER_DEADLINE_MS)
+    const challenge = this.#challenges.draw()
     if (challenge === undefined) throw new Denied('overloaded', 'too many executions wait for their answer')
     const traceparent = traceparentOf(request.trace)
     try {

@@ -1,9 +1,10 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { nodeCryptography } from '@sealwrit/gate'
 import {
-  BundleVerifier, type Checkpoint, checkpointText, consistencyProof, Denied, type Entry, entryText, forkProof, formatSignature, fromBase64Url, isPowerOfTwo, leafHash, nodeHash, noteKey, type Report, treeRoot, utf8, verifyCheckpoint, verifyExtends, verifyFork,
+  BundleVerifier, type Checkpoint, checkpointText, consistencyProof, type Entry, entryText, forkProof, formatSignature, fromBase64Url, isPowerOfTwo, leafHash, nodeHash, noteKey, type Report, treeRoot, utf8, verifyCheckpoint, verifyExtends, verifyFork,
 } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
+import { outcome } from '../../protocol/test/support/outcome.ts'
 import { score, SEED, seeded, sized } from '../../../test/support/scoreboard.ts'
 import { Rig } from './support/rig.ts'
 
@@ -38,15 +39,6 @@ class Leaves {
   }
 }
 const opened = (note: string): Checkpoint => verifyCheckpoint(note, KEY, nodeCryptography)
-const codeOf = (run: () => unknown): string => {
-  try {
-    run()
-    return 'ok'
-  } catch (error) {
-    if (error instanceof Denied) return error.code
-    throw error
-  }
-}
 /** What a verifier that holds one checkpoint says of the first `size` entries. */
 function verified(log: Leaves, size: number, held: string): Report {
   const verifier = new BundleVerifier({ crypto: nodeCryptography, logKey: KEY, gateKeys: [], checkpoints: [held] })
@@ -69,9 +61,9 @@ describe('S20: a split view, by itself', () => {
       const second = new Leaves(`${run}, other`, { log: first, count: at })
       const later = size + below(MAX_SIZE + 1 - size)
       const [shown, other] = [first.note(size), second.note(later)]
-      if (codeOf(() => verifyExtends(opened(shown), opened(other), second.proof(size, later), nodeCryptography)) !== 'state_diverged') missed.push(`gate: ${at}, ${size}, ${later}`)
+      if (outcome(() => verifyExtends(opened(shown), opened(other), second.proof(size, later), nodeCryptography)) !== 'state_diverged') missed.push(`gate: ${at}, ${size}, ${later}`)
       if (!verified(second, later, shown).findings.some(({ verdict, claim }) => verdict === 'contradicted' && claim.includes(`another history than the given checkpoint of size ${size}`))) missed.push(`verify: ${at}, ${size}, ${later}`)
-      if (codeOf(() => verifyFork(forkProof(KEY.name, shown, other, between(second, size, later)), KEY, nodeCryptography)) !== 'ok') missed.push(`proof: ${at}, ${size}, ${later}`)
+      if (outcome(() => verifyFork(forkProof(KEY.name, shown, other, between(second, size, later)), KEY, nodeCryptography)) !== 'ok') missed.push(`proof: ${at}, ${size}, ${later}`)
     }
     score({ id: 'S20', figure: 'forks that a gate’s check, a held checkpoint or a fork proof misses', n: FORKS, violations: missed.length, seed: SEED, faultsLanded: FORKS, seconds: (performance.now() - from) / 1_000 })
     expect(missed).toEqual([])
@@ -88,8 +80,8 @@ describe('S20: a split view, by itself', () => {
       const size = 1 + below(MAX_SIZE)
       const later = size + below(MAX_SIZE + 1 - size)
       const [shown, next] = [notes[size] as string, notes[later] as string]
-      if (codeOf(() => verifyExtends(heads[size], heads[later] as Checkpoint, log.proof(size, later), nodeCryptography)) !== 'ok') alarms.push(`gate: ${size}, ${later}`)
-      if (run % 4 === 0 && codeOf(() => verifyFork(forkProof(KEY.name, shown, next, between(log, size, later)), KEY, nodeCryptography)) !== 'seal_invalid') alarms.push(`proof: ${size}, ${later}`)
+      if (outcome(() => verifyExtends(heads[size], heads[later] as Checkpoint, log.proof(size, later), nodeCryptography)) !== 'ok') alarms.push(`gate: ${size}, ${later}`)
+      if (run % 4 === 0 && outcome(() => verifyFork(forkProof(KEY.name, shown, next, between(log, size, later)), KEY, nodeCryptography)) !== 'seal_invalid') alarms.push(`proof: ${size}, ${later}`)
       if (run % 10 === 0 && verified(log, later, shown).verdict !== 'established') alarms.push(`verify: ${size}, ${later}`)
     }
     score({ id: 'S20', figure: 'false alarms in honest growths', n: GROWTHS, violations: alarms.length, seed: SEED + 1, faultsLanded: GROWTHS, seconds: (performance.now() - from) / 1_000 })

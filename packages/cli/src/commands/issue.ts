@@ -1,11 +1,12 @@
 import * as fs from 'node:fs'
 import { askedOf, nodeCryptography } from '@sealwrit/gate'
-import { type Agent, parseAction, Denied, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS, parseStrict } from '@sealwrit/protocol'
-import { CliError, EXIT, fromDenied } from '../errors.ts'
+import { type Agent, parseAction, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS } from '@sealwrit/protocol'
+import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { type GlobalOptions, json, line, plain } from '../output.ts'
+import { readJson } from '../read-json.ts'
 import { selfLine } from '../self.ts'
 
 export interface IssueOptions extends GlobalOptions, IdentityOptions {
@@ -54,13 +55,7 @@ async function assert(action: JsonObject, agent: Agent, options: IssueOptions, f
 }
 
 function readAction(file: string): JsonObject {
-  let value: JsonValue
-  try {
-    value = parseStrict(fs.readFileSync(file === '-' ? 0 : file))
-  } catch (error) {
-    if (error instanceof Denied) throw fromDenied(error)
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`)
-  }
+  const value = readJson(file)
   if (!isObject(value)) throw new CliError(`${file} does not hold an action`, { hint: 'an action looks like {"type":"mcp.tool_call","target":"mcp://fs","name":"read_file","arguments":{}}' })
   return value
 }

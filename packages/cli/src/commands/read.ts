@@ -1,10 +1,11 @@
 import * as fs from 'node:fs'
 import { nodeCryptography } from '@sealwrit/gate'
 import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseStrict, peekClaims } from '@sealwrit/protocol'
-import { CliError, EXIT, fromDenied } from '../errors.ts'
+import { CliError, EXIT } from '../errors.ts'
 import { askPlane, found } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, memberText, plain, red, yellow } from '../output.ts'
+import { readJson } from '../read-json.ts'
 
 /** Lists what the log holds, newest last. */
 export async function log(options: GlobalOptions & { limit: string; kind?: string[]; before?: string }): Promise<void> {
@@ -138,13 +139,7 @@ export async function canon(file: string, options: GlobalOptions): Promise<void>
 
 /** What would be decided about an action; nothing is issued or logged. */
 export async function decide(file: string, options: GlobalOptions): Promise<void> {
-  let value: JsonValue
-  try {
-    value = parseStrict(fs.readFileSync(file === '-' ? 0 : file))
-  } catch (error) {
-    if (error instanceof Denied) throw fromDenied(error)
-    throw new CliError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`)
-  }
+  const value = readJson(file)
   const given = isObject(value) && 'action' in value ? value : { action: value }
   const action = isObject(given['action']) ? given['action'] : {}
   // A dry run has no server at hand: a tool without a digest is judged as if it were the recorded one.

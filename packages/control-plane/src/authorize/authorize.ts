@@ -1,9 +1,9 @@
 import {
-  type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, type Digest, digestOf, MAX_START_SECONDS, prohibition,
+  type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
   type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
-import type { Decision, Deny, Hold, Permit } from '../decide/decide.ts'
-import { isEnded, MAX_CHALLENGES, MAX_OPEN, type LogState, toolKey } from '../log/state.ts'
+import type { Decision } from '../decide/decide.ts'
+import { isOpen, MAX_CHALLENGES, MAX_OPEN, type LogState, toolRefusal } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Requester } from '../log/approvals.ts'
 import type { Sequencer } from '../log/sequencer.ts'
@@ -36,19 +36,25 @@ interface Committable {
 }
 
 /**
- * Issues the authorization artifact for a permit: an entry of the log and its seal. Whatever was true when the permit was
+ * Logs what was decided. For a permit that issues the authorization artifact: an entry of the log and its seal. Whatever was true when it was
  * decided is looked at again in the turn in which the entry gets its place, so that no permit follows what forbids it.
  *
  * @throws {Denied} `challenge_mismatch`, `overloaded`, `evidence_unavailable`; `witness_quorum_not_met` when the permit is logged, but
  *   no quorum cosigned it in time: it is never delivered, and ends as `indeterminate`
  */
-export function authorize(permit: Permit, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
-  return settle(permit, request, caller, log, ports, shown)
-}
-
-/** Logs a deny or a hold: every refusal has its record. @throws {Denied} as {@link authorize} */
-export function refuse(decision: Deny | Hold, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
-  return settle(decision, request, caller, log, ports, shown)
+export async function authorize(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+  // Approvals may have been logged by another plane of this log.
+  if (decision.kind === 'hold' && request.hold !== undefined && ports.store.isShared) await log.refresh()
+  const asked = await ask(decision, request, caller, log.state, ports)
+  const committed = await log.submit((state, _seq, timeMs) => {
+    const repeat = answeredBefore(request, caller.gate, asked.action, state)
+    if (repeat !== undefined) return repeat
+    if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
+    // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
+    if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
+    return write(decision, request, caller, asked, state, timeMs, log.origin, ports)
+  })
+  return reply(committed, await saltOf(committed, asked, ports), log, shown)
 }
 
 /** Logs that nothing was decided, since who asks is not who it says. @throws {Denied} as {@link authorize} */
@@ -73,21 +79,6 @@ function answeredBefore(request: AuthorizeRequest | IssueRequest, gate: string, 
   if (answered === undefined) return undefined
   if (answered.request !== action.body.digest) throw new Denied('challenge_mismatch')
   return { repeat: answered.seq }
-}
-
-async function settle(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
-  // Approvals may have been logged by another plane of this log.
-  if (decision.kind === 'hold' && request.hold !== undefined && ports.store.isShared) await log.refresh()
-  const asked = await ask(decision, request, caller, log.state, ports)
-  const committed = await log.submit((state, _seq, timeMs) => {
-    const repeat = answeredBefore(request, caller.gate, asked.action, state)
-    if (repeat !== undefined) return repeat
-    if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
-    // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
-    if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
-    return write(decision, request, caller, asked, state, timeMs, log.origin, ports)
-  })
-  return reply(committed, await saltOf(committed, asked, ports), log, shown)
 }
 
 /** The salt behind a permit's action: read back only where an older answer is given again, since it stands beside a whole group. */
@@ -191,17 +182,13 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
 function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined) return 'identity_unknown'
-  if (caller.session !== undefined && gate.session !== caller.session) return 'identity_invalid' // a newer session of this gate fences the older
-  if (caller.session !== undefined && isEnded(gate, timeMs)) return 'identity_invalid'
+  if (caller.session !== undefined && !isOpen(gate, caller.session, timeMs)) return 'identity_invalid'
   if (!caller.holds(state, timeMs)) return 'identity_invalid' // the key was removed or the token ended meanwhile
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
   // Nobody would be left who knows what is carried: the plane keeps none of it, and its redemption asks for it.
   if (!('challenge' in request) && redactAction(request.action, decision.redact) !== undefined) return 'obligation_unknown'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
-  if (request.action.type !== 'mcp.tool_call') return undefined
-  const recorded: Digest | undefined = state.tools.get(toolKey(request.action.target, request.action.name))
-  if (recorded === undefined) return 'tool_not_pinned'
-  return recorded === request.action.tool_digest ? undefined : 'tool_changed'
+  return toolRefusal(request.action, state)
 }
 
 /** Unauthenticated, unknown and wrong are one answer; which of them it was stands in the entry (ATK-123). */

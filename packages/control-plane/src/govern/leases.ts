@@ -1,7 +1,7 @@
 import { Denied, prohibition, type RenewReply, type RenewRequest, toBase64 } from '@sealwrit/protocol'
 import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
-import { isEnded, type LogState, type OpenPermit } from '../log/state.ts'
+import { isOpen, type LogState, type OpenPermit } from '../log/state.ts'
 
 /**
  * Renews what a gate runs, all of it in one entry. What is not in the entry must stop: its permit has its ending, it was revoked or
@@ -17,8 +17,7 @@ export async function renew(request: RenewRequest, gate: string, log: Sequencer,
     if (permit !== undefined && permit.epoch !== epoch && !(await stillPermits(permit))) superseded.add(jti)
   }
   const committed = await log.submit((state, _seq, timeMs) => {
-    const open = state.gates.get(gate)
-    if (open?.session !== request.session || isEnded(open, timeMs)) throw new Denied('identity_invalid', 'the session of this gate has ended, or a newer one is open')
+    if (!isOpen(state.gates.get(gate), request.session, timeMs)) throw new Denied('identity_invalid', 'the session has ended, or a newer one of this gate is open')
     if (state.epoch !== epoch) throw new Denied('policy_superseded', 'the policies changed meanwhile; renew again')
     const jtis = request.jtis.filter((jti) => !superseded.has(jti) && mayGoOn(state.open.get(jti), gate, state, timeMs))
     return { body: { kind: 'lease', gate, session: request.session, nonce: request.nonce, jtis }, bodies: [] }

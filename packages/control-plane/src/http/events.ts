@@ -45,6 +45,7 @@ export function eventStream(app: FastifyInstance, plane: Plane): void {
 async function stream(raw: ServerResponse, from: number, plane: Plane): Promise<void> {
   let wake = (): void => undefined
   const unwatch = plane.log.watch(() => wake())
+  raw.once('close', () => wake())
   const send = (event: string, data: string, id?: number): void => void raw.write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`)
   try {
     for (let next = from; !raw.destroyed; ) {
@@ -59,9 +60,7 @@ async function stream(raw: ServerResponse, from: number, plane: Plane): Promise<
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, HEARTBEAT_MS)
         wake = () => (clearTimeout(timer), resolve())
-        raw.once('close', wake)
       })
-      raw.removeAllListeners('close')
     }
   } catch {
     raw.destroy() // the store failed: a stream that ends is one that is resumed

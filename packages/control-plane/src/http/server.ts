@@ -4,7 +4,8 @@ import * as zlib from 'node:zlib'
 import { Denied, type DenialCode, DENIALS, type JsonValue, parseStrict, WIRE_LIMITS } from '@sealwrit/protocol'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Plane } from '../plane.ts'
-import { METHODS, type Peer } from '../rpc/methods.ts'
+import { METHODS } from '../rpc/methods.ts'
+import type { Peer } from '../rpc/peer.ts'
 import { eventStream } from './events.ts'
 
 export interface HttpOptions {
@@ -91,11 +92,12 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
     return notReady === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', code: notReady.code, reason: notReady.message })
   })
   readPath(app, plane, options)
+  const answer = async (method: string, params: JsonValue, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    reply.type('application/json').send(JSON.stringify(await METHODS[method]?.(plane, params, httpPeer(request, params))))
   const serve = (url: string, method: string): void => {
     app.post(url, async (request, reply) => {
-      const params = request.body as JsonValue | undefined
-      if (params === undefined) throw new Denied('request_malformed')
-      return reply.type('application/json').send(JSON.stringify(await METHODS[method]?.(plane, params, httpPeer(request, params))))
+      if (request.body === undefined) throw new Denied('request_malformed')
+      return answer(method, request.body as JsonValue, request, reply)
     })
   }
   serve('/v1/authorize', 'authorize')
@@ -106,19 +108,17 @@ function routes(app: FastifyInstance, plane: Plane, options: HttpOptions): void 
   serve('/v1/revocations', 'revoke')
   serve('/v1/kills', 'kill')
   serve('/v1/kills/lift', 'unkill')
-  for (const url of ['/v1/revocations', '/v1/kills']) app.get(url, async (request) => METHODS['prohibitions']?.(plane, {}, httpPeer(request, {})))
+  for (const url of ['/v1/revocations', '/v1/kills']) app.get(url, (request, reply) => answer('prohibitions', {}, request, reply))
   eventStream(app, plane)
   serve('/v1/approvals', 'approvals.decide')
-  const asked = async (method: string, params: JsonValue, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
-    reply.type('application/json').header('cache-control', 'no-store').send(JSON.stringify(await METHODS[method]?.(plane, params, httpPeer(request, params))))
-  app.get('/v1/approvals', (request, reply) => asked('approvals.list', {}, request, reply))
-  app.get('/v1/approvals/:hold', (request, reply) => asked('approvals.show', { hold: (request.params as { hold: string }).hold }, request, reply))
+  app.get('/v1/approvals', (request, reply) => answer('approvals.list', {}, request, reply.header('cache-control', 'no-store')))
+  app.get('/v1/approvals/:hold', (request, reply) => answer('approvals.show', { hold: (request.params as { hold: string }).hold }, request, reply.header('cache-control', 'no-store')))
   serve('/v1/nonces', 'nonce')
   const list = (url: string, method: string): void => {
     app.get(url, async (request, reply) => {
       const { from = '0', limit = '100', ...rest } = request.query as Record<string, string>
       if (Object.keys(rest).length > 0 || !/^\d{1,15}$/.test(from) || !/^\d{1,4}$/.test(limit)) throw new Denied('request_malformed')
-      return reply.type('application/json').send(JSON.stringify(await METHODS[method]?.(plane, { from: Number(from), limit: Number(limit) }, httpPeer(request, {}))))
+      return answer(method, { from: Number(from), limit: Number(limit) }, request, reply)
     })
   }
   list('/v1/agents', 'agents.list')

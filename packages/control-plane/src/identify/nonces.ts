@@ -1,42 +1,27 @@
-import { type Clock, Denied, type Rng, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
+import { type Clock, Denied, type Rng, SingleUse } from '@sealwrit/protocol'
 
 /** Nonces that may wait for their proof at once. */
 export const MAX_NONCES = 65_536
 /** How long a nonce is good, in milliseconds. */
 export const NONCE_LIFE_MS = 30_000
 
-/**
- * Nonces that this plane gave out and that are good once: what signs one was signed now and for this plane, whatever the clocks
- * say. They live in memory: after a restart none is good.
- */
+/** Nonces that this plane gave out and that are good once: what signs one was signed now and for this plane, whatever the clocks say. */
 export class Nonces {
-  readonly #clock: Clock
-  readonly #rng: Rng
-  /** When each was given, oldest first. */
-  readonly #given = new Map<string, number>()
+  readonly #given: SingleUse
 
   constructor(clock: Clock, rng: Rng) {
-    this.#clock = clock
-    this.#rng = rng
+    this.#given = new SingleUse(clock, rng, NONCE_LIFE_MS, MAX_NONCES)
   }
 
   /** @throws {Denied} `overloaded` */
   give(): string {
-    const now = this.#clock.monotonicMs()
-    for (const [nonce, givenMs] of this.#given) {
-      if (now - givenMs < NONCE_LIFE_MS) break
-      this.#given.delete(nonce)
-    }
-    if (this.#given.size >= MAX_NONCES) throw new Denied('overloaded', 'too many nonces wait for their proof')
-    const nonce = toBase64Url(this.#rng.bytes(TOKEN_BYTES))
-    this.#given.set(nonce, now)
+    const nonce = this.#given.draw()
+    if (nonce === undefined) throw new Denied('overloaded', 'too many nonces wait for their proof')
     return nonce
   }
 
-  /** Takes a nonce back in the step that finds it. @throws {Denied} `proof_of_possession_failed` for one that was not given, or is used or too old */
+  /** @throws {Denied} `proof_of_possession_failed` for one that was not given, or is used or too old */
   take(nonce: string): void {
-    const givenMs = this.#given.get(nonce)
-    this.#given.delete(nonce)
-    if (givenMs === undefined || this.#clock.monotonicMs() - givenMs >= NONCE_LIFE_MS) throw new Denied('proof_of_possession_failed', 'the nonce is not one that this plane gave, or it was used')
+    if (!this.#given.take(nonce)) throw new Denied('proof_of_possession_failed', 'the nonce is not one that this plane gave, or it was used')
   }
 }

@@ -1,4 +1,4 @@
-import { type AgentEntry, type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable } from '@sealwrit/protocol'
+import { type Action, type AgentEntry, type DenialCode, type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable, selectableOf } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
@@ -303,14 +303,22 @@ function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadline
     : { deadlineMs: exp * 1_000 + leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate', leaseMs }
 }
 
-/** The members alone: what is kept of an open permit must not hold on to its entry. */
-function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, tenant }: Permit): Selectable {
-  return JSON.parse(JSON.stringify({ scope, sub, act, policy, jti, txn, aud, cnf, tenant })) as Selectable // oxlint-disable-line no-restricted-properties -- a copy of what was read strictly, with texts of its own
-}
-
 /** Whether the session of a gate has ended, and is to be opened again. */
 export function isEnded({ expires }: EnrolledGate, timeMs: number): boolean {
   return expires !== undefined && timeMs >= expires * 1_000
+}
+
+/** Whether `session` is the one that its gate has open: a newer one fences the older, and each ends. */
+export function isOpen(gate: EnrolledGate | undefined, session: string, timeMs: number): boolean {
+  return gate?.session === session && !isEnded(gate, timeMs)
+}
+
+/** Why a tool call may not be: its definition was never recorded, or is another one now. */
+export function toolRefusal(action: Action, { tools }: LogState): Extract<DenialCode, 'tool_not_pinned' | 'tool_changed'> | undefined {
+  if (action.type !== 'mcp.tool_call') return undefined
+  const recorded = tools.get(toolKey(action.target, action.name))
+  if (recorded === undefined) return 'tool_not_pinned'
+  return recorded === action.tool_digest ? undefined : 'tool_changed'
 }
 
 export function toolKey(target: string, name: string): string {

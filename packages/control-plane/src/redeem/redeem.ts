@@ -5,7 +5,7 @@ import {
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
-import { isEnded, type LogState, MAX_REDEEMED, toolKey } from '../log/state.ts'
+import { isOpen, type LogState, MAX_REDEEMED, toolRefusal } from '../log/state.ts'
 import type { PlanePorts } from '../ports.ts'
 
 /** The gate that redeems, as the plane authenticated it. */
@@ -102,8 +102,7 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
   const { jti, aud, exp } = permit
   const gate = state.gates.get(aud)
   if (gate === undefined) throw new Denied('identity_unknown')
-  if (gate.session !== redeemer.session) throw new Denied('identity_invalid', 'a newer session of this gate is open')
-  if (isEnded(gate, timeMs)) throw new Denied('identity_invalid', 'the session has ended')
+  if (!isOpen(gate, redeemer.session, timeMs)) throw new Denied('identity_invalid', 'the session has ended, or a newer one of this gate is open')
   const before = state.redemptionOf(jti)
   if (before !== undefined) {
     if (before.challenge !== challenge || before.aud !== redeemer.gate) throw new Denied('artifact_spent', `redeemed at index ${before.seq}`)
@@ -116,16 +115,10 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
   if (permit.seq < state.voidBefore) throw new Denied('revoked', 'it was issued before the log was re-anchored')
   if (permit.policy.epoch !== state.epoch) throw new Denied('policy_superseded')
   if (gate.env === undefined || gate.env.commit !== permit.env.commit || gate.env.level !== permit.env.level) throw new Denied('environment_mismatch')
-  verifyTool(action, state)
+  const refusal = toolRefusal(action, state)
+  if (refusal !== undefined) throw new Denied(refusal)
   if (state.redeemedCount >= MAX_REDEEMED) throw new Denied('overloaded', 'too many redemptions are remembered')
   return { body: { kind: 'redemption', jti, leaf_hash: leaf, aud, challenge, exp }, bodies: [], spends: `jti ${jti}` }
-}
-
-function verifyTool(action: Action, state: LogState): void {
-  if (action.type !== 'mcp.tool_call') return
-  const recorded = state.tools.get(toolKey(action.target, action.name))
-  if (recorded === undefined) throw new Denied('tool_not_pinned')
-  if (recorded !== action.tool_digest) throw new Denied('tool_changed')
 }
 
 /** Both entries under one checkpoint, so that the gate verifies one signature and one step of the log. */

@@ -3,22 +3,12 @@ import {
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
-import type { Shown } from '../log/shown.ts'
 import { MAX_AGENT_PAGE } from '../govern/agents.ts'
 import { isProtected } from '../decide/policy-set.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
+import { type Peer, refuseGates } from './peer.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
-
-/** What one connection, or one HTTP request, is to the plane. */
-export interface Peer {
-  /** The newest checkpoint that was shown to it. */
-  readonly shown: Shown
-  /** The session it opened; over a socket it can speak for no other. */
-  session: string | undefined
-  /** Tells this peer of events from here on; absent where there is no connection to tell them on. */
-  readonly listen?: (gate: string) => void
-}
 
 /** Agents or gates in one page, unless fewer are asked for. */
 const PAGE = 100
@@ -224,7 +214,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
 
 /** Registrations are for whoever may use the plane as its owner; a gate may not, it could register an agent of its own. */
 async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: AgentEntry['event']): Promise<unknown> {
-  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
+  refuseGates(peer)
   const fields = new Fields(params, 'request_malformed', 'agent')
   const change = present<{ agent: string; event: AgentEntry['event']; key?: string; owner?: string; expires?: number }>({
     agent: fields.text('agent', 64),
@@ -252,11 +242,6 @@ async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<unkno
   return plane.issue(request, peer.shown)
 }
 
-/** A gate asks for permits; it neither issues nor approves. */
-function refuseGates(peer: Peer): void {
-  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
-}
-
 /** The gate that a request may speak for. Over a socket only for the session that it opened itself (ATK-049). */
 async function speaker(plane: Plane, session: string, peer: Peer): Promise<string> {
   if (peer.session !== session) throw new Denied('identity_invalid', 'this connection did not open that session')
@@ -265,7 +250,7 @@ async function speaker(plane: Plane, session: string, peer: Peer): Promise<strin
 
 /** Only people stop things: a gate speaks for executions and nothing else. @throws {Denied} */
 function selectorOf(params: JsonValue, peer: Peer): string {
-  if (peer.session !== undefined) throw new Denied('identity_invalid', 'a gate cannot revoke or kill')
+  refuseGates(peer)
   return one(params, 'selector', MAX_SELECTOR)
 }
 

@@ -1,21 +1,16 @@
-import { Denied, Fields, type JsonValue } from '@sealwrit/protocol'
+import { Fields, type JsonValue } from '@sealwrit/protocol'
 import { parseActivation, standingOf } from '../govern/activation.ts'
 import type { Plane } from '../plane.ts'
-import type { Peer } from './methods.ts'
-
-/** Policies are the operator's: a connection that speaks for a gate changes none. */
-function operator(peer: Peer): void {
-  if (peer.session !== undefined) throw new Denied('identity_invalid', 'this connection is that of a gate')
-}
+import { type Peer, refuseGates } from './peer.ts'
 
 /** What the socket serves of the life cycle of policies; HTTP serves the first. @see spec/policy.md */
 export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
   'policies.activate': (plane: Plane, params: JsonValue, peer: Peer) => {
-    operator(peer)
+    refuseGates(peer)
     return plane.activate(parseActivation(params))
   },
   'policies.rollback': (plane: Plane, params: JsonValue, peer: Peer) => {
-    operator(peer)
+    refuseGates(peer)
     const fields = new Fields(params, 'request_malformed', 'policies.rollback')
     const epoch = fields.optional('epoch', (name) => fields.integer(name))
     const flag = (name: string): boolean => fields.optional(name, () => fields.boolean(name)) ?? false
@@ -24,7 +19,7 @@ export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: Json
     return plane.policies.rollback(epoch, urgent, rebase)
   },
   'policies.withdraw': async (plane: Plane, params: JsonValue, peer: Peer) => {
-    operator(peer)
+    refuseGates(peer)
     const fields = new Fields(params, 'request_malformed', 'policies.withdraw')
     const what = fields.oneOf('what', ['staged', 'shadow'] as const)
     fields.end()

@@ -3,7 +3,8 @@ import * as net from 'node:net'
 import { Denied, LineReader, MAX_WIRE_LINE, parseRpcRequest, rpcError } from '@sealwrit/protocol'
 import type { Plane } from '../plane.ts'
 import { inOrder } from '../log/shown.ts'
-import { METHODS, type Peer } from './methods.ts'
+import { METHODS } from './methods.ts'
+import type { Peer } from './peer.ts'
 
 /** Connections at once. */
 export const MAX_CONNECTIONS = 1_024

@@ -5,6 +5,7 @@ import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
 import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicyRules, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
+import { afterEach } from 'vitest'
 
 export const { sha256 } = nodeCryptography
 export const SCHEMA = `
@@ -228,3 +229,16 @@ export async function outcome(promise: Promise<unknown>): Promise<DenialCode | '
 }
 /** The decision of a reply, with its code where it is a deny. */
 export const told = (reply: AuthorizeReply): string => (reply.decision === 'deny' ? reply.code : reply.decision)
+
+/** Opens rigs for the tests of a file, and removes them after each. */
+export function openRigs(): (seed?: string) => Promise<Rig> {
+  const rigs: Rig[] = []
+  afterEach(async () => {
+    for (const rig of rigs.splice(0)) await rig.remove()
+  })
+  return async (seed) => {
+    const rig = await Rig.open(seed)
+    rigs.push(rig)
+    return rig
+  }
+}

@@ -1,5 +1,5 @@
 import type { Permit } from '../artifact/artifact.ts'
-import { prohibition, type Selectable } from '../govern/selector.ts'
+import { prohibition, type Selectable, selectableOf } from '../govern/selector.ts'
 import type { KillEntry, LeaseEntry, RevocationEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import type { Tally } from './tally.ts'
@@ -29,8 +29,8 @@ export class Prohibitions {
     const code = this.#prohibits(permit)
     if (code === undefined) this.#permitted++
     else this.#tally.found('contradicted', `the permit follows what forbids it (${code})`, { seq, jti })
-    const { scope, sub, act, policy, txn, aud, cnf, tenant } = permit
-    this.#permits.set(jti, { scope, sub, act, policy, jti, txn, aud, ...(cnf === undefined ? {} : { cnf }), tenant })
+    const selectable = selectableOf(permit)
+    this.#permits.set(selectable.jti, selectable)
   }
 
   /** What has its ending is not renewed any more, and need not be remembered. */

@@ -28,6 +28,11 @@ export function parseSelector(text: string): { readonly kind: SelectorKind; read
   return { kind, value }
 }
 
+/** The members that selectors are compared with, alone and with texts of their own: what is kept of a permit must not hold on to its entry. */
+export function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, tenant }: Selectable): Selectable {
+  return JSON.parse(JSON.stringify({ scope, sub, act, policy, jti, txn, aud, cnf, tenant })) as Selectable // oxlint-disable-line no-restricted-properties -- a copy of what was read strictly
+}
+
 /** Every selector that meets `permit`, so that any number of them is looked up in constant time. */
 export function selectorsOf(permit: Selectable): string[] {
   const { scope, sub, act, policy, jti, txn, aud, cnf, tenant } = permit
