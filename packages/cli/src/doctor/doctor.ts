@@ -61,7 +61,8 @@ async function probe(folder: PlaneFolder, canary: string): Promise<Finding[]> {
       killed,
     ]
   } catch (error) {
-    throw new CliError(`the gateway did not work: ${error instanceof Error ? error.message : 'unknown'}${errors === '' ? '' : `\n${errors.trim()}`}`)
+    const said = errors.split('\n').map((text) => text.trim()).filter((text) => text !== '').join('; ')
+    throw new CliError(`the gateway did not work: ${error instanceof Error ? error.message : 'unknown'}`, said === '' ? {} : { hint: `it said: ${said}` })
   } finally {
     gateway.stdin.end()
     setTimeout(() => gateway.kill('SIGKILL'), 2_000).unref()
