@@ -129,7 +129,7 @@ describe('revocation and kill', () => {
     const running = work(gate)
     const selector = selectorOf(await running.jti, gate)
     const from = performance.now()
-    const effect = await plane.kill(selector)
+    const effect = await plane.stops.kill(selector, plane.sub)
     expect(await running.code).toBe('killed')
     expect((running.aborted() as number) - from).toBeLessThan(1_000)
     expect((await receipts())[0]).toMatchObject({ outcome: 'terminated', cause: 'killed' })
@@ -137,7 +137,7 @@ describe('revocation and kill', () => {
     expect(plane.events.effect(effect.seq)).toMatchObject({ waiting: 0, effectiveMs: expect.any(Number) })
     if (!selector.startsWith('artifact:') && !selector.startsWith('lineage:')) {
       expect(await work(gate).code).toBe('killed')
-      expect(await plane.lift(selector)).toMatchObject({ lifted: true, asked: 1 })
+      expect(await plane.stops.lift(selector, plane.sub)).toMatchObject({ lifted: true, asked: 1 })
     }
     const again = work(gate)
     await again.jti
@@ -149,21 +149,21 @@ describe('revocation and kill', () => {
     const gate = await ready(world.gate())
     const [coder, other] = [work(gate), work(gate, { agent: 'other', name: 'other' })]
     await Promise.all([coder.jti, other.jti])
-    await plane.revoke('agent:coder')
+    await plane.stops.revoke('agent:coder', plane.sub)
     expect(await coder.code).toBe('revoked')
     other.finish()
     expect(await other.code).toBe('ran')
     expect(await work(gate).code).toBe('revoked')
-    await expect(plane.lift('agent:coder')).rejects.toThrow(Denied)
+    await expect(plane.stops.lift('agent:coder', plane.sub)).rejects.toThrow(Denied)
     await world.stop()
     await world.start(policy('@lease("30s") @max_runtime("60s")'))
     expect(await work(await ready(world.gate())).code, 'also after a restart').toBe('revoked')
   })
   it('ATK-126: lifting takes the word of as many people as the plane asks for; killing again starts the count anew', async () => {
     const plane = await world.start(policy(''), undefined, { liftQuorum: 2 })
-    await plane.kill('all')
-    expect(await plane.lift('all')).toEqual({ lifted: false, asked: 1, quorum: 2 })
-    expect(await plane.lift('all'), 'one person twice is one person').toEqual({ lifted: false, asked: 1, quorum: 2 })
+    await plane.stops.kill('all', plane.sub)
+    expect(await plane.stops.lift('all', plane.sub)).toEqual({ lifted: false, asked: 1, quorum: 2 })
+    expect(await plane.stops.lift('all', plane.sub), 'one person twice is one person').toEqual({ lifted: false, asked: 1, quorum: 2 })
     const gate = world.gate()
     await gate.connect()
     await plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'work', digest: DIGEST }] })
@@ -172,7 +172,7 @@ describe('revocation and kill', () => {
   it.each(['', 'nonsense', 'agent:', 'artifact:x', 'tenant:other', 'all:x', 'agent:a\u0000b', `agent:${'x'.repeat(4_000)}`])('a selector `%s` is refused, and nothing is recorded', async (selector) => {
     const plane = await world.start(policy(''))
     const { size } = plane.log
-    await expect((async () => plane.kill(selector))()).rejects.toThrow(Denied)
+    await expect((async () => plane.stops.kill(selector, plane.sub))()).rejects.toThrow(Denied)
     expect(plane.log.size).toBe(size)
   })
   it('ATK-124, S16: of many executions around kills none starts after the kill is effective, and verify finds no permit behind what forbids it', async () => {
@@ -193,12 +193,12 @@ describe('revocation and kill', () => {
         }).catch((error: unknown) => void (error instanceof Denied && error.code === 'killed' && stopped++))
       })
       await pause(random(4))
-      const { seq } = await plane.kill('agent:coder')
+      const { seq } = await plane.stops.kill('agent:coder', plane.sub)
       for (let i = 0; plane.events.effect(seq)?.effectiveMs === undefined && i < 2_000; i++) await pause(1)
       effectiveMs = performance.now()
       expect(plane.events.effect(seq)?.effectiveMs).toBeDefined()
       await Promise.all(attempts)
-      await plane.lift('agent:coder')
+      await plane.stops.lift('agent:coder', plane.sub)
     }
     expect(after).toBe(0)
     expect(started).toBeGreaterThan(0)
@@ -218,7 +218,7 @@ describe('revocation and kill', () => {
       const params = answer['params'] as { sealed: { entry: string } }
       return { ...answer, params: { ...params, sealed: { ...params.sealed, entry: params.sealed.entry.replace('agent:nobody', 'agent:coder\u0020') } } as unknown as JsonObject }
     }
-    await plane.kill('agent:nobody')
+    await plane.stops.kill('agent:nobody', plane.sub)
     await pause(50)
     world.onTheWire = () => undefined // and nothing gets through any more
     expect(['lease_expired', 'evidence_unavailable']).toContain(await running.code)
@@ -233,7 +233,7 @@ describe('the verifier', () => {
     await done.jti
     done.finish()
     await done.code
-    await plane.kill('agent:coder')
+    await plane.stops.kill('agent:coder', plane.sub)
     ;(plane.log.state.killed as Map<string, unknown>).clear() // a plane that does not look
     const second = work(gate)
     await second.jti

@@ -10,16 +10,16 @@ import type { DecisionInput } from './decide/mapping.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { decideBeside } from './decide/shadow.ts'
 import { completeErasures, erase, type Erasure, leafAt, selected, watchRetention } from './govern/erasure.ts'
-import { type Effect, Events } from './govern/events.ts'
-import { enrolGate, listGates } from './govern/gates.ts'
+import { Events } from './govern/events.ts'
+import { enrolGate } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
-import { kill, lift, revoke } from './govern/prohibitions.ts'
+import { Registry } from './govern/registry.ts'
+import { Stops } from './govern/stops.ts'
 import { activate, type ActivationAnswer, type ActivationRequest } from './govern/activation.ts'
 import { Policies, policyFiles, type PolicyRules, watchStaged } from './govern/policies.ts'
 import { recordTools } from './govern/tools.ts'
 import type { Notices } from './govern/notices.ts'
 import { People } from './govern/people.ts'
-import { type AgentChange, changeAgent, listAgents } from './govern/agents.ts'
 import { type IdentityConfig, NAMED_AGENTS } from './identify/configuration.ts'
 import { Directory } from './identify/directory.ts'
 import { Identifier, type KeyLoader } from './identify/identifier.ts'
@@ -96,12 +96,13 @@ export class Plane {
   readonly anchors: Anchors
   readonly events: Events
   readonly people: People
+  readonly registry: Registry
+  readonly stops: Stops
   readonly metrics: Metrics
   readonly policies: Policies
   readonly #ports: PlanePorts
   readonly #sub: string
   readonly #owner: string
-  readonly #liftQuorum: number
   readonly #identifier: Identifier
   readonly #directory: Directory
   readonly #nonces: Nonces
@@ -119,8 +120,9 @@ export class Plane {
     this.#directory = new Directory(ports.store)
     this.#nonces = new Nonces(ports.clock, ports.rng)
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
-    this.#liftQuorum = options.liftQuorum ?? 1
+    this.registry = new Registry(log, ports, this.#directory, this.#owner)
     this.events = new Events(log, ports.clock, ports.store.isShared)
+    this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.people = new People(log, ports, this.#owner, options.notices)
     this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
@@ -266,25 +268,6 @@ export class Plane {
     return (await this.#decide(recordedInput(parseStrictText(action), parseStrictText(inputs), sub, act))).kind === 'permit'
   }
 
-  /** Voids what `selector` names. @throws {Denied} `request_malformed` */
-  async revoke(selector: string): Promise<Effect> {
-    return this.#effect((await revoke(selector, this.#sub, this.log)).seq)
-  }
-
-  /** Stops what `selector` names, and refuses it until it is lifted. @throws {Denied} `request_malformed` */
-  async kill(selector: string): Promise<Effect> {
-    return this.#effect((await kill(selector, this.#sub, this.log)).seq)
-  }
-
-  /** One person's word for lifting a kill. @throws {Denied} `request_malformed` */
-  lift(selector: string): Promise<{ readonly lifted: boolean; readonly asked: number; readonly quorum: number }> {
-    return lift(selector, this.#sub, this.#liftQuorum, this.log).then((answer) => ({ ...answer, quorum: this.#liftQuorum }))
-  }
-
-  async #effect(seq: number): Promise<Effect> {
-    return this.events.effect(seq) ?? { seq, recordedMs: (await this.log.read(seq)).entry.time, effectiveMs: undefined, waiting: 0 }
-  }
-
   /** What would be decided; issues and logs nothing. */
   async decide(request: Asking): Promise<Decision> {
     return this.#decide(this.#input(request, 'software', { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }))
@@ -321,25 +304,6 @@ export class Plane {
 
   async denial(request: DenialRequest, gate: string): Promise<number> {
     return (await recordDenial(request, gate, this.log, this.#ports.crypto)).seq
-  }
-
-  /** Registers an agent, changes its keys, or removes it. @throws {Denied} as `changeAgent` */
-  changeAgent(change: Omit<AgentChange, 'owner'> & { readonly owner?: string | undefined }): Promise<number> {
-    const { owner, ...rest } = change
-    return changeAgent(change.event === 'added' ? { ...rest, owner: owner ?? this.#owner } : rest, this.log)
-  }
-
-  agents(from: number, limit: number): ReturnType<typeof listAgents> {
-    return listAgents(from, limit, this.log.state, this.#ports.crypto)
-  }
-
-  gates(from: number, limit: number): ReturnType<typeof listGates> {
-    return listGates(from, limit, this.log.state.gates, this.nowMs)
-  }
-
-  /** What an opaque id stands for, as canonical JSON; undefined where nobody knows, or any more. */
-  nameOf(id: string): Promise<string | undefined> {
-    return this.#directory.find(id)
   }
 
   tools(request: ToolsRequest): Promise<readonly { name: string; digest: string }[]> {

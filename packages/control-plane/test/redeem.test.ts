@@ -193,9 +193,9 @@ describe('redeem', () => {
     const gate = await rig.gate()
     const carried = await issue(rig.plane, gate)
     const selector = what === 'artifact' ? `artifact:${carried.permit.jti}` : what === 'key' ? `key:${gate.id}` : what
-    await rig.plane.kill(selector)
+    await rig.plane.stops.kill(selector, rig.plane.sub)
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('killed')
-    await rig.plane.revoke(selector)
+    await rig.plane.stops.revoke(selector, rig.plane.sub)
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('revoked')
     await rig.restart()
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('revoked')

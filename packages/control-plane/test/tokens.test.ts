@@ -50,16 +50,16 @@ describe('an ID token of a configured issuer', () => {
     const sub = subjectId('oidc', provider.url, 'repo:octo/app:environment:prod', rig.plane.log.origin, sha256)
     expect(await newest()).toMatchObject({ kind: 'permit', sub, act: { sub: 'agent:tester', verified: true } })
     expect(JSON.stringify(await newest())).not.toContain('octo')
-    expect(JSON.parse((await rig.plane.nameOf(sub)) as string)).toEqual({ iss: provider.url, name: 'repo:octo/app:environment:prod' })
+    expect(JSON.parse((await rig.plane.registry.nameOf(sub)) as string)).toEqual({ iss: provider.url, name: 'repo:octo/app:environment:prod' })
   })
   it('its name can be erased; the id and the proofs stay', async () => {
     await present(token(ed, claims({ sub: 'person@example' })))
     const { sub } = (await newest()) as { sub: string }
-    expect(await rig.plane.nameOf(sub)).toContain('person@example')
+    expect(await rig.plane.registry.nameOf(sub)).toContain('person@example')
     await rig.plane.erase(`sub:${sub}`, true)
-    expect(await rig.plane.nameOf(sub), 'dry').toContain('person@example')
+    expect(await rig.plane.registry.nameOf(sub), 'dry').toContain('person@example')
     await rig.plane.erase(`sub:${sub}`, false)
-    expect(await rig.plane.nameOf(sub)).toBeUndefined()
+    expect(await rig.plane.registry.nameOf(sub)).toBeUndefined()
   })
   it('the same name of two issuers, and in two logs, is two ids', () => {
     const ids = [['a', 'x', 'l'], ['b', 'x', 'l'], ['a', 'x', 'm'], ['a\nx', '', 'l'], ['a', '\nx', 'l']].map(([iss, sub, origin]) => subjectId('oidc', iss as string, sub as string, origin as string, sha256))

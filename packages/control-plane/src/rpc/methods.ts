@@ -64,9 +64,9 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     plane.events.acknowledged(await speaker(plane, session, peer), seq)
     return {}
   },
-  revoke: (plane, params, peer) => plane.revoke(selectorOf(params, peer)),
-  kill: (plane, params, peer) => plane.kill(selectorOf(params, peer)),
-  unkill: (plane, params, peer) => plane.lift(selectorOf(params, peer)),
+  revoke: (plane, params, peer) => plane.stops.revoke(selectorOf(params, peer), plane.sub),
+  kill: (plane, params, peer) => plane.stops.kill(selectorOf(params, peer), plane.sub),
+  unkill: (plane, params, peer) => plane.stops.lift(selectorOf(params, peer), plane.sub),
   effect: (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'effect')
     const seq = fields.integer('seq')
@@ -88,10 +88,10 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   'agents.add_key': (plane, params, peer) => changeAgent(plane, params, peer, 'key_added'),
   'agents.remove_key': (plane, params, peer) => changeAgent(plane, params, peer, 'key_removed'),
   'agents.remove': (plane, params, peer) => changeAgent(plane, params, peer, 'removed'),
-  'agents.list': (plane, params) => plane.agents(...page(params, 'agents.list')),
-  'gates.list': (plane, params) => plane.gates(...page(params, 'gates.list')),
+  'agents.list': (plane, params) => plane.registry.agents(...page(params, 'agents.list')),
+  'gates.list': (plane, params) => plane.registry.gates(...page(params, 'gates.list')),
   directory: async (plane, params) => {
-    const name = await plane.nameOf(one(params, 'id'))
+    const name = await plane.registry.nameOf(one(params, 'id'))
     if (name === undefined) throw new Denied('request_malformed', 'no name is known for this id')
     return parseStrictText(name)
   },
@@ -224,7 +224,7 @@ async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: A
     expires: event === 'added' || event === 'key_added' ? fields.optional('expires', (name) => fields.integer(name)) : undefined,
   })
   fields.end()
-  return { seq: await plane.changeAgent(change) }
+  return { seq: await plane.registry.changeAgent(change) }
 }
 
 function page(params: JsonValue, what: string): [from: number, limit: number] {

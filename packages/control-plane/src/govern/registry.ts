@@ -1,0 +1,40 @@
+import type { Directory } from '../identify/directory.ts'
+import type { Sequencer } from '../log/sequencer.ts'
+import type { PlanePorts } from '../ports.ts'
+import { type AgentChange, changeAgent, listAgents } from './agents.ts'
+import { listGates } from './gates.ts'
+
+/** Who is registered: agents and gates, and what opaque ids stand for. */
+export class Registry {
+  readonly #log: Sequencer
+  readonly #ports: PlanePorts
+  readonly #directory: Directory
+  readonly #owner: string
+
+  /** @param owner answers for agents that name nobody else */
+  constructor(log: Sequencer, ports: PlanePorts, directory: Directory, owner: string) {
+    this.#log = log
+    this.#ports = ports
+    this.#directory = directory
+    this.#owner = owner
+  }
+
+  /** Registers an agent, changes its keys, or removes it. @throws {Denied} as `changeAgent` */
+  changeAgent(change: Omit<AgentChange, 'owner'> & { readonly owner?: string | undefined }): Promise<number> {
+    const { owner, ...rest } = change
+    return changeAgent(change.event === 'added' ? { ...rest, owner: owner ?? this.#owner } : rest, this.#log)
+  }
+
+  agents(from: number, limit: number): ReturnType<typeof listAgents> {
+    return listAgents(from, limit, this.#log.state, this.#ports.crypto)
+  }
+
+  gates(from: number, limit: number): ReturnType<typeof listGates> {
+    return listGates(from, limit, this.#log.state.gates, this.#ports.clock.wallMs())
+  }
+
+  /** What an opaque id stands for, as canonical JSON; undefined where nobody knows, or any more. */
+  nameOf(id: string): Promise<string | undefined> {
+    return this.#directory.find(id)
+  }
+}
