@@ -98,7 +98,7 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
       await gate.report(gate.receiptFor(lost.permit.jti, lost.leaf))
       await other.report(other.receiptFor(carried.permit.jti, carried.leaf))
       const bundles: [string, Bundle][] = [['all', await rig.plane.reader.evidence('all')], ['pull', await rig.plane.reader.evidence(pull.permit.jti)], ['carried', await rig.plane.reader.evidence(carried.permit.jti)], ['lost', await rig.plane.reader.evidence(lost.permit.jti)], ['unspent', await rig.plane.reader.evidence(unspent.permit.jti)]]
-      await rig.plane.erase(pull.permit.jti, false)
+      await rig.plane.erase(pull.permit.jti, false, rig.plane.sub)
       bundles.push(['erased', await rig.plane.reader.evidence('all')], ['erased, of one', await rig.plane.reader.evidence(pull.permit.jti)])
       bundles.push(['linked', await rig.plane.reader.evidence('all', early)])
       const cases = bundles.flatMap(([title, bundle]): Case[] => [{ title, bytes: bytesOf(bundle), key, checkpoints: [early] }, { title, bytes: bytesOf(bundle), key, gateKeys: [signingKey(gate.publicKey, sha256)] }])

@@ -313,13 +313,14 @@ export class Plane {
   /**
    * Erases the bodies that `selector` names: a `jti`, a leaf index, `agent:NAME`, `sub:ID`, or `before:TIME`.
    * @param isDry only counts the entries
+   * @param by who asks
    * @throws {Denied} `request_malformed`
    */
-  async erase(selector: string, isDry: boolean): Promise<Erasure & { readonly entries: number }> {
+  async erase(selector: string, isDry: boolean, by: string): Promise<Erasure & { readonly entries: number }> {
     const ranges = await selected(selector, this.log, async (id) => (await this.reader.show(id)).entries)
     const entries = ranges.reduce((sum, { from, to }) => sum + to - from, 0)
     if (!isDry && selector.startsWith('sub:')) await this.#directory.erase(selector.slice('sub:'.length))
-    const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, this.#sub, this.log, this.#ports.store, this.#ports.clock)
+    const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, by, this.log, this.#ports.store, this.#ports.clock)
     return { ...done, entries }
   }
 

@@ -67,7 +67,7 @@ async function execution(rig: Rig, plane: Plane, told: Told): Promise<void> {
   take(issued.sealed)
   take((await plane.redeem({ session: gate.session, artifact: { ...issued.sealed }, challenge: rig.token() }, gate.id, { size: 0 })).redemption)
   rig.clock.advance(130_000)
-  await plane.erase(permit.jti, false)
+  await plane.erase(permit.jti, false, plane.sub)
   told.notes.push((await plane.log.cover()).note)
 }
 

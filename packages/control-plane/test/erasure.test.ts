@@ -24,7 +24,7 @@ describe('erasure', () => {
     rig.clock.advance(121_000)
     expect(onDisk(rig)).toBe(true)
     const before = await evidence(rig)
-    const done = await rig.plane.erase(jti, false)
+    const done = await rig.plane.erase(jti, false, rig.plane.sub)
     expect(done).toMatchObject({ entries: 2, bodies: 2, tooYoung: 0 })
     expect((await rig.plane.log.read(done.recorded[0] as number)).entry).toMatchObject({ kind: 'erasure', cause: 'request', by: rig.plane.sub })
     expect(onDisk(rig)).toBe(false)
@@ -44,7 +44,7 @@ describe('erasure', () => {
     const salt = (await rig.store.bodies(permit.seq)).find(({ purpose }) => purpose === 'action')
     expect(commitment('action', salt?.salt as string, salt?.digest as string, sha256)).toBe(permit.action_commit)
     rig.clock.advance(121_000)
-    await rig.plane.erase(jti, false)
+    await rig.plane.erase(jti, false, rig.plane.sub)
     const everything = formatBundle(await rig.plane.reader.evidence('all'))
     expect(everything).not.toContain(salt?.salt)
     expect(everything).not.toContain(salt?.digest)
@@ -53,7 +53,7 @@ describe('erasure', () => {
     const rig = await open()
     const gate = await rig.gate()
     const jti = await executed(gate, `/${SECRET}`)
-    expect(await rig.plane.erase(jti, false)).toMatchObject({ entries: 2, bodies: 0, tooYoung: 2, recorded: [] })
+    expect(await rig.plane.erase(jti, false, rig.plane.sub)).toMatchObject({ entries: 2, bodies: 0, tooYoung: 2, recorded: [] })
     expect(onDisk(rig)).toBe(true)
   })
   it('by agent, by subject, before a time, in bounded entries; what matches nothing is refused or empty', async () => {
@@ -62,7 +62,7 @@ describe('erasure', () => {
     // Every other one is another agent's: as many ranges as there are executions.
     for (let i = 0; i < 600; i++) await gate.authorize(gate.request(toolCall(), { agent: { name: i % 2 === 0 ? 'a' : 'b', verified: true } }))
     rig.clock.advance(121_000)
-    const done = await rig.plane.erase('agent:a', false)
+    const done = await rig.plane.erase('agent:a', false, rig.plane.sub)
     expect(done).toMatchObject({ entries: 300, bodies: 600, tooYoung: 0 })
     expect(done.recorded).toHaveLength(2)
     const left = await evidence(rig)
@@ -70,9 +70,9 @@ describe('erasure', () => {
       const parsed = parseEntry(entry) as Entry & { act?: { sub: string } }
       if (parsed.act !== undefined) expect(bodies.length, parsed.act.sub).toBe(parsed.act.sub === 'agent:a' ? 0 : 2)
     }
-    expect((await rig.plane.erase('before:2000-01-01', false)).entries).toBe(0)
-    expect((await rig.plane.erase(`sub:${rig.plane.sub}`, true)).entries).toBe(600)
-    for (const bad of ['before:yesterday', 'agent:', 'nonsense', '99999', 'before:2026-13-01']) expect(await outcome(rig.plane.erase(bad, false)), bad).toBe('request_malformed')
+    expect((await rig.plane.erase('before:2000-01-01', false, rig.plane.sub)).entries).toBe(0)
+    expect((await rig.plane.erase(`sub:${rig.plane.sub}`, true, rig.plane.sub)).entries).toBe(600)
+    for (const bad of ['before:yesterday', 'agent:', 'nonsense', '99999', 'before:2026-13-01']) expect(await outcome(rig.plane.erase(bad, false, rig.plane.sub)), bad).toBe('request_malformed')
     expect((await verdict(rig)).verdict).toBe('established')
   })
   it('a crash between the entry and the deletion is made up for at the next start', async () => {
@@ -81,7 +81,7 @@ describe('erasure', () => {
     const jti = await executed(gate, `/${SECRET}`)
     rig.clock.advance(121_000)
     rig.store.eraseBodies = () => Promise.reject(new StoreFailure('injected', true))
-    await expect(rig.plane.erase(jti, false)).rejects.toThrow('injected')
+    await expect(rig.plane.erase(jti, false, rig.plane.sub)).rejects.toThrow('injected')
     expect(onDisk(rig)).toBe(true)
     await rig.restart()
     expect(onDisk(rig)).toBe(false)

@@ -95,8 +95,8 @@ describe('a sound store', () => {
         if (permit.seq % 8 === 0) await rig.plane.log.cover()
         if (permit.seq % 32 === 0) {
           rig.clock.advance(130_000)
-          await rig.plane.erase('0', false)
-          await rig.plane.erase(String(permit.seq - 40), false)
+          await rig.plane.erase('0', false, rig.plane.sub)
+          await rig.plane.erase(String(permit.seq - 40), false, rig.plane.sub)
         }
       }
     })()
@@ -129,7 +129,7 @@ describe('a sound store', () => {
     const audit = rig.store.audit()
     for await (const row of audit) {
       if (row.kind !== 'group') continue
-      expect((await rig.plane.erase(permit.jti, false)).bodies).toBeGreaterThan(0)
+      expect((await rig.plane.erase(permit.jti, false, rig.plane.sub)).bodies).toBeGreaterThan(0)
       for (const file of [rig.file, `${rig.file}-wal`]) expect(fs.readFileSync(file).includes('patient-4711'), file).toBe(false)
       break
     }

@@ -16,7 +16,7 @@ let port: number
 beforeAll(async () => {
   rig = await Rig.open()
   port = await freePort()
-  server = await serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN, isLogPublic: false })
+  server = await serveHttp([{ plane: rig.plane, token: TOKEN, isLogPublic: false }], { host: '127.0.0.1', port })
 })
 afterAll(async () => {
   await server.close()
@@ -172,13 +172,13 @@ describe('the HTTP API', () => {
     expect((await ask('GET', '/v1/authorize', { headers: AUTHORIZED })).status).toBe(404)
   })
   it('says what to do when the port is taken', async () => {
-    await expect(serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN, isLogPublic: false })).rejects.toThrow(ListenError)
-    await expect(serveHttp(rig.plane, { host: '127.0.0.1', port, token: TOKEN, isLogPublic: false })).rejects.toThrow(/in use.*--listen/)
+    await expect(serveHttp([{ plane: rig.plane, token: TOKEN, isLogPublic: false }], { host: '127.0.0.1', port })).rejects.toThrow(ListenError)
+    await expect(serveHttp([{ plane: rig.plane, token: TOKEN, isLogPublic: false }], { host: '127.0.0.1', port })).rejects.toThrow(/in use.*--listen/)
   })
   it('is not ready when it cannot write, and says why', async () => {
     const other = await Rig.open('other')
     const otherPort = await freePort()
-    const second = await serveHttp(other.plane, { host: '127.0.0.1', port: otherPort, token: TOKEN, isLogPublic: false })
+    const second = await serveHttp([{ plane: other.plane, token: TOKEN, isLogPublic: false }], { host: '127.0.0.1', port: otherPort })
     const gate = await other.gate()
     other.fault = { persisted: false, recoverable: false }
     await gate.authorize().catch(() => undefined)

@@ -189,7 +189,7 @@ const ask = (port: number, headers: Record<string, string>, url = '/metrics'): P
 
 describe('/metrics', () => {
   const served = async (run: (port: number) => Promise<void>, expose?: () => Promise<{ contentType: string; text: string }>): Promise<void> => {
-    const server = await serveHttp(rig.plane, { host: '127.0.0.1', port: await freePort(), token: TOKEN, isLogPublic: false, ...(expose === undefined ? {} : { expose }) })
+    const server = await serveHttp([{ plane: rig.plane, token: TOKEN, isLogPublic: false, ...(expose === undefined ? {} : { expose }) }], { host: '127.0.0.1', port: await freePort() })
     try {
       await run(Number(new URL(server.url).port))
     } finally {

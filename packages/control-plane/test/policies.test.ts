@@ -64,7 +64,7 @@ describe('over the wire', () => {
   })
   it('HTTP takes a set for the token alone', async () => {
     const rig = await open('http')
-    const http = await serveHttp(rig.plane, { host: '127.0.0.1', port: 0, token: 'the-token', isLogPublic: false })
+    const http = await serveHttp([{ plane: rig.plane, token: 'the-token', isLogPublic: false }], { host: '127.0.0.1', port: 0 })
     const body = JSON.stringify({ files: { 'test.cedar': FORBID_ALL, [SCHEMA_FILE]: SCHEMA } })
     const post = (token: string): Promise<Response> => fetch(`${http.url}/v1/policies`, { method: 'POST', body, headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` } })
     expect((await post('another')).status).toBe(401)
@@ -298,7 +298,7 @@ describe('shadow mode', () => {
     expect(formatBundle(tampered)).not.toBe(bundle)
     expect(verifyBundle(tampered, { crypto: nodeCryptography, logKey: rig.key, gateKeys: [] }).verdict).toBe('contradicted')
     rig.clock.advance(121_000)
-    await rig.plane.erase(permit.jti, false)
+    await rig.plane.erase(permit.jti, false, rig.plane.sub)
     expect((await rig.plane.reader.show(permit.jti)).bodies).toEqual([])
     expect((await verified(rig)).verdict).not.toBe('contradicted')
   })

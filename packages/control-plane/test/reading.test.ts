@@ -16,7 +16,7 @@ interface Page {
   readonly next: number
   readonly size: number
 }
-const read = async (params: JsonValue): Promise<Page> => (await METHODS['log.read']?.(rig.plane, params, { shown: { size: 0 }, session: undefined })) as Page
+const read = async (params: JsonValue): Promise<Page> => (await METHODS['log.read']?.(rig.plane, params, { person: { id: rig.plane.sub, role: 'viewer' }, shown: { size: 0 }, session: undefined })) as Page
 const fill = async (count: number, name: (i: number) => string): Promise<void> => {
   const gate = await rig.gate([])
   await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: Array.from({ length: count }, (_, i) => ({ name: name(i), digest: TOOL_DIGEST })) })

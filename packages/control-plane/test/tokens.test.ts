@@ -56,9 +56,9 @@ describe('an ID token of a configured issuer', () => {
     await present(token(ed, claims({ sub: 'person@example' })))
     const { sub } = (await newest()) as { sub: string }
     expect(await rig.plane.registry.nameOf(sub)).toContain('person@example')
-    await rig.plane.erase(`sub:${sub}`, true)
+    await rig.plane.erase(`sub:${sub}`, true, rig.plane.sub)
     expect(await rig.plane.registry.nameOf(sub), 'dry').toContain('person@example')
-    await rig.plane.erase(`sub:${sub}`, false)
+    await rig.plane.erase(`sub:${sub}`, false, rig.plane.sub)
     expect(await rig.plane.registry.nameOf(sub)).toBeUndefined()
   })
   it('the same name of two issuers, and in two logs, is two ids', () => {

@@ -80,7 +80,7 @@ export const DENIALS: Readonly<Record<DenialCode, DenialRow>> = Object.freeze({
   quorum_not_met: authorization('not enough distinct approvers agreed', 'ask further approvers'),
   identity_missing: identity('the caller did not say who it is', 'authenticate first'),
   identity_invalid: identity('the caller is not who it says', 'authenticate again'),
-  identity_unknown: identity('the caller is not registered', ASK_OPERATOR, 403),
+  identity_unknown: identity('the caller is not registered for this', ASK_OPERATOR, 403),
   origin_forbidden: identity('the request came from a place that may not ask', 'use the local address that the plane printed', 403),
   subject_mismatch: identity('the artifact belongs to another subject', 'ask as yourself', 403),
   tenant_mismatch: identity('the request crosses tenants', 'use the tenant you belong to', 403),

@@ -1,21 +1,26 @@
-import type { Directory } from '../identify/directory.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import { type AgentChange, changeAgent, listAgents } from './agents.ts'
 import { listGates } from './gates.ts'
 
+/** What opaque ids stand for. */
+export interface Names {
+  /** As canonical JSON; undefined where nothing is known, or any more. */
+  find(id: string): Promise<string | undefined>
+}
+
 /** Who is registered: agents and gates, and what opaque ids stand for. */
 export class Registry {
   readonly #log: Sequencer
   readonly #ports: PlanePorts
-  readonly #directory: Directory
+  readonly #names: Names
   readonly #owner: string
 
   /** @param owner answers for agents that name nobody else */
-  constructor(log: Sequencer, ports: PlanePorts, directory: Directory, owner: string) {
+  constructor(log: Sequencer, ports: PlanePorts, names: Names, owner: string) {
     this.#log = log
     this.#ports = ports
-    this.#directory = directory
+    this.#names = names
     this.#owner = owner
   }
 
@@ -35,6 +40,6 @@ export class Registry {
 
   /** What an opaque id stands for, as canonical JSON; undefined where nobody knows, or any more. */
   nameOf(id: string): Promise<string | undefined> {
-    return this.#directory.find(id)
+    return this.#names.find(id)
   }
 }

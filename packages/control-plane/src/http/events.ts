@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import type { EntryKind } from '@sealwrit/protocol'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Denied } from '@sealwrit/protocol'
 import type { Plane } from '../plane.ts'
+import type { Admitted } from './access.ts'
 
 /** Streams at once. */
 export const MAX_STREAMS = 128
@@ -18,12 +19,13 @@ const KINDS: ReadonlySet<EntryKind> = new Set(['revocation', 'kill', 'policy', '
 
 /**
  * Server-sent events: revocations, kills, policies and registrations as they are logged, and a checkpoint every second. It can be
- * resumed: `Last-Event-ID`, or `?from=INDEX`.
+ * resumed: `Last-Event-ID`, or `?from=INDEX`. It ends within a heartbeat of the credential that it was opened with.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
-export function eventStream(app: FastifyInstance, plane: Plane): void {
+export function eventStream(app: FastifyInstance, admitted: (request: FastifyRequest) => Admitted): void {
   const open = new Set<ServerResponse>()
-  app.get('/v1/events', async (request, reply) => {
+  app.get('/v1/events', { config: { needs: 'events' } }, async (request, reply) => {
+    const { plane, holds } = admitted(request)
     if (open.size >= MAX_STREAMS) throw new Denied('overloaded')
     const { from } = request.query as { from?: string }
     const last = request.headers['last-event-id']
@@ -35,20 +37,21 @@ export function eventStream(app: FastifyInstance, plane: Plane): void {
     raw.flushHeaders()
     open.add(raw)
     const next = start === undefined ? plane.log.size : Number(start) + (typeof last === 'string' ? 1 : 0)
-    await stream(raw, next, plane).finally(() => open.delete(raw))
+    await stream(raw, next, plane, holds).finally(() => open.delete(raw))
   })
   app.addHook('preClose', async () => {
     for (const raw of open) raw.destroy()
   })
 }
 
-async function stream(raw: ServerResponse, from: number, plane: Plane): Promise<void> {
+async function stream(raw: ServerResponse, from: number, plane: Plane, holds: () => boolean): Promise<void> {
   let wake = (): void => undefined
   const unwatch = plane.log.watch(() => wake())
   raw.once('close', () => wake())
   const send = (event: string, data: string, id?: number): void => void raw.write(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`)
   try {
     for (let next = from; !raw.destroyed; ) {
+      if (!holds()) return void raw.destroy()
       while (next < plane.log.size && !raw.destroyed) {
         const run = await plane.log.readRun(next, PAGE)
         for (const { entry, text, seq } of run) if (KINDS.has(entry.kind)) send(entry.kind, text, seq)

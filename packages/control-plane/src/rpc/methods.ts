@@ -15,7 +15,7 @@ const PAGE = 100
 
 type Method = (plane: Plane, params: JsonValue, peer: Peer) => unknown
 
-/** Every method of the plane's socket. HTTP serves the same ones. */
+/** Every method of the plane's socket. HTTP serves the same ones; who may call which: `roles.ts`. */
 export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   'gates.enrol': async (plane, params, peer) => {
     const request = parseEnrolRequest(params)
@@ -64,9 +64,9 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     plane.events.acknowledged(await speaker(plane, session, peer), seq)
     return {}
   },
-  revoke: (plane, params, peer) => plane.stops.revoke(selectorOf(params, peer), plane.sub),
-  kill: (plane, params, peer) => plane.stops.kill(selectorOf(params, peer), plane.sub),
-  unkill: (plane, params, peer) => plane.stops.lift(selectorOf(params, peer), plane.sub),
+  revoke: (plane, params, peer) => plane.stops.revoke(selectorOf(params, peer), peer.person.id),
+  kill: (plane, params, peer) => plane.stops.kill(selectorOf(params, peer), peer.person.id),
+  unkill: (plane, params, peer) => plane.stops.lift(selectorOf(params, peer), peer.person.id),
   effect: (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'effect')
     const seq = fields.integer('seq')
@@ -156,11 +156,12 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.reader.fsck(begin)
   },
-  erase: (plane, params) => {
+  erase: (plane, params, peer) => {
+    refuseGates(peer)
     const fields = new Fields(params, 'request_malformed', 'erase')
     const [selector, isDry] = [fields.text('selector', 256), fields.boolean('dry')]
     fields.end()
-    return plane.erase(selector, isDry)
+    return plane.erase(selector, isDry, peer.person.id)
   },
   ...POLICY_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),

@@ -1,8 +1,11 @@
 import { Denied } from '@sealwrit/protocol'
 import type { Shown } from '../log/shown.ts'
+import type { Person } from './roles.ts'
 
 /** What one connection, or one HTTP request, is to the plane. */
 export interface Peer {
+  /** Who asks: over the socket whoever owns it. */
+  readonly person: Person
   /** The newest checkpoint that was shown to it. */
   readonly shown: Shown
   /** The session it opened; over a socket it can speak for no other. */

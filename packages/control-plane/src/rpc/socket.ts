@@ -3,7 +3,7 @@ import * as net from 'node:net'
 import { Denied, LineReader, MAX_WIRE_LINE, parseRpcRequest, rpcError } from '@sealwrit/protocol'
 import type { Plane } from '../plane.ts'
 import { inOrder } from '../log/shown.ts'
-import { METHODS } from './methods.ts'
+import { call } from './call.ts'
 import type { Peer } from './peer.ts'
 
 /** Connections at once. */
@@ -72,6 +72,7 @@ async function removeStale(socketPath: string): Promise<void> {
 function serveConnection(plane: Plane, socket: net.Socket): void {
   let deafen = (): void => undefined
   const peer: Peer = {
+    person: { id: plane.sub, role: 'admin' }, // nobody else can open it
     shown: { size: 0 },
     session: undefined,
     listen: (gate) => {
@@ -100,11 +101,9 @@ function serveConnection(plane: Plane, socket: net.Socket): void {
       const request = parseRpcRequest(line)
       id = request.id
       if (inWork >= MAX_IN_WORK) throw new Denied('overloaded')
-      const method = Object.hasOwn(METHODS, request.method) ? METHODS[request.method] : undefined
-      if (method === undefined) throw new Denied('method_unknown')
       inWork++
       void Promise.resolve()
-        .then(() => method(plane, request.params, peer))
+        .then(() => call(plane, request.method, request.params, peer))
         .then((result) => inOrder(peer.shown, result, () => answer(JSON.stringify({ jsonrpc: '2.0', id, result }))))
         .catch((error: unknown) => answer(failure(plane, request.id, error)))
         .finally(() => inWork--)
