@@ -7,6 +7,7 @@ imprint is looked at, not signature and certificates: where there is something o
 """
 import argparse, json, os, re, sys, time
 from approvals import Approvals
+from budgets import Budgets
 from bundles import read_bundle, read_mirror
 from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, hashes, included, is_met, is_signed, need, parse, read_account,
                      read_checkpoint, read_entry, read_policy, selectors, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
@@ -24,7 +25,7 @@ class Evidence:
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
         self.revoked, self.killed = set(), set()
-        self.approvals = Approvals(bundle['tenant'], self.not_established)
+        self.approvals, self.budgets = Approvals(bundle['tenant'], self.not_established), Budgets()
         self.prefix, self.named, self.absent, self.erased = 0, set(), [], []
 
     def claim(self, about, check, *given):
@@ -109,6 +110,7 @@ class Evidence:
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
         if entry['kind'] == 'permit':
             self.approvals.permit(entry, item['bodies'])
+            self.budgets.permit(entry)
         if entry['kind'] == 'approval':
             commits.update(self.approvals.approval(entry, f'sha256:{leaf.hex()}', item['bodies']))
         self.check_bodies(entry, item['bodies'], {purpose: commit for purpose, commit in commits.items() if commit})

@@ -46,6 +46,9 @@ export function sealBundle(drafts: readonly Draft[], change: Partial<Bundle> = {
 }
 export const bytesOf = (bundle: Bundle): Uint8Array => utf8(formatBundle(bundle))
 
+/** As much as the bundle spends of it, and no more. */
+export const BUDGETS = [{ policy: 'a/0', count: 4, seconds: 60, per: 'agent' }] as const
+
 export interface Rich {
   readonly drafts: readonly Draft[]
   readonly bundle: Bundle
@@ -85,7 +88,7 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const env = { commit: environment.commit, level: 'software' as const }
   const permit = (label: string, use: 'challenge' | 'redeem'): { jti: string; leaf: string } => {
     const { action, inputs, members } = decision(label)
-    const { challenge: _, ...rest } = permitBody({ jti: token(label), txn: token(label), env, ...members, use })
+    const { challenge: _, ...rest } = permitBody({ jti: token(label), txn: token(label), env, ...members, use, constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [], budgets: BUDGETS } })
     return { jti: token(label), leaf: add(label, { ...rest, ...(use === 'challenge' ? { challenge: token(`${label} challenge`) } : {}) }, action, inputs) }
   }
   const receipt = (label: string, { jti, leaf }: { jti: string; leaf: string }, change: JsonObject = {}, more: object = {}, ...bodies: Body[]): void =>

@@ -1,6 +1,6 @@
 import { type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
-import { account, approved, APPROVER, APPROVER_KEY, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
+import { account, approved, APPROVER, APPROVER_KEY, BUDGETS, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
 import type { Tampered } from './tamper.ts'
 
 const OTHER = keyPair('somebody else')
@@ -41,6 +41,10 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'a pull permit that expired', value: built('pull', expiry('pull', 'expired')) }
   yield { title: 'a spent permit that expired', value: built('carried', redemption('carried'), expiry('carried', 'expired')) }
   yield { title: 'an expiry of another leaf', value: built('pull', expiry('pull', 'indeterminate', { leaf_hash: `sha256:${'0'.repeat(64)}` })) }
+  const budgeted = (label: string, ...budgets: readonly object[]): object => ({ ...entry('pull'), jti: token(label), txn: token(label), constraints: { ...(entry('pull')['constraints'] as JsonObject), budgets } })
+  const [budget] = BUDGETS
+  for (const per of ['agent', 'principal', 'tenant']) yield { title: `a permit beyond its budget of a ${per}`, value: built('tool', ...[1, 2, 3].map((n) => budgeted(`spends ${per} ${n}`, { ...budget, count: 2, per }))) }
+  for (const [title, given] of Object.entries({ 'no budget': [], 'a budget of nothing': [{ ...budget, count: 0 }], 'a budget of no time': [{ ...budget, seconds: 0 }], 'a count too many': [{ ...budget, count: 10_001 }], 'a second too many': [{ ...budget, seconds: 2_678_401 }], 'a budget of somebody': [{ ...budget, per: 'user' }], 'two budgets of a policy': [budget, { ...budget, seconds: 1 }], 'a budget of another policy': [{ ...budget, policy: 'b/0' }], 'a member more': [{ ...budget, more: 1 }] })) yield { title: `a permit with ${title}`, value: built('tool', budgeted(title, ...given)) }
   yield { title: 'a second permit of one id', value: built('pull', { ...entry('pull') }) }
   for (const [title, change] of Object.entries({ 'another leaf': { leaf_hash: leafOf('pull') }, 'another end': { exp: 1 }, 'another gate': { aud: 'x' }, 'its very end': { time: (NOW + 60) * 1_000 }, 'long before': { time: (NOW - 31) * 1_000 } })) yield { title: `a redemption with ${title}`, value: built('carried', redemption('carried', change)) }
   yield { title: 'a redemption of a pull permit', value: built('pull', redemption('pull')) }

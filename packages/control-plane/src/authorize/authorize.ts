@@ -3,7 +3,7 @@ import {
   type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
-import { isOpen, MAX_CHALLENGES, MAX_OPEN, type LogState, toolRefusal } from '../log/state.ts'
+import { isOpen, MAX_BUDGET_TIMES, MAX_CHALLENGES, MAX_OPEN, type LogState, toolRefusal } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Requester } from '../log/approvals.ts'
 import type { Sequencer } from '../log/sequencer.ts'
@@ -188,6 +188,11 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   // Nobody would be left who knows what is carried: the plane keeps none of it, and its redemption asks for it.
   if (!('challenge' in request) && redactAction(request.action, decision.redact) !== undefined) return 'obligation_unknown'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
+  const { kind } = decision
+  const budgets = kind === 'deny' ? undefined : (kind === 'hold' ? decision.permit : decision).constraints.budgets
+  if (budgets !== undefined && state.budgets.held >= MAX_BUDGET_TIMES) throw new Denied('overloaded')
+  // A hold too: nobody is asked about what could not be permitted.
+  if (budgets !== undefined && state.budgets.exceeded(budgets, caller, timeMs) !== undefined) return 'budget_exceeded'
   return toolRefusal(request.action, state)
 }
 

@@ -1,5 +1,4 @@
-import type { DenialCode, Digest, JsonObject, Risk } from '@sealwrit/protocol'
-import { Denied } from '@sealwrit/protocol'
+import { type Budget, type DenialCode, Denied, type Digest, type JsonObject, MAX_BUDGETS, type Risk } from '@sealwrit/protocol'
 import type { Answer, PolicyEngine, Redactions } from './engine.ts'
 import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
 import { type ApprovalObligation, combined } from './obligations.ts'
@@ -34,7 +33,7 @@ declare const decided: unique symbol
 export interface Permit extends Decided {
   readonly [decided]: 'permit'
   readonly kind: 'permit'
-  readonly constraints: { readonly lease_seconds: number; readonly max_runtime_seconds: number; readonly obligations: readonly string[] }
+  readonly constraints: { readonly lease_seconds: number; readonly max_runtime_seconds: number; readonly obligations: readonly string[]; readonly budgets?: readonly Budget[] }
   readonly risk: Risk
 }
 export interface Deny extends Decided {
@@ -72,9 +71,11 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   }
   const runtime = least(obligations.map((o) => o.maxRuntimeSeconds), DEFAULT_MAX_RUNTIME_SECONDS)
   const lease = Math.min(runtime, least(obligations.map((o) => o.leaseSeconds), DEFAULT_LEASE_SECONDS))
+  const budgets = answer.determining.flatMap(({ id, obligations: { budget } }): Budget[] => (budget === undefined ? [] : [{ policy: id, ...budget }]))
+  if (budgets.length > MAX_BUDGETS) return { kind: 'deny', code: 'policy_error', ...common, errors: [`more than ${MAX_BUDGETS} policies with a budget permit it at once`] }
   const permit = {
     kind: 'permit',
-    constraints: { lease_seconds: lease, max_runtime_seconds: runtime, obligations: [] },
+    constraints: { lease_seconds: lease, max_runtime_seconds: runtime, obligations: [], ...(budgets.length === 0 ? {} : { budgets }) },
     risk: highestRisk(obligations.flatMap((o) => o.risk ?? [])),
     ...common,
   } as unknown as Permit

@@ -1,4 +1,4 @@
-import { isGroup, MAX_GROUPS, MAX_QUORUM, quoted, RISKS, type Risk } from '@sealwrit/protocol'
+import { type Budget, BUDGET_SCOPES, isGroup, MAX_BUDGET_COUNT, MAX_BUDGET_SECONDS, MAX_GROUPS, MAX_QUORUM, quoted, RISKS, type Risk } from '@sealwrit/protocol'
 
 /** What `@approval("group:secops quorum:2 timeout:10m")` demands: distinct persons, each in one of the groups. */
 export interface ApprovalObligation {
@@ -14,13 +14,15 @@ export interface Obligations {
   readonly leaseSeconds: number | undefined
   readonly maxRuntimeSeconds: number | undefined
   readonly risk: Risk | undefined
+  /** How many permits it may determine in a time. */
+  readonly budget: Omit<Budget, 'policy'> | undefined
   /** Members of the arguments that the plane keeps nowhere, each as the names on the way to it. */
   readonly redact: readonly (readonly string[])[]
 }
 
 const DOCUMENTATION = new Set(['id', 'description', 'hint', 'reason'])
 /** Known to the design, enforced by no gate of this version: a policy that carries one must not be half obeyed. */
-const LATER = new Set(['sandbox', 'budget'])
+const LATER = new Set(['sandbox'])
 
 /**
  * Reads the annotations of one policy.
@@ -31,6 +33,7 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
   let leaseSeconds: number | undefined
   let maxRuntimeSeconds: number | undefined
   let risk: Risk | undefined
+  let budget: Obligations['budget']
   let redact: readonly (readonly string[])[] = []
   for (const [name, given] of Object.entries(annotations)) {
     const value = given ?? ''
@@ -40,12 +43,21 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
     else if (name === 'lease') leaseSeconds = seconds(name, value)
     else if (name === 'max_runtime') maxRuntimeSeconds = seconds(name, value)
     else if (name === 'redact') redact = redactions(value)
+    else if (name === 'budget') budget = readBudget(value)
     else if (name === 'risk') {
       risk = RISKS.find((r) => r === value)
       if (risk === undefined) throw new Error(`@risk is one of ${RISKS.join(', ')}`)
     } else throw new Error(`unknown annotation @${name}`)
   }
-  return { approval, leaseSeconds, maxRuntimeSeconds, risk, redact }
+  return { approval, leaseSeconds, maxRuntimeSeconds, risk, budget, redact }
+}
+
+/** `100/1h`, or `100/1h per:agent`: of a principal, who is always known, unless another is named. */
+function readBudget(value: string): Obligations['budget'] {
+  const [, count = '', time = '', scope = 'principal'] = /^([1-9]\d{0,4})\/(\d{1,7}[smhd])(?: per:([a-z]{1,9}))?$/.exec(value) ?? []
+  const per = BUDGET_SCOPES.find((known) => known === scope)
+  if (count === '' || Number(count) > MAX_BUDGET_COUNT || per === undefined) throw new Error(`@budget takes a count up to ${MAX_BUDGET_COUNT} and a time, and whom it counts together, such as "100/1h" or "20/1m per:agent" (${BUDGET_SCOPES.join(', ')}), not ${quoted(value)}`)
+  return { count: Number(count), seconds: seconds('budget', time, MAX_BUDGET_SECONDS), per }
 }
 
 /** Members that one policy may have redacted, and names on the way to one. */
@@ -91,13 +103,13 @@ export function combined(demands: readonly ApprovalObligation[]): ApprovalObliga
   return { groups, quorum: Math.max(...demands.map(({ quorum }) => quorum)), timeoutSeconds: Math.min(...demands.map(({ timeoutSeconds }) => timeoutSeconds)) }
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600 }
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const MAX_SECONDS = 86_400
 
-function seconds(name: string, value: string): number {
+function seconds(name: string, value: string, most: number = MAX_SECONDS): number {
   const count = Number(value.slice(0, -1))
   const unit = UNITS[value.slice(-1)]
-  if (unit === undefined || value.length > 7 || !Number.isInteger(count) || count <= 0 || count * unit > MAX_SECONDS) {
+  if (unit === undefined || value.length > 7 || !Number.isInteger(count) || count <= 0 || count * unit > most) {
     throw new Error(`@${name} takes a duration such as "30s", "5m" or "1h", not ${quoted(value)}`)
   }
   return count * unit

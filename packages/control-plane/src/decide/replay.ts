@@ -12,7 +12,7 @@ const MAX_ENGINES = 4
 /** What may refuse a request at its place in the log, whatever the policies said of it. */
 const BY_STATE: readonly DenialCode[] = [
   'identity_unknown', 'identity_invalid', 'policy_superseded', 'policy_stale', 'policy_missing', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
-  'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded',
+  'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded', 'revoked', 'killed',
 ]
 
 /** Decides again, from the stored policy sets and inputs, what the log says was decided. */

@@ -72,6 +72,7 @@ function obligationHints(before: Obligations, after: Obligations): Hint[] {
   changed('max_runtime', before.maxRuntimeSeconds, after.maxRuntimeSeconds, longer(before.maxRuntimeSeconds, after.maxRuntimeSeconds))
   const rank = ({ risk }: Obligations): number => RISK_ORDER.indexOf(risk ?? 'low')
   changed('risk', before.risk, after.risk, rank(after) < rank(before) ? 'loosens' : 'tightens')
+  changed('budget', before.budget, after.budget, after.budget === undefined ? 'loosens' : before.budget === undefined ? 'tightens' : 'unclear')
   const paths = ({ redact }: Obligations): string | undefined => (redact.length === 0 ? undefined : redact.map((path) => path.join('.')).sort().join(' '))
   changed('redact', paths(before), paths(after), 'unclear')
   return hints

@@ -1,4 +1,4 @@
-import { type Actor, type ApprovalDemand, type ApprovalEntry, type Digest, type Entry, type EntryHead, type GrantBounds, type HoldEntry, keysOf, mayApprove, parseApprovalRefs, peekClaims, peekKid, type Permit, type Person, type Risk, type Scope, type Sha256, withApprover } from '@sealwrit/protocol'
+import { type Actor, type ApprovalDemand, type ApprovalEntry, type Digest, type Edits, type Entry, type EntryHead, type GrantBounds, type HoldEntry, keysOf, mayApprove, parseApprovalRefs, peekClaims, peekKid, type Permit, type Person, type Risk, type Scope, type Sha256, withApprover } from '@sealwrit/protocol'
 
 /** Holds that are remembered at once; beyond it new ones are `overloaded`. */
 export const MAX_HOLDS = 10_000
@@ -8,12 +8,6 @@ export const MAX_GIVEN = 64
 const ENDED_LIFE_MS = 3_600_000
 /** Scopes of which the last approved hold is remembered, to show what changed since. */
 const MAX_LAST = 10_000
-
-/** How maps are changed, so that it can be taken back. */
-export interface Edits {
-  set<K, V>(map: Map<K, V>, key: K, value: V): void
-  delete<K, V>(map: Map<K, V>, key: K): void
-}
 
 /** One person's approval of a hold. */
 export interface Given {

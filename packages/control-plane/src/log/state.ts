@@ -1,4 +1,4 @@
-import { type Action, type AgentEntry, type DenialCode, type Digest, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable, selectableOf } from '@sealwrit/protocol'
+import { type Action, type AgentEntry, Budgets, type DenialCode, type Digest, type Edits, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable, selectableOf } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
@@ -20,6 +20,8 @@ export const MAX_REDEEMED = 1_000_000
  * and margin, counted from the redemption, which is never before `iat`. The store's spent key stays for ever (ATK-044).
  */
 export const REDEEMED_LIFE_MS: number = (MAX_START_SECONDS + MAX_SKEW_SECONDS) * 1_000 + ENDING_MARGIN_MS
+/** Times of permits that budgets remember at once; beyond it what they count is `overloaded`, since forgetting one would permit too much. */
+export const MAX_BUDGET_TIMES = 1_000_000
 /** Receipts whose place is remembered, so that one that is sent again is answered as before. */
 const MAX_RECEIPTS = 65_536
 
@@ -82,6 +84,7 @@ export interface Erased {
  * changes it, and only with entries that are in the log or about to be committed in this turn.
  */
 export class LogState {
+  readonly #edits: Edits = { set: (map, key, value) => this.#set(map, key, value), delete: (map, key) => this.#delete(map, key) }
   timeMs = 0
   epoch = 0
   policyDigest: Digest | undefined
@@ -110,7 +113,8 @@ export class LogState {
   readonly indeterminate: Map<string, { readonly permit: OpenPermit; readonly seq: number }> = new Map()
   /** Gate of each open session. */
   readonly sessions: Map<string, string> = new Map()
-  readonly approvals: Approvals = new Approvals({ set: (map, key, value) => this.#set(map, key, value), delete: (map, key) => this.#delete(map, key) })
+  readonly approvals: Approvals = new Approvals(this.#edits)
+  readonly budgets: Budgets = new Budgets(this.#edits)
   readonly #answered = new Map<string, Answered>()
   readonly #redeemed = new Map<string, Redeemed>()
   readonly #receipts = new Map<string, number>()
@@ -156,6 +160,7 @@ export class LogState {
         const { jti, seq, aud } = entry
         this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, ...endingOf(entry) })
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
+        if (entry.constraints.budgets !== undefined) this.budgets.spend(entry.constraints.budgets, entry, entry.time)
         break
       }
       case 'deny':

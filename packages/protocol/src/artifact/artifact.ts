@@ -2,6 +2,7 @@ import { parseApprovalRefs } from '../approval/approval.ts'
 import { ACTION_TYPES, MAX_NAME, type Scope } from '../action.ts'
 import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
+import { type Budget, readBudgets } from '../govern/budgets.ts'
 import type { Fields } from '../json/fields.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { type EnvironmentLevel, readEnvironment } from '../log/entries.ts'
@@ -60,6 +61,8 @@ export interface Artifact {
     readonly lease_seconds: number
     readonly max_runtime_seconds: number
     readonly obligations: readonly string[]
+    /** What it is counted against. @see spec/policy.md#budgets */
+    readonly budgets?: readonly Budget[]
   }
   /** Origin of the log. */
   readonly iss: string
@@ -117,6 +120,7 @@ export function parseArtifactFields(fields: Fields): Artifact {
     ...(challenge === undefined ? {} : { challenge }),
   }
   if (artifact.policy.inputs_commit === undefined) throw new Denied('artifact_malformed', 'a permit commits to what its policies saw')
+  if (artifact.constraints.budgets?.some(({ policy }) => !artifact.policy.determining.includes(policy)) === true) throw new Denied('artifact_malformed', 'a budget of a policy that does not determine it')
   if ((artifact.depth === 0) !== (par === undefined)) throw new Denied('artifact_malformed', 'depth and parent disagree')
   if ((artifact.depth === 0) !== (artifact.txn === artifact.jti)) throw new Denied('artifact_malformed', 'depth and txn disagree')
   return artifact
@@ -158,10 +162,12 @@ function readParent(fields: Fields): { jti: string; leaf_hash: Digest } {
 }
 
 function readConstraints(fields: Fields): Artifact['constraints'] {
+  const budgets = fields.optional('budgets', (name) => readBudgets(fields.value(name)))
   const constraints = {
     lease_seconds: fields.integer('lease_seconds', 86_400),
     max_runtime_seconds: fields.integer('max_runtime_seconds', 86_400),
     obligations: fields.strings('obligations', MAX_LIST),
+    ...(budgets === undefined ? {} : { budgets }),
   }
   fields.end()
   return constraints

@@ -16,6 +16,7 @@ import { verifyQuorum } from '../log/quorum.ts'
 import type { WitnessPolicy } from '../log/witness-policy.ts'
 import type { SigningKey } from '../receipt/jws.ts'
 import { Approvals } from './approvals.ts'
+import { Budgets } from '../govern/budgets.ts'
 import { Bodies } from './bodies.ts'
 import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
 import { Endings } from './endings.ts'
@@ -83,6 +84,7 @@ export class BundleVerifier implements BundleListener {
   readonly #prohibitions: Prohibitions
   readonly #bodies: Bodies
   readonly #approvals: Approvals
+  readonly #budgets = new Budgets()
   readonly #tree: Frontier
   readonly #policies = new Set<string>()
   readonly #missingPolicies = new Set<string>()
@@ -214,6 +216,7 @@ export class BundleVerifier implements BundleListener {
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         this.#prohibitions.permitted(entry)
         this.#approvals.permitted(entry, bodies)
+        this.#spent(entry)
         return undefined
       case 'deny':
       case 'hold':
@@ -260,6 +263,16 @@ export class BundleVerifier implements BundleListener {
       case 'tool':
         return undefined
     }
+  }
+
+  /** A permit is one of as many as its policies allow in their time. */
+  #spent(permit: Permit): void {
+    const { seq, jti, time, constraints: { budgets } } = permit
+    if (budgets === undefined) return
+    const exceeded = this.#budgets.exceeded(budgets, permit, time)
+    if (exceeded === undefined) this.#tally.holds('the permit is within the budgets that it names, as far as the bundle shows what they allowed')
+    else this.#tally.found('contradicted', `the permit is beyond the budget of ${quoted(exceeded.policy)}`, { seq, jti })
+    this.#budgets.spend(budgets, permit, time)
   }
 
   #replay(entry: Entry, bodies: readonly Body[]): void {
