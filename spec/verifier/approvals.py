@@ -9,7 +9,7 @@ class Approvals:
 
     def key(self, entry):
         """`added` replaces the groups and adds a key; `removed` ends a person, or one key. A key is one person's for ever."""
-        if entry['purpose'] != 'approver':
+        if entry['purpose'] != 'approver':  # a person has no key
             if 'lost' in entry:
                 self.holds, self.given = {}, {}
             return {}

@@ -9,6 +9,7 @@ import argparse, json, os, re, sys, time
 from approvals import Approvals
 from budgets import Budgets
 from bundles import read_bundle, read_mirror
+from people import People
 from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, hashes, included, is_met, is_signed, need, parse, read_account,
                      read_checkpoint, read_entry, read_policy, selectors, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
 
@@ -25,7 +26,7 @@ class Evidence:
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
         self.revoked, self.killed = set(), set()
-        self.approvals, self.budgets = Approvals(bundle['tenant'], self.not_established), Budgets()
+        self.approvals, self.budgets, self.people = Approvals(bundle['tenant'], self.not_established), Budgets(), People()
         self.prefix, self.named, self.absent, self.erased = 0, set(), [], []
 
     def claim(self, about, check, *given):
@@ -102,6 +103,7 @@ class Evidence:
         need(entry['time'] >= self.last[1] or entry.get('event') == 're_anchored', 'its time goes back')
         self.leaves[seq], self.last = leaf, (seq, entry['time'])
         self.prefix += seq == self.prefix
+        self.claim(f'person of entry {seq}', self.people.apply, entry, self.prefix == seq + 1)
         if isinstance(entry.get('policy'), dict) or entry['kind'] == 'policy':
             self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
         handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
@@ -228,6 +230,7 @@ class Evidence:
         self.absent += [entry['seq']] * len(commits)
 
     def say_what_is_not_shown(self):
+        self.not_shown += ['changes of roles that stand outside of this bundle'] * self.people.is_part
         for jti in self.permits.keys() - self.endings.keys():
             self.not_shown.append(f'permit {jti} is open')
         for (gate, session), used in self.numbers.items():

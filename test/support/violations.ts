@@ -143,6 +143,33 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   for (const [member, value] of Object.entries({ index: 1, leaf_hash: leafOf('policy'), action_commit: leafOf('policy'), aud: 'x', sub: 'user:9', person: 'person:x', tenant: 'other', decision: 'rejected', hold: token('h'), more: 1 })) holds[`an approval that signs another ${member}`] = built('waits', signed('approved', { [member]: value }))
   for (const [title, value] of Object.entries(holds)) yield { title, value }
 
+  // Persons and what they did.
+  const who = entry('admin')['person']
+  const did = (by: JsonValue | undefined, change: object = {}): object => ({ kind: 'kill', selector: 'agent:y', event: 'killed', by, ...change })
+  const personal = (event: string, change: object = {}): object => ({ kind: 'key', purpose: 'person', event, person: 'person:v', by: who, ...change })
+  const done: Record<string, Uint8Array> = {
+    'a kill by a viewer': built('viewer', did('person:v')),
+    'a revocation by an approver': built('viewer', personal('role', { role: 'approver' }), { kind: 'revocation', selector: 'all', by: 'person:v' }),
+    'a kill by somebody who was removed': built('person removed', did('person:v')),
+    'an erasure by an operator': built('operator', { kind: 'erasure', ranges: [{ from: 0, to: 1 }], cause: 'request', by: 'person:v' }),
+    'a policy set by an operator': built('operator', again('policy', { by: 'person:v' })),
+    'an agent added by an operator': built('operator', again('agent added', { agent: 'other', key: toBase64Url(OTHER.publicKey), by: 'person:v' })),
+    'an approver added by an operator': built('operator', again('approver', { by: 'person:v' })),
+    'a role given by an operator': built('operator', personal('role', { role: 'admin', by: 'person:v' })),
+    'the password of somebody else, by a viewer': built('viewer', personal('credential', { person: who, by: 'person:v' })),
+    'a person who is added twice': built('viewer', again('viewer')),
+    'a person who comes back': built('person removed', again('viewer')),
+    'a role of nobody': built('viewer', personal('role', { person: 'person:n', role: 'viewer' })),
+    'a role of somebody who was removed': built('person removed', personal('role', { role: 'viewer' })),
+    'a password for a person of an issuer': built('viewer', personal('credential')),
+    'a role that there is not': built('viewer', personal('role', { role: 'root' })),
+    'a person without a role': built('tool', personal('added', { login: 'local' })),
+    'a person who is removed with a role': built('viewer', personal('removed', { role: 'viewer' })),
+    'a person with a name': built('tool', personal('added', { person: 'person:z', role: 'viewer', login: 'local', name: 'Ann' })),
+    'a person by nobody': built('tool', { kind: 'key', purpose: 'person', event: 'added', person: 'person:z', role: 'viewer', login: 'local' }),
+  }
+  for (const [title, value] of Object.entries(done)) yield { title, value }
+
   // Bodies that belong to their commitment and are something else than they should be.
   const decided = (body: JsonValue, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {
     const digest = `sha256:${Buffer.from(sha256(utf8(canonicalText(body)))).toString('hex')}`

@@ -68,6 +68,7 @@ function detail(entry: JsonObject): string {
       return [text('event'), text('hold'), text('person')].filter((part) => part !== '').join('  ')
     case 'key':
       if (entry['purpose'] === 'approver') return `approver ${text('event')}  ${text('person')}  ${((entry['groups'] ?? []) as readonly string[]).join(', ')}`
+      if (entry['purpose'] === 'person') return `person ${text('event')}  ${text('person')}  ${text('role')}`
       return `${text('event')}  ${text('key')}`
     case 'erasure':
       return `${text('cause')}  entries ${(entry['ranges'] as readonly { from: number; to: number }[]).map(({ from, to }) => (to === from + 1 ? from : `${from}-${to - 1}`)).join(', ')}`

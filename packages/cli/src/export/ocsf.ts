@@ -1,4 +1,4 @@
-import { canonicalText, DENIALS, type DenialCode, type Entry, isDenialCode, type JsonObject, type JsonValue, present } from '@sealwrit/protocol'
+import { actorOf, canonicalText, DENIALS, type DenialCode, type Entry, isDenialCode, type JsonObject, type JsonValue, present } from '@sealwrit/protocol'
 import { claimsOf, jtiOf } from './claims.ts'
 
 /** The version of the schema that the objects follow. @see https://schema.ocsf.io/1.6.0 */
@@ -45,7 +45,9 @@ const PRODUCT = { name: 'Sealwrit', vendor_name: 'Sealwrit' } as const
 /** One entry of the log `origin` as an OCSF event. The table is in spec/export.md. */
 export function toOcsf(entry: Entry, origin: string): JsonObject {
   const claims = claimsOf(entry)
-  return event(entry, origin, claims, mapped(entry, claims ?? {}))
+  const by = actorOf(entry)
+  const found = mapped(entry, claims ?? {})
+  return event(entry, origin, claims, by === undefined ? found : { ...found, own: { ...found.own, actor: { user: { uid: by } } } })
 }
 
 function mapped(entry: Entry, claims: JsonObject): Mapped {
@@ -74,6 +76,7 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
     }
     case 'key':
       if (entry.purpose === 'approver') return { of: 'entity', activity: entry.event === 'added' ? [1, 'Create'] : [4, 'Delete'], severity: 1, status: 1, code: entry.event, message: `an approver was ${entry.event}`, own: entity('Approver', entry.person, 'approver') }
+      if (entry.purpose === 'person') return { of: 'entity', activity: ({ added: [1, 'Create'], role: [3, 'Update'], credential: [3, 'Update'], removed: [4, 'Delete'] } as const)[entry.event], severity: 1, status: 1, code: entry.event, message: 'a person was added, removed, or got another role or password', own: entity('Person', entry.person, entry.role ?? 'person') }
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'the log key was created', own: entity('Key', entry.key, `${entry.purpose} key`) }
     case 'tool':
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'a tool definition was recorded', own: entity('Tool', `${entry.target}/${entry.name}`, entry.name, entry.digest) }
@@ -87,7 +90,7 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
     }
     case 'erasure': {
       const ranges = entry.ranges.map(({ from, to }) => (to === from + 1 ? `${from}` : `${from}-${to - 1}`)).join(',')
-      return { of: 'entity', activity: [4, 'Delete'], severity: 1, status: 1, code: entry.cause, message: 'bodies and salts behind entries were deleted', own: { ...entity('Body', ranges.slice(0, MAX_RANGES), 'bodies of entries'), ...(entry.by === undefined ? {} : { actor: { user: { uid: entry.by } } }) } }
+      return { of: 'entity', activity: [4, 'Delete'], severity: 1, status: 1, code: entry.cause, message: 'bodies and salts behind entries were deleted', own: entity('Body', ranges.slice(0, MAX_RANGES), 'bodies of entries') }
     }
     default: {
       // A kind that a later version writes: nobody's export stops for it.

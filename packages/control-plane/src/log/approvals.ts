@@ -84,7 +84,7 @@ export class Approvals {
           const known = this.persons.get(entry.person)
           const person = { ...withApprover(known, entry), seqs: [...(known?.seqs ?? []), entry.seq], nameSeq: entry.name_commit === undefined ? known?.nameSeq : entry.seq }
           this.#edits.set(this.persons, entry.person, person)
-        } else if (entry.lost !== undefined) for (const held of this.holds.values()) this.#put({ ...held, ended: 'void', given: [] })
+        } else if (entry.purpose === 'log' && entry.lost !== undefined) for (const held of this.holds.values()) this.#put({ ...held, ended: 'void', given: [] })
         return
       }
       default:

@@ -1,4 +1,4 @@
-import { type Entry, type EntryBody, entryText } from '@sealwrit/protocol'
+import { actorOf, type Entry, type EntryBody, entryText, verifyActor } from '@sealwrit/protocol'
 import type { Group, StoredBody } from '../store/store.ts'
 import type { History } from './history.ts'
 import type { LogState } from './state.ts'
@@ -81,6 +81,7 @@ export function place(items: readonly (Queued | Cover)[], history: History, tena
         continue
       }
       const entry = { v: 1, seq, time: timeMs, tenant, ...written.body } as Entry
+      verifyActor(entry, history.state.people.get(actorOf(entry) ?? '')) // a role that was taken meanwhile does nothing more
       const text = entryText(entry)
       history.add(entry, text, written.request)
       placed.push({ queued: item, written, entry, text })

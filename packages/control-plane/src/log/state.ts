@@ -1,4 +1,4 @@
-import { type Action, type AgentEntry, Budgets, type DenialCode, type Digest, type Edits, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type RedemptionEntry, type Selectable, selectableOf } from '@sealwrit/protocol'
+import { type Action, type AgentEntry, Budgets, type DenialCode, type Digest, type Edits, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
@@ -98,6 +98,8 @@ export class LogState {
   readonly agents: Map<string, RegisteredAgent> = new Map()
   /** Every agent key that was ever registered, with the agent that it belongs or belonged to. */
   readonly agentKeys: Map<string, string> = new Map()
+  /** Whoever may or might use the plane, by opaque id. */
+  readonly people: Map<string, PersonStanding> = new Map()
   readonly tools: Map<string, Digest> = new Map()
   /** Leaf index at which each policy set was first activated. */
   readonly policies: Map<Digest, number> = new Map()
@@ -217,6 +219,7 @@ export class LogState {
         break // above
       case 'key':
         if (entry.purpose === 'log' && entry.lost !== undefined) this.voidBefore = entry.seq
+        else if (entry.purpose === 'person') this.#set(this.people, ownText(entry.person), withPerson(this.people.get(entry.person), entry))
         break
     }
   }

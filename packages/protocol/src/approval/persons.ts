@@ -3,7 +3,7 @@ import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { fromBase64Url } from '../encoding.ts'
 import type { Fields } from '../json/fields.ts'
-import { present } from '../log/entries.ts'
+import { present, readBy } from '../log/entries.ts'
 import { type SigningKey, signingKey } from '../receipt/jws.ts'
 import { readGroups } from './approval.ts'
 
@@ -21,6 +21,8 @@ export interface ApproverEntry {
   /** The principal that this person is when asking: never its own approver. */
   readonly sub?: string
   readonly name_commit?: Digest
+  /** Who did it; older logs do not say. */
+  readonly by?: string
 }
 
 /** A person as the log says now. */
@@ -43,6 +45,7 @@ export function readApprover(fields: Fields): ApproverEntry {
     key: fields.optional('key', (name) => fields.text(name, 43)),
     sub: fields.optional('sub', (name) => fields.text(name)),
     name_commit: fields.optional('name_commit', (name) => fields.digest(name)),
+    by: readBy(fields),
   })
   const isAdded = event === 'added'
   if (isAdded !== (entry.groups !== undefined) || (isAdded && entry.key === undefined) || (!isAdded && (entry.sub ?? entry.name_commit) !== undefined)) throw new Denied('artifact_malformed', 'approver: event and members disagree')

@@ -1,11 +1,11 @@
 import { parseAction, type Scope } from '../action.ts'
 import { type ApprovalDemand, type ApprovalEntry, type ApprovalRef, type ApprovalStatement, parseApprovalRefs, verifyApproval } from '../approval/approval.ts'
 import { fitsGrant, parseGrantArguments } from '../approval/grant.ts'
-import { type ApproverEntry, keysOf, mayApprove, type Person, withApprover } from '../approval/persons.ts'
+import { keysOf, mayApprove, type Person, withApprover } from '../approval/persons.ts'
 import type { Actor, Permit } from '../artifact/artifact.ts'
 import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
-import type { HoldEntry, LogKeyEntry } from '../log/entries.ts'
+import type { HoldEntry, KeyEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import type { JsonObject } from '../json/value.ts'
 import { peekKid } from '../receipt/jws.ts'
@@ -57,13 +57,13 @@ export class Approvals {
     this.#tenant = tenant
   }
 
-  key(entry: (ApproverEntry | LogKeyEntry) & EntryHead): void {
+  key(entry: KeyEntry & EntryHead): void {
     if (entry.purpose === 'approver') {
       const person = withApprover(this.#persons.get(entry.person), entry)
       this.#persons.set(entry.person, person)
       const twin = [...this.#persons.values()].find((other) => other.person !== person.person && other.keys.some((key) => person.keys.includes(key)))
       if (twin !== undefined) this.#tally.found('contradicted', 'two approvers hold one key', { seq: entry.seq })
-    } else if (entry.lost !== undefined) {
+    } else if (entry.purpose === 'log' && entry.lost !== undefined) {
       this.#holds.clear() // what used them may be in the history that was lost
       this.#approvals.clear()
     }

@@ -22,6 +22,7 @@ import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheck
 import { Endings } from './endings.ts'
 import { Gates } from './gates.ts'
 import { Heads } from './heads.ts'
+import { People } from './people.ts'
 import { Prohibitions } from './prohibitions.ts'
 import { Proofs } from './proofs.ts'
 import type { Report } from './report.ts'
@@ -82,6 +83,7 @@ export class BundleVerifier implements BundleListener {
   readonly #gates: Gates
   readonly #endings: Endings
   readonly #prohibitions: Prohibitions
+  readonly #people: People
   readonly #bodies: Bodies
   readonly #approvals: Approvals
   readonly #budgets = new Budgets()
@@ -104,6 +106,7 @@ export class BundleVerifier implements BundleListener {
     this.#gates = new Gates(trust.gateKeys, trust.crypto, this.#tally)
     this.#endings = new Endings(this.#tally)
     this.#prohibitions = new Prohibitions(this.#tally)
+    this.#people = new People(this.#tally)
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
     this.#tree = new Frontier(trust.crypto.sha256)
@@ -194,6 +197,7 @@ export class BundleVerifier implements BundleListener {
     this.#entries++
     this.#counts[kind] = (this.#counts[kind] ?? 0) + 1
     this.#grow(seq, hash)
+    this.#people.apply(entry, this.#tree.size === seq + 1)
     const receipt = this.#statement(entry, hash, bodies)
     if (bodies === undefined) return
     this.#replay(entry, bodies)
@@ -298,6 +302,7 @@ export class BundleVerifier implements BundleListener {
       this.#heads.end()
       this.#endings.end()
       this.#prohibitions.end()
+      this.#people.end()
       this.#gates.end()
       this.#bodies.end()
       this.#approvals.end(this.#tree.size === head.size)

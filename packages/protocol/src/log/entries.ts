@@ -1,5 +1,6 @@
 import { type ApprovalDemand, readDemand } from '../approval/approval.ts'
 import { type ApproverEntry, readApprover } from '../approval/persons.ts'
+import { type PersonEntry, readPerson } from '../govern/person.ts'
 import { type Actor, type PolicyState, readActor, readPolicyState, readScope, type Risk, RISKS } from '../artifact/artifact.ts'
 import type { Scope } from '../action.ts'
 import { Denied, type DenialCode, isDenialCode } from '../denial.ts'
@@ -86,6 +87,8 @@ export interface PolicyEntry {
   readonly previous?: Digest
   /** Permits of earlier epochs are void from here on, wherever they are. */
   readonly urgent?: true
+  /** Who brought it about, where somebody did; older logs do not say. */
+  readonly by?: string
 }
 /** The log's own key, as a verifier-key line: the first entry of every log, and the first after an operator re-anchored it. */
 export interface LogKeyEntry {
@@ -119,7 +122,7 @@ export interface LeaseEntry {
   readonly nonce: string
   readonly jtis: readonly string[]
 }
-export type KeyEntry = LogKeyEntry | ApproverEntry
+export type KeyEntry = LogKeyEntry | ApproverEntry | PersonEntry
 /** Bodies and salts of these entries were deleted; the entries and their proofs stay. */
 export interface ErasureEntry {
   readonly kind: 'erasure'
@@ -155,6 +158,8 @@ export interface AgentEntry {
   readonly owner?: string
   /** When the key ends, seconds since 1970, exclusive. */
   readonly expires?: number
+  /** Who did it; older logs do not say. */
+  readonly by?: string
 }
 /** The definition of a tool as it was when it was first listed. */
 export interface ToolEntry {
@@ -247,6 +252,7 @@ export function readPolicy(fields: Fields): PolicyEntry {
     from: fields.optional('from', (name) => fields.integer(name)),
     previous: fields.optional('previous', (name) => fields.digest(name)),
     urgent: fields.optional('urgent', (name) => fields.literal(name, true)),
+    by: readBy(fields),
   })
   const { event = 'activated', mode, from, previous, urgent } = entry
   const isWrong = (event === 'staged') !== (from !== undefined) || (event === 'rolled_back' && previous === undefined) || (mode === 'shadow' && (event === 'staged' || event === 'rolled_back' || urgent === true)) || (urgent === true && event === 'withdrawn')
@@ -256,6 +262,7 @@ export function readPolicy(fields: Fields): PolicyEntry {
 
 export function readKey(fields: Fields): KeyEntry {
   if (fields.peek('purpose') === 'approver') return readApprover(fields)
+  if (fields.peek('purpose') === 'person') return readPerson(fields)
   const entry = present<LogKeyEntry>({
     kind: 'key',
     purpose: fields.literal('purpose', 'log'),
@@ -340,6 +347,7 @@ export function readAgent(fields: Fields): AgentEntry {
     key: fields.optional('key', (name) => fields.text(name, 43)),
     owner: fields.optional('owner', (name) => fields.text(name, 128)),
     expires: fields.optional('expires', (name) => fields.integer(name)),
+    by: readBy(fields),
   })
   if (!isAgentName(entry.agent)) throw new Denied('artifact_malformed', 'agent: name')
   if (entry.key !== undefined && fromBase64Url(entry.key).length !== 32) throw new Denied('artifact_malformed', 'agent: key')
@@ -348,6 +356,11 @@ export function readAgent(fields: Fields): AgentEntry {
   if (isAdded !== (entry.owner !== undefined)) throw new Denied('artifact_malformed', 'agent: event and owner disagree')
   if (entry.expires !== undefined && !bringsKey) throw new Denied('artifact_malformed', 'agent: event and expires disagree')
   return entry
+}
+
+/** Who did it, an opaque id, where the entry says so. */
+export function readBy(fields: Fields): string | undefined {
+  return fields.optional('by', (name) => fields.text(name, 128))
 }
 
 export function readTool(fields: Fields): ToolEntry {
