@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { CHECKS, DENIALS, type DenialCode, parseEntry, parseStrict, canonicalText, utf8 } from '@sealwrit/protocol'
+import { CHECKS, DENIALS, type DenialCode, factsOf, type JsonObject, parseEntry, parseEnvironmentDocument, parseStrict, canonicalText, utf8 } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -42,6 +42,10 @@ describe('documents', () => {
     const example = /```json\n([\s\S]*?)```/.exec(read(page))?.[1] as string
     const text = canonicalText(parseStrict(utf8(example)))
     expect(canonicalText(parseEntry(text) as never)).toBe(text)
+  })
+  it('the literal example of spec/environment.md is a document', () => {
+    const example = /```json\n([\s\S]*?)```/.exec(read('spec/environment.md'))?.[1] as string
+    expect(factsOf(parseEnvironmentDocument(parseStrict(utf8(example)) as JsonObject))).toMatchObject({ os: 'linux', uid: 1_000 })
   })
   it('the README’s commands exist', () => {
     const scripts = (JSON.parse(read('package.json')) as { scripts: Record<string, string> }).scripts

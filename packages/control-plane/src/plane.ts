@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type EnvironmentLevel, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, actionDigest, type Agent, type Identity,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, actionDigest, type Agent, type Identity,
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
@@ -10,6 +10,7 @@ import type { DecisionInput } from './decide/mapping.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { decideBeside } from './decide/shadow.ts'
 import { completeErasures, erase, type Erasure, leafAt, selected, watchRetention } from './govern/erasure.ts'
+import { Environments, type Situated } from './govern/environments.ts'
 import { Events } from './govern/events.ts'
 import { enrolGate } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
@@ -105,6 +106,7 @@ export class Plane {
   readonly #owner: string
   readonly #identifier: Identifier
   readonly #directory: Directory
+  readonly #environments: Environments
   readonly #nonces: Nonces
   readonly #stopWatching: (() => void)[]
 
@@ -118,6 +120,7 @@ export class Plane {
     const { config, loader } = options.identity ?? { config: NAMED_AGENTS, loader: NO_KEYS }
     this.#identifier = new Identifier(config, loader, { clock: ports.clock, crypto: ports.crypto, origin: log.origin })
     this.#directory = new Directory(ports.store)
+    this.#environments = new Environments(log, ports.store, ports.crypto.sha256)
     this.#nonces = new Nonces(ports.clock, ports.rng)
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.registry = new Registry(log, ports, this.#directory, this.#owner)
@@ -203,8 +206,9 @@ export class Plane {
     const { gate, session } = to
     const initiator = await this.#identify(request, gate, to.challenge, to.first)
     if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
-    const decision = await this.#decide(this.#input({ ...request, facts }, this.#levelOf(gate), initiator))
-    const reply = await authorize(decision, request, this.#caller(initiator, gate, session), this.log, this.#ports, shown)
+    const situated = await this.#environments.of(gate, request.action.target)
+    const decision = await this.#decide(this.#input({ ...request, facts }, situated.environment, initiator))
+    const reply = await authorize(decision, request, this.#caller(initiator, gate, session, situated), this.log, this.#ports, shown)
     if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
     return reply
   }
@@ -223,8 +227,8 @@ export class Plane {
     }
   }
 
-  #caller({ sub, act, cnf, owner, holds }: Initiator, gate: string, session: string | undefined): Caller {
-    return { gate, session, sub, act, cnf, owner: owner ?? this.#owner, holds, tenant: this.log.tenant }
+  #caller({ sub, act, cnf, owner, holds }: Initiator, gate: string, session: string | undefined, { env }: Situated): Caller {
+    return { gate, session, env, sub, act, cnf, owner: owner ?? this.#owner, holds, tenant: this.log.tenant }
   }
 
   /** In the record of a refusal: the local user, and the name that nobody proved. */
@@ -260,26 +264,22 @@ export class Plane {
     return renew(request, gate, this.log, (permit) => this.#stillPermits(permit), shown)
   }
 
-  /** Whether the active policies would permit it today, from what they saw then. What was erased cannot be decided again, and ends. */
-  async #stillPermits({ seq, selectable: { sub, act } }: OpenPermit): Promise<boolean> {
+  /** Whether the active policies would permit it today, from what they saw then and where it runs now. What was erased cannot be decided again, and ends. */
+  async #stillPermits({ seq, aud, selectable: { sub, act } }: OpenPermit): Promise<boolean> {
     const bodies = await this.#ports.store.bodies(seq)
     const [action, inputs] = (['action', 'inputs'] as const).map((purpose) => bodies.find((body) => body.purpose === purpose)?.text)
     if (action === undefined || inputs === undefined) return false
-    return (await this.#decide(recordedInput(parseStrictText(action), parseStrictText(inputs), sub, act))).kind === 'permit'
+    const input = recordedInput(parseStrictText(action), parseStrictText(inputs), sub, act)
+    return (await this.#decide({ ...input, environment: (await this.#environments.of(aud, input.action.target)).environment })).kind === 'permit'
   }
 
   /** What would be decided; issues and logs nothing. */
-  async decide(request: Asking): Promise<Decision> {
-    return this.#decide(this.#input(request, 'software', { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }))
+  async decide(request: Asking & Partial<Pick<DecisionInput, 'environment'>>): Promise<Decision> {
+    return this.#decide(this.#input(request, request.environment ?? { level: 'software' }, { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }))
   }
 
-  /** How well the environment of a gate's open session is attested. */
-  #levelOf(gate: string): EnvironmentLevel {
-    return this.log.state.gates.get(gate)?.env?.level ?? 'none'
-  }
-
-  #input({ action, facts }: Asking, level: EnvironmentLevel, { sub, act, context }: Pick<Initiator, 'sub' | 'act' | 'context'>): DecisionInput {
-    return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment: { level }, identity: context }
+  #input({ action, facts }: Asking, environment: DecisionInput['environment'], { sub, act, context }: Pick<Initiator, 'sub' | 'act' | 'context'>): DecisionInput {
+    return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment, identity: context }
   }
 
   /** Under the policy set that the log says is active: another writer of this log may have activated a newer one. */

@@ -1,9 +1,10 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
-  type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type EnvironmentLevel, type JsonValue, type WitnessQuorum,
+  type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { type Answer, readNonce, readOrEnd } from './answer.ts'
+import type { MeasuredEnvironment } from './environment/measured.ts'
 import { type Floor, readFloor, writeFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
 import { LogView } from './log-view.ts'
@@ -25,16 +26,6 @@ const FLOOR_INTERVAL_MS = 1_000
 /** A session is opened again after this part of its time, and not more often than this, in milliseconds. */
 const RENEWED_AFTER = 0.6
 const MIN_RENEWAL_MS = 1_000
-
-/** The environment as this gate measured it. */
-export interface MeasuredEnvironment {
-  readonly level: EnvironmentLevel
-  readonly salt: string
-  readonly document: JsonObject
-  readonly commit: Digest
-  /** Looks again and gives the commitment of what is there now. @throws {Denied} when it cannot be measured */
-  measure(): Digest
-}
 
 export interface GateOptions {
   /** Unix sockets of planes of one log; the next one is tried where one does not answer. */
@@ -89,6 +80,8 @@ export class Gate {
   /** When the session is to be opened again, on the monotonic clock. */
   #renewMs = Number.POSITIVE_INFINITY
   #sub: string | undefined
+  /** Commitment of the environment that the session was opened with. */
+  #enrolled: Digest | undefined
   #floorWrittenMs = Number.NEGATIVE_INFINITY
   #closed = false
   /** Which of the planes answered last. */
@@ -126,7 +119,9 @@ export class Gate {
   /** Connects and enrols where that is not done. @throws {Denied} `unavailable` and whatever the plane refuses with */
   async connect(): Promise<PlaneLink> {
     if (this.#closed) throw new Denied('unavailable', 'this gate is closed')
-    if (this.#link?.isOpen === true && this.#ports.clock.monotonicMs() < this.#renewMs) return this.#link
+    const { environment } = this.#options
+    environment?.renew?.()
+    if (this.#link?.isOpen === true && this.#ports.clock.monotonicMs() < this.#renewMs && this.#enrolled === environment?.commit) return this.#link
     this.#connecting ??= this.#enrol().finally(() => {
       this.#connecting = undefined
     })
@@ -181,6 +176,7 @@ export class Gate {
         if (epoch < this.#epoch) throw new Denied('policy_rollback', 'the plane shows an older policy epoch')
         this.#epoch = epoch
         this.#sub = sub
+        this.#enrolled = commit
       })
     } catch (error) {
       this.#tryNext()
@@ -230,8 +226,8 @@ export class Gate {
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
     const { action, agent } = request
-    const params = { action, agent, environment: this.#options.environment?.commit, facts: request.facts(), ...(request.hold === undefined ? {} : { hold: request.hold }) }
-    return this.#ask('authorize', () => params, request, (value) => {
+    const params = (): object => ({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), ...(request.hold === undefined ? {} : { hold: request.hold }) })
+    return this.#ask('authorize', params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
       if (reply.decision === 'hold') throw new PlaneDenied('approval_required', reply.seq, reply.hold)

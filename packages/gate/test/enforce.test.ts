@@ -46,6 +46,20 @@ describe('the fail-closed pipeline', () => {
     expect(rig.kinds().filter((kind) => kind === 'deny')).toHaveLength(0)
   })
 
+  it('opens its session again where the environment was renewed, and asks with what is there now', async () => {
+    const rig = new Rig()
+    const [first, second] = [rig.environment(), { ...rig.environment(), salt: 'AAAAAAAAAAAAAAAAAAAAAQ', commit: `sha256:${'2'.repeat(64)}` }]
+    let now = first
+    const change = { ...first, measure: () => now.commit, renew: () => void Object.assign(change, { commit: now.commit, salt: now.salt }) }
+    rig.gate = rig.openGate({ environment: change })
+    await rig.run()
+    now = second
+    await rig.run()
+    await rig.run()
+    expect(rig.kinds()).toEqual(['gate', 'permit', 'receipt', 'gate', 'permit', 'receipt', 'permit', 'receipt'])
+    expect(rig.plane.entries.flatMap((e) => (e.kind === 'permit' ? [e.env.commit] : []))).toEqual([first.commit, second.commit, second.commit])
+  })
+
   it('ATK-047: a machine that slept between the checks and the effect is state_stale, and nothing runs (I4)', async () => {
     const rig = new Rig()
     const honest = rig.environment()

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { measureServer, nodeCryptography, nodeRng, pathFacts, resolveCommand, type ResolvedCommand, serverRoots } from '@sealwrit/gate'
+import { imagePlaces, measureServer, nodeClock, nodeCryptography, nodeRng, pathFacts, resolveCommand, type ResolvedCommand, serverRoots } from '@sealwrit/gate'
 import type { JsonObject } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Denied } from '@sealwrit/protocol'
@@ -138,7 +138,7 @@ describe('the command of a server', () => {
 
 describe('the measured environment', () => {
   const measured = (): ReturnType<typeof measureServer> =>
-    measureServer({ command: { executable: write('prog', '\u007fELF first', 0o755), args: ['in'], script: write('entry.mjs', 'first'), serverArgs: ['in'] }, cwd: at('in'), gateVersion: '0.1.0' }, nodeCryptography, nodeRng)
+    measureServer({ command: { executable: write('prog', '\u007fELF first', 0o755), args: ['in'], script: write('entry.mjs', 'first'), serverArgs: ['in'] }, cwd: at('in'), gateVersion: '0.1.0', image: imagePlaces({}) }, nodeClock, nodeCryptography, nodeRng)
   it('stays what it was while nothing changes, and names what was measured', () => {
     const environment = measured()
     expect(environment.measure()).toBe(environment.commit)
@@ -180,6 +180,6 @@ describe('the measured environment', () => {
     expect(environment.measure()).toBe(environment.commit)
   })
   it('what cannot be read is environment_unattested', () => {
-    expect(() => measureServer({ command: { executable: at('missing'), args: [], script: undefined, serverArgs: [] }, cwd: root, gateVersion: '0' }, nodeCryptography, nodeRng)).toThrow(/environment/)
+    expect(() => measureServer({ command: { executable: at('missing'), args: [], script: undefined, serverArgs: [] }, cwd: root, gateVersion: '0', image: imagePlaces({}) }, nodeClock, nodeCryptography, nodeRng)).toThrow(/environment/)
   })
 })

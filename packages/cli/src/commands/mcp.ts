@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { floorFile, Gate, measureServer, nodeClock, nodeCryptography, nodeNet, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
+import { floorFile, Gate, imagePlaces, measureServer, nodeClock, nodeCryptography, nodeNet, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
 import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
 import type { WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
@@ -33,7 +33,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
-  const environment = measureServer({ command: resolved, cwd, gateVersion: version }, nodeCryptography, nodeRng)
+  const environment = measureServer({ command: resolved, cwd, gateVersion: version, image: imagePlaces(process.env) }, nodeClock, nodeCryptography, nodeRng)
   const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const config = readConfig(folder.dir)?.config

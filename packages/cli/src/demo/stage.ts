@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
-import { floorFile, Gate, measureServer, nodeClock, nodeCryptography, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
+import { floorFile, Gate, imagePlaces, measureServer, nodeClock, nodeCryptography, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
 import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
 import { type Clock, NO_WITNESSES, WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
@@ -88,7 +88,7 @@ export class Stage {
 
   async #startGateway(): Promise<void> {
     const command = resolveCommand([process.execPath, this.serverScript, this.files], { cwd: this.root, pathVariable: '', node: process.execPath, searchFrom: [] })
-    const environment = measureServer({ command, cwd: this.root, gateVersion: version }, nodeCryptography, nodeRng)
+    const environment = measureServer({ command, cwd: this.root, gateVersion: version, image: imagePlaces(process.env) }, nodeClock, nodeCryptography, nodeRng)
     const key = loadKeyFile(path.join(this.root, 'gate.pem'), true)
     const clock: Clock = { ...nodeClock, wallMs: () => nodeClock.wallMs() + this.clockOffsetMs }
     const gate = new Gate(

@@ -1,6 +1,6 @@
 import {
   type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
-  type EntryBody, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
+  type EntryBody, type GateEntry, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
 import { isOpen, MAX_BUDGET_TIMES, MAX_CHALLENGES, MAX_OPEN, type LogState, toolRefusal } from '../log/state.ts'
@@ -17,6 +17,8 @@ import { prepare, type Prepared, type Standing, standing } from './held.ts'
 export interface Caller {
   /** The gate that asks, or the one that the artifact is to be carried to. */
   readonly gate: string
+  /** The environment that was decided on. */
+  readonly env: GateEntry['env']
   /** The session that the gate asks in; undefined where the caller is no gate. */
   readonly session: string | undefined
   readonly sub: string
@@ -188,6 +190,8 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   // Nobody would be left who knows what is carried: the plane keeps none of it, and its redemption asks for it.
   if (!('challenge' in request) && redactAction(request.action, decision.redact) !== undefined) return 'obligation_unknown'
   if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
+  // The session was opened again meanwhile, elsewhere or with weaker evidence: the policies have not seen that.
+  if (gate.env?.commit !== caller.env?.commit || gate.env?.level !== caller.env?.level) return 'environment_mismatch'
   const { kind } = decision
   const budgets = kind === 'deny' ? undefined : (kind === 'hold' ? decision.permit : decision).constraints.budgets
   if (budgets !== undefined && state.budgets.held >= MAX_BUDGET_TIMES) throw new Denied('overloaded')

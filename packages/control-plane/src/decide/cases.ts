@@ -1,4 +1,4 @@
-import { ENVIRONMENT_LEVELS, type EnvironmentLevel, Fields, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, present, canonicalText } from '@sealwrit/protocol'
+import { ENVIRONMENT_LEVELS, type EnvironmentLevel, Fields, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, present, canonicalText } from '@sealwrit/protocol'
 import { decide } from './decide.ts'
 import type { PolicyEngine } from './engine.ts'
 import type { DecisionInput } from './mapping.ts'
@@ -45,7 +45,7 @@ function parseCase(value: JsonValue, where: string): PolicyCase {
       action: parseAction(action),
       agent: { name: fields.optional('agent', (name) => fields.text(name)) ?? 'anyone', verified: fields.optional('verified', (name) => fields.boolean(name)) ?? false },
       sub: fields.optional('user', (name) => fields.text(name)) ?? 'user:test',
-      environment: { level: fields.optional<EnvironmentLevel>('environment', (name) => fields.oneOf(name, ENVIRONMENT_LEVELS)) ?? 'software' },
+      environment: fields.optional('environment', () => readEnvironment(fields)) ?? { level: 'software' },
       facts: fields.optional('facts', (name) => parseFacts(fields.object(name))) ?? { paths: 'none' },
     },
     determining: fields.optional('determining', (name) => fields.strings(name, 1_000)),
@@ -58,6 +58,11 @@ function parseCase(value: JsonValue, where: string): PolicyCase {
   })
   fields.end()
   return one
+}
+
+/** A level alone, or a level with facts. */
+function readEnvironment(fields: Fields): DecisionInput['environment'] {
+  return isObject(fields.peek('environment')) ? parseLevelAndFacts(fields.object('environment')) : { level: fields.oneOf<EnvironmentLevel>('environment', ENVIRONMENT_LEVELS) }
 }
 
 export function runCases(cases: readonly PolicyCase[], engine: PolicyEngine): readonly CaseResult[] {

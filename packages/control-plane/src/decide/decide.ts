@@ -1,7 +1,7 @@
 import { type Budget, type DenialCode, Denied, type Digest, type JsonObject, MAX_BUDGETS, type Risk } from '@sealwrit/protocol'
 import type { Answer, PolicyEngine, Redactions } from './engine.ts'
 import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
-import { type ApprovalObligation, combined } from './obligations.ts'
+import { type ApprovalObligation, combined, unattested } from './obligations.ts'
 
 /** An execution may run this long when no policy says otherwise, in seconds. */
 export const DEFAULT_MAX_RUNTIME_SECONDS = 300
@@ -53,7 +53,7 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   let request: CedarRequest
   let answer: Answer
   try {
-    request = toCedar(input, active.engine.argumentTypes, active.engine.seesIdentity)
+    request = toCedar(input, active.engine.argumentTypes, active.engine.sees)
     answer = active.engine.evaluate(request)
   } catch (error) {
     if (!(error instanceof Denied)) throw error
@@ -64,6 +64,8 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   if (answer.decision !== 'permit') return { kind: 'deny', code: answer.decision, ...common }
   if (active.void !== undefined) return { kind: 'deny', code: active.void, ...common }
   const obligations = answer.determining.map((policy) => policy.obligations)
+  const lacking = [...new Set(obligations.flatMap((o) => unattested(o.environment, input.environment)))]
+  if (lacking.length > 0) return { kind: 'deny', code: 'environment_unattested', ...common, errors: [`the policies that permit it demand of the environment: ${lacking.join(', ')}`] }
   // Several policies may permit at once: the strictest of their demands holds.
   const least = (stated: readonly (number | undefined)[], otherwise: number): number => {
     const seconds = stated.filter((one) => one !== undefined)

@@ -1,10 +1,10 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { type DenialCode, JSON_LIMITS } from '@sealwrit/protocol'
 import { MAX_STEPS, stepsOf, sumOf, type Weight } from './bounds.ts'
-import { type CedarRequest, type ArgumentTypes, MAX_POLICY_STRING } from './mapping.ts'
+import { type CedarRequest, type ArgumentTypes, MAX_POLICY_STRING, type Sees } from './mapping.ts'
 import type { Policy, PolicySet } from './policy-set.ts'
 import { type Reads, readsOf } from './reads.ts'
-import { argumentTypes, declaresIdentity } from './schema.ts'
+import { argumentTypes } from './schema.ts'
 import { PolicySlicer } from './slice.ts'
 
 /** Preparsed slices kept: Cedar never frees one, so names are reused. */
@@ -53,8 +53,7 @@ const slots: number[] = Array.from({ length: MAX_OWNERS }, (_, i) => i)
 export class PolicyEngine {
   readonly set: PolicySet
   readonly argumentTypes: ArgumentTypes
-  /** Whether the schema declares `context.identity`. */
-  readonly seesIdentity: boolean
+  readonly sees: Sees
   readonly #slicer: PolicySlicer
   #slot = -1
   readonly #all: Redactions
@@ -68,7 +67,7 @@ export class PolicyEngine {
   constructor(set: PolicySet, options: { readonly keepAnswers: boolean } = { keepAnswers: true }) {
     this.set = set
     this.argumentTypes = argumentTypes(set.schema)
-    this.seesIdentity = declaresIdentity(set.schema)
+    this.sees = set.sees
     this.#slicer = new PolicySlicer(set.policies)
     this.#keepAnswers = options.keepAnswers
     this.#all = set.policies.flatMap(({ obligations }) => obligations.redact)

@@ -1,5 +1,5 @@
 import type * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import { type Action, type Agent, Denied, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import { type Action, type Agent, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue } from '@sealwrit/protocol'
 
 /** Everything that a decision looks at. */
 export interface DecisionInput {
@@ -7,7 +7,8 @@ export interface DecisionInput {
   readonly agent: Agent
   /** The principal, an opaque id. */
   readonly sub: string
-  readonly environment: { readonly level: EnvironmentLevel }
+  /** Where it would run, as far as it is told. */
+  readonly environment: { readonly level: EnvironmentLevel } & EnvironmentFacts
   readonly facts: Facts
   /** Who vouches for agent or principal, where something was asserted and verified. */
   readonly identity?: { readonly form: string; readonly issuer: string; readonly claims: readonly string[] } | undefined
@@ -25,6 +26,13 @@ export interface CedarRequest {
 /** Tool arguments that policies may read, by the type the schema gives them; others do not reach policy. */
 export type ArgumentTypes = ReadonlyMap<string, 'String' | 'Long' | 'Boolean' | 'StringSet'>
 
+/** What the schema lets policies see beside what all of them see; sets of policies from before it was there go on as they are. */
+export interface Sees {
+  readonly identity: boolean
+  readonly environment: ReadonlySet<EnvironmentFact>
+}
+const SEES_NOTHING: Sees = { identity: false, environment: new Set() }
+
 /** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
 export const MAX_POLICY_STRING = 8_192
 const MAX_POLICY_SET = 1_000
@@ -34,7 +42,7 @@ const MAX_POLICY_SET = 1_000
  * @throws {Denied} `policy_error` for an argument of another type than the schema declares, so that a policy on it can
  *   never be side-stepped by sending a list for a string
  */
-export function toCedar(input: DecisionInput, types: ArgumentTypes, seesIdentity = false): CedarRequest {
+export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees = SEES_NOTHING): CedarRequest {
   const { action, agent } = input
   const server: cedar.TypeAndId = { type: 'Server', id: action.target }
   const principal: cedar.TypeAndId = { type: 'Agent', id: agent.name }
@@ -45,11 +53,11 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, seesIdentity
     resource,
     context: {
       args: readArguments(action.arguments, types),
-      environment: { level: input.environment.level },
+      environment: readEnvironment(input.environment, sees),
       facts: { paths: input.facts.paths },
       lineage: { depth: 0 },
-      // Only where there is one, and where the schema knows it: sets of policies from before it was there go on as they are.
-      ...(input.identity === undefined || !seesIdentity ? {} : { identity: { ...input.identity, claims: [...input.identity.claims] } }),
+      // Only where there is one, and where the schema knows it.
+      ...(input.identity === undefined || !sees.identity ? {} : { identity: { ...input.identity, claims: [...input.identity.claims] } }),
     },
     // User and server have no attributes: being named is enough for `==` and `in`, and each entity costs its passage to Cedar.
     entities: [
@@ -57,6 +65,15 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, seesIdentity
       { uid: resource, attrs: { name: action.name, server: { __entity: server } }, parents: [server] },
     ],
   }
+}
+
+function readEnvironment({ level, ...facts }: DecisionInput['environment'], sees: Sees): cedar.Context {
+  const out: cedar.Context = { level }
+  for (const name of sees.environment) {
+    const value = facts[name]
+    if (value !== undefined) out[name] = value
+  }
+  return out
 }
 
 function resourceOf(action: Action): cedar.TypeAndId {

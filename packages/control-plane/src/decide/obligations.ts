@@ -1,4 +1,7 @@
-import { type Budget, BUDGET_SCOPES, isGroup, MAX_BUDGET_COUNT, MAX_BUDGET_SECONDS, MAX_GROUPS, MAX_QUORUM, quoted, RISKS, type Risk } from '@sealwrit/protocol'
+import {
+  type Budget, BUDGET_SCOPES, ENVIRONMENT_LEVELS, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, isEnvironmentFact, isGroup, MAX_BUDGET_COUNT, MAX_BUDGET_SECONDS, MAX_GROUPS,
+  MAX_QUORUM, quoted, RISKS, type Risk,
+} from '@sealwrit/protocol'
 
 /** What `@approval("group:secops quorum:2 timeout:10m")` demands: distinct persons, each in one of the groups. */
 export interface ApprovalObligation {
@@ -7,10 +10,17 @@ export interface ApprovalObligation {
   readonly timeoutSeconds: number
 }
 
+/** What `@environment("level:signed fact:git_commit")` demands: at least that level, and that these facts are told. */
+export interface EnvironmentObligation {
+  readonly level: EnvironmentLevel
+  readonly facts: readonly EnvironmentFact[]
+}
+
 /** What a policy demands of an execution that it permits. */
 export interface Obligations {
   /** A permit with it is a hold. */
   readonly approval: ApprovalObligation | undefined
+  readonly environment: EnvironmentObligation | undefined
   readonly leaseSeconds: number | undefined
   readonly maxRuntimeSeconds: number | undefined
   readonly risk: Risk | undefined
@@ -30,6 +40,7 @@ const LATER = new Set(['sandbox'])
  */
 export function parseAnnotations(annotations: Readonly<Record<string, string | null>>): Obligations {
   let approval: ApprovalObligation | undefined
+  let environment: EnvironmentObligation | undefined
   let leaseSeconds: number | undefined
   let maxRuntimeSeconds: number | undefined
   let risk: Risk | undefined
@@ -40,6 +51,7 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
     if (DOCUMENTATION.has(name)) continue
     if (LATER.has(name)) throw new Error(`@${name} is not enforced by any gate of this version, and a policy is never half obeyed; remove it`)
     else if (name === 'approval') approval = readApproval(value)
+    else if (name === 'environment') environment = readEnvironment(value)
     else if (name === 'lease') leaseSeconds = seconds(name, value)
     else if (name === 'max_runtime') maxRuntimeSeconds = seconds(name, value)
     else if (name === 'redact') redact = redactions(value)
@@ -49,7 +61,7 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
       if (risk === undefined) throw new Error(`@risk is one of ${RISKS.join(', ')}`)
     } else throw new Error(`unknown annotation @${name}`)
   }
-  return { approval, leaseSeconds, maxRuntimeSeconds, risk, budget, redact }
+  return { approval, environment, leaseSeconds, maxRuntimeSeconds, risk, budget, redact }
 }
 
 /** `100/1h`, or `100/1h per:agent`: of a principal, who is always known, unless another is named. */
@@ -89,6 +101,27 @@ function readApproval(value: string): ApprovalObligation {
   }
   if (groups.length === 0) throw new Error('@approval names no group')
   return { groups, quorum: quorum ?? 1, timeoutSeconds: timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS }
+}
+
+function readEnvironment(value: string): EnvironmentObligation {
+  let level: EnvironmentLevel | undefined
+  const facts: EnvironmentFact[] = []
+  for (const part of value.split(' ')) {
+    const at = part.indexOf(':')
+    const [name, text] = [part.slice(0, at), part.slice(at + 1)]
+    const found = ENVIRONMENT_LEVELS.find((one) => one === text)
+    if (name === 'level' && level === undefined && found !== undefined && found !== 'none') level = found
+    else if (name === 'fact' && isEnvironmentFact(text) && !facts.includes(text)) facts.push(text)
+    else throw new Error(`@environment takes "level:software|signed|hardware fact:NAME…", each part once, not ${quoted(part)}`)
+  }
+  return { level: level ?? 'software', facts }
+}
+
+/** What of a demand the environment lacks: a level that is weaker, facts that are not told. */
+export function unattested(demand: EnvironmentObligation | undefined, { level, ...facts }: { readonly level: EnvironmentLevel } & EnvironmentFacts): readonly string[] {
+  if (demand === undefined) return []
+  const isWeaker = ENVIRONMENT_LEVELS.indexOf(level) < ENVIRONMENT_LEVELS.indexOf(demand.level)
+  return [...(isWeaker ? [`level ${demand.level}`] : []), ...demand.facts.filter((fact) => facts[fact] === undefined)]
 }
 
 /**

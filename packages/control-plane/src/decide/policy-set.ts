@@ -1,7 +1,9 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { canonicalize, type Digest, digestOf, quoted, type Sha256 } from '@sealwrit/protocol'
 import { checkDepth, checkSchemaDepth, MAX_POLICY_TEXT, type Weight, weigh } from './bounds.ts'
+import type { Sees } from './mapping.ts'
 import { type Obligations, parseAnnotations } from './obligations.ts'
+import { seenBy } from './schema.ts'
 
 /** Policies in one set, files in it, characters of one file and of all of them. */
 export const MAX_POLICIES = 20_000
@@ -31,6 +33,7 @@ export interface PolicySet {
   /** File name to text, the schema among them. */
   readonly files: Readonly<Record<string, string>>
   readonly schema: string
+  readonly sees: Sees
   readonly policies: readonly Policy[]
 }
 
@@ -71,9 +74,15 @@ export function parsePolicySet(files: Readonly<Record<string, string>>, sha256: 
     if (seen.has(id)) throw new PolicyError(`two policies have the id ${quoted(id)}`)
     seen.add(id)
   }
+  const sees = seenBy(schema)
+  for (const { id, obligations: { environment } } of policies) {
+    // What the schema does not declare is not among the recorded inputs, and could not be decided again.
+    const unseen = environment?.facts.find((fact) => !sees.environment.has(fact))
+    if (unseen !== undefined) throw new PolicyError(`policy ${quoted(id)}: @environment demands ${unseen}, which the schema does not declare for every action; add \`${unseen}?\` to context.environment`)
+  }
   const digest = (some: readonly string[]): Digest => digestOf(canonicalize(Object.fromEntries(some.map((name) => [name, files[name] as string]))), sha256)
   const base = names.filter((name) => name.startsWith(BASE))
-  return Object.freeze({ digest: digest([...names, SCHEMA_FILE]), base: base.length === 0 ? undefined : digest(base), files: Object.freeze({ ...files }), schema, policies })
+  return Object.freeze({ digest: digest([...names, SCHEMA_FILE]), base: base.length === 0 ? undefined : digest(base), files: Object.freeze({ ...files }), schema, sees, policies })
 }
 
 /** Whether a policy is one of the protected rules. */

@@ -1,5 +1,5 @@
 import {
-  type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, ENVIRONMENT_LEVELS, IDENTITY_FORMS, type JsonObject, type JsonValue, parseAction, parseFacts, type PolicyTexts, type Replay, type Sha256,
+  type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
 } from '@sealwrit/protocol'
 import { decide, type Decision } from './decide.ts'
 import { PolicyEngine } from './engine.ts'
@@ -60,7 +60,7 @@ export function recordedInput(action: JsonValue, inputs: JsonValue, sub: string,
     action: parseAction(action),
     agent: { name: act.sub.replace(/^agent:/, ''), verified: act.verified },
     sub,
-    environment: { level: context === undefined ? 'software' : context.object('environment').oneOf('level', ENVIRONMENT_LEVELS) },
+    environment: context === undefined ? { level: 'software' } : parseLevelAndFacts(context.object('environment')),
     facts: context === undefined ? { paths: 'none' } : parseFacts(context.object('facts')),
     identity: context?.optional('identity', (name) => readIdentity(context.object(name))),
   }

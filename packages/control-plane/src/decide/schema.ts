@@ -1,8 +1,9 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import type { ArgumentTypes } from './mapping.ts'
+import { ENVIRONMENT_FACTS, type EnvironmentFact, isEnvironmentFact } from '@sealwrit/protocol'
+import type { ArgumentTypes, Sees } from './mapping.ts'
 import { PolicyError, SCHEMA_FILE } from './policy-set.ts'
 
-type Shape = { type?: string; name?: string; element?: Shape; attributes?: Record<string, Shape> }
+type Shape = { type?: string; required?: boolean; name?: string; element?: Shape; attributes?: Record<string, Shape> }
 
 /** The tool arguments that the schema declares under `context.args`, with the types that policies see. @throws {PolicyError} */
 export function argumentTypes(schema: string): ArgumentTypes {
@@ -14,10 +15,25 @@ export function argumentTypes(schema: string): ArgumentTypes {
   return types
 }
 
-/** Whether the schema declares `context.identity` for every action, so that it can be sent for each. @throws {PolicyError} */
-export function declaresIdentity(schema: string): boolean {
+/** What the schema declares for every action, so that it can be sent for each. @throws {PolicyError} */
+export function seenBy(schema: string): Sees {
   const all = [...contexts(schema)]
-  return all.length > 0 && all.every(({ context }) => context?.attributes?.['identity'] !== undefined)
+  const declares = (name: string): boolean => all.length > 0 && all.every(({ context }) => context?.attributes?.[name] !== undefined)
+  const [first, ...others] = all.map(({ context, resolve }) => environmentFacts(resolve(context?.attributes?.['environment']), resolve))
+  return { identity: declares('identity'), environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
+}
+
+/** A fact of another name or type would never reach a policy, and one that is always demanded would deny wherever it is not told. */
+function environmentFacts(shape: Shape | undefined, resolve: (shape: Shape | undefined) => Shape | undefined): ReadonlySet<EnvironmentFact> {
+  const facts = new Set<EnvironmentFact>()
+  for (const [name, given] of Object.entries(shape?.attributes ?? {})) {
+    if (name === 'level') continue
+    if (!isEnvironmentFact(name)) throw new PolicyError(`${SCHEMA_FILE}: context.environment.${name} is nothing that an environment tells; it tells level, ${Object.keys(ENVIRONMENT_FACTS).join(', ')}`)
+    const type = ENVIRONMENT_FACTS[name] === 'integer' ? 'Long' : 'String'
+    if (given.required !== false || resolve(given)?.type !== type) throw new PolicyError(`${SCHEMA_FILE}: context.environment.${name} must be declared as ${name}?: ${type}`)
+    facts.add(name)
+  }
+  return facts
 }
 
 /** The context of each action, with what resolves the names in it. */

@@ -1,4 +1,4 @@
-import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, present, signingKey, canonicalText, verifyGateProof } from '@sealwrit/protocol'
+import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, parseEnvironmentDocument, present, signingKey, canonicalText, verifyGateProof } from '@sealwrit/protocol'
 import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { EnrolledGate } from '../log/state.ts'
@@ -13,7 +13,7 @@ export const SESSION_SECONDS = 900
  * for a while, is given again, so that a gate can reconnect; an older one is opened anew under its id.
  * @param takeNonce takes back the nonce of the proof, or throws
  * @returns the gate's id and the entry that opened the session
- * @throws {Denied} `encoding_invalid`, `environment_mismatch`, `overloaded`; `identity_invalid` where the proof does not hold
+ * @throws {Denied} `encoding_invalid`, `environment_mismatch`, `environment_unattested`, `request_malformed`, `overloaded`; `identity_invalid` where the proof does not hold
  */
 export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: Crypto, takeNonce: (nonce: string) => void): Promise<{ gate: string; session: Committed }> {
   const publicKey = fromBase64Url(request.key)
@@ -26,6 +26,9 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
     throw error instanceof Denied ? new Denied('identity_invalid', error.message) : error
   }
   const { commit, level, salt, document } = request.environment
+  // INVARIANT: what a gate says of itself is software-only evidence, whatever it calls that (ATK-014).
+  if (level !== 'none' && level !== 'software') throw new Denied('environment_unattested', 'a gate cannot vouch for more than what it measured')
+  parseEnvironmentDocument(document)
   const digest = digestOf(canonicalize(document), crypto.sha256)
   if (commitment('environment', salt, digest, crypto.sha256) !== commit) throw new Denied('environment_mismatch', 'commitment and document disagree')
   const body = { purpose: 'environment', commit, salt, digest, text: canonicalText(document) } as const

@@ -1,6 +1,6 @@
 import {
   type AgentEntry, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
-  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseToolsRequest, toBase64,
+  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
 import { MAX_AGENT_PAGE } from '../govern/agents.ts'
@@ -100,8 +100,9 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     const action = parseAction(fields.value('action'))
     const agent = fields.optional('agent', (name) => parseAgent(fields.object(name))) ?? { name: 'anyone', verified: false }
     const facts = fields.optional('facts', (name) => parseFacts(fields.object(name))) ?? { paths: 'none' as const }
+    const environment = fields.optional('environment', (name) => parseSupposed(fields.object(name)))
     fields.end()
-    const decision = await plane.decide({ action, agent, facts })
+    const decision = await plane.decide(present<Parameters<Plane['decide']>[0]>({ action, agent, facts, environment }))
     const { kind, policy, inputs, errors } = decision
     const rules = policy.determining.filter(isProtected)
     return {

@@ -23,6 +23,12 @@ export function toolCall(name = 'read_file', args: JsonObject = { path: '/srv/q3
   return { type: 'mcp.tool_call', target: 'mcp://fs', name, arguments: args, tool_digest: TOOL_DIGEST, ...change }
 }
 
+/** What a gate that measured something enrols with. */
+export const environmentDocument = (change: JsonObject = {}): JsonObject => ({
+  kind: 'mcp.server', absent: { cgroup: 'not_told', image: 'none', script: 'none' }, arch: 'x64', args: [], cwd: '/srv', cwd_inode: '1:2', executable: { digest: `sha256:${'e'.repeat(64)}`, path: '/srv/server' }, gate_version: '0.1.0',
+  git: { commit: 'c'.repeat(40), ref: 'refs/heads/main' }, host: `sha256:${'f'.repeat(64)}`, kernel: '6.1.0', lock: { digest: `sha256:${'d'.repeat(64)}`, path: '/srv/package-lock.json' }, os: 'linux', uid: 1_000, ...change,
+})
+
 /** How the next append goes wrong. */
 export interface Fault {
   /** Whether the group reaches the disk all the same. */
@@ -145,7 +151,7 @@ export class TestGate {
   session: string
   #sequence = 0
   readonly #rig: Rigged
-  readonly environment = { level: 'software' as const, salt: 'AAAAAAAAAAAAAAAAAAAAAA', document: { host: 'test' } }
+  environment: Omit<EnrolRequest['environment'], 'commit'> = { level: 'software', salt: 'AAAAAAAAAAAAAAAAAAAAAA', document: { host: 'test' } }
 
   constructor(rig: Rigged) {
     this.#rig = rig

@@ -1,112 +1,160 @@
-import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
-import { canonicalize, commitment, type Crypto, Denied, type Digest, digestOf, type JsonObject, type Rng, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
-import type { MeasuredEnvironment } from '../gate.ts'
+import * as path from 'node:path'
+import { type Absence, canonicalize, canonicalText, type Clock, commitment, type Crypto, Denied, type Digest, digestOf, type EnvironmentDocument, type JsonObject, OPTIONAL_FACTS, present, type Rng, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
+import { Fact } from './collect/fact.ts'
+import { collectGit } from './collect/git.ts'
+import { collectCgroup, collectHost, collectUid } from './collect/host.ts'
+import { collectImage, CONTAINER_FILE, IMAGE_FILE, IMAGE_VARIABLE, type ImagePlaces } from './collect/image.ts'
+import { collectLock } from './collect/lock.ts'
+import type { Look } from './collect/look.ts'
+import type { MeasuredEnvironment } from './measured.ts'
 import type { ResolvedCommand } from './resolve.ts'
+
+/** Largest program or script that is hashed. */
+export const MAX_PROGRAM_BYTES = 2_147_483_648
+
+/** How often it is looked whether something lies beside the program that was not there, in milliseconds. */
+export const RENEW_MS = 1_000
 
 export interface ServerCommand {
   readonly command: ResolvedCommand
   readonly cwd: string
   /** Version of the gate that measures. */
   readonly gateVersion: string
+  /** Who may say which container image this is. */
+  readonly image: ImagePlaces
 }
 
-interface Stamp {
-  readonly dev: bigint
-  readonly ino: bigint
-  readonly size: bigint
-  readonly mtimeNs: bigint
-  readonly ctimeNs: bigint
-}
-
-/** A file bound by its content; looking again is a `stat`, and hashing again only when that shows any change. */
-class MeasuredFile {
-  readonly path: string
-  digest: Digest
-  #stamp: Stamp
-
-  constructor(path: string) {
-    this.path = path
-    this.#stamp = stampOf(path)
-    this.digest = hashFile(path)
-  }
-
-  remeasure(): void {
-    const now = stampOf(this.path)
-    const same = now.dev === this.#stamp.dev && now.ino === this.#stamp.ino && now.size === this.#stamp.size && now.mtimeNs === this.#stamp.mtimeNs && now.ctimeNs === this.#stamp.ctimeNs
-    if (same) return
-    this.digest = hashFile(this.path)
-    this.#stamp = now
-  }
-}
-
-function stampOf(path: string): Stamp {
-  try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = fs.lstatSync(path, { bigint: true })
-    return { dev, ino, size, mtimeNs, ctimeNs }
-  } catch {
-    throw new Denied('environment_mismatch', 'a measured file is gone')
-  }
-}
-
-const CHUNK_BYTES = 1_048_576
-
-function hashFile(path: string): Digest {
-  const hash = createHash('sha256')
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES)
-  const descriptor = fs.openSync(path, 'r')
-  try {
-    for (let n = fs.readSync(descriptor, chunk); n > 0; n = fs.readSync(descriptor, chunk)) hash.update(chunk.subarray(0, n))
-  } finally {
-    fs.closeSync(descriptor)
-  }
-  return `sha256:${hash.digest('hex')}`
+/** Where orchestrators say it on this machine. */
+export function imagePlaces(variables: Readonly<Record<string, string | undefined>>): ImagePlaces {
+  return { variable: variables[IMAGE_VARIABLE], file: IMAGE_FILE, containerFile: CONTAINER_FILE }
 }
 
 /**
- * Measures what a server is started from: executable, entry script, arguments, working directory, host and user. This is
- * software-only evidence: it says what this gate saw, not what the hardware vouches for.
- * @throws {Denied} `environment_unattested` when a file cannot be read
+ * Measures what a server is started from. This is software-only evidence: it says what this gate saw, not what the hardware vouches for.
+ * What cannot be told is named as absent, except the program itself.
+ * @throws {Denied} `environment_unattested` when executable or script cannot be read
  */
-export function measureServer(server: ServerCommand, crypto: Crypto, rng: Rng): MeasuredEnvironment {
-  const salt = toBase64Url(rng.bytes(TOKEN_BYTES))
-  let executable: MeasuredFile
-  let script: MeasuredFile | undefined
-  try {
-    executable = new MeasuredFile(server.command.executable)
-    script = server.command.script === undefined ? undefined : new MeasuredFile(server.command.script)
-  } catch {
-    throw new Denied('environment_unattested', 'the server program cannot be read')
+export function measureServer(server: ServerCommand, clock: Pick<Clock, 'monotonicMs'>, crypto: Crypto, rng: Rng): MeasuredEnvironment {
+  return new ServerEnvironment(server, () => clock.monotonicMs(), crypto, rng)
+}
+
+class ServerEnvironment implements MeasuredEnvironment {
+  readonly level = 'software'
+  salt: string
+  document: JsonObject
+  commit: Digest
+  readonly #server: ServerCommand
+  readonly #crypto: Crypto
+  readonly #rng: Rng
+  readonly #executable: Fact<Digest>
+  readonly #script: Fact<Digest> | undefined
+  /** What may change while the server runs, without its being another one: commit and lock. The others are told once: no process changes its image. */
+  readonly #beside: { readonly cgroup: Fact<Digest>; readonly git: Fact<NonNullable<EnvironmentDocument['git']>>; readonly image: Fact<NonNullable<EnvironmentDocument['image']>>; readonly lock: Fact<NonNullable<EnvironmentDocument['lock']>>; readonly uid: Fact<number> }
+  /** The program as it was started: where this is another, only a restart helps. */
+  readonly #program: string
+  #known: string
+  readonly #nowMs: () => number
+  #renewedMs = Number.NEGATIVE_INFINITY
+
+  constructor(server: ServerCommand, nowMs: () => number, crypto: Crypto, rng: Rng) {
+    this.#server = server
+    this.#nowMs = nowMs
+    this.#crypto = crypto
+    this.#rng = rng
+    const { executable, script } = server.command
+    const fact = <T>(collect: (look: Look) => T): Fact<T> => new Fact(collect, nowMs)
+    this.#executable = fact((look) => look.digest(executable, MAX_PROGRAM_BYTES))
+    this.#script = script === undefined ? undefined : fact((look) => look.digest(script, MAX_PROGRAM_BYTES))
+    if (this.#executable.absent !== undefined || this.#script?.absent !== undefined) throw new Denied('environment_unattested', 'the server program cannot be read')
+    const home = homeOf(path.dirname(script ?? executable))
+    this.#beside = {
+      cgroup: fact((look) => collectCgroup(crypto, look)),
+      git: fact((look) => collectGit(home, look)),
+      image: fact((look) => collectImage(server.image, look)),
+      lock: fact((look) => collectLock(home, look)),
+      uid: fact(collectUid),
+    }
+    this.#program = this.#programNow()
+    ;({ salt: this.salt, document: this.document, commit: this.commit } = this.#take())
+    this.#known = this.#besideNow()
   }
-  const document = (): JsonObject => ({
-    args: [...server.command.args],
-    cwd: server.cwd,
-    cwd_inode: inode(server.cwd),
-    executable: { digest: executable.digest, path: executable.path },
-    gate_version: server.gateVersion,
-    host: os.hostname(),
-    kind: 'mcp.server',
-    platform: `${os.platform()}-${os.arch()}`,
-    ...(script === undefined ? {} : { script: { digest: script.digest, path: script.path } }),
-    uid: process.getuid?.() ?? -1,
-  })
-  const commitOf = (doc: JsonObject): Digest => commitment('environment', salt, digestOf(canonicalize(doc), crypto.sha256), crypto.sha256)
-  const first = document()
-  const commit = commitOf(first)
-  const fingerprint = (): string => `${executable.digest} ${script?.digest ?? ''} ${inode(server.cwd)} ${os.hostname()}`
-  const known = fingerprint()
-  return {
-    level: 'software',
-    salt,
-    document: first,
-    commit,
-    measure: () => {
-      executable.remeasure()
-      script?.remeasure()
-      return fingerprint() === known ? commit : commitOf(document())
-    },
+
+  measure(): Digest {
+    const [program, beside] = [this.#programNow(), this.#besideNow()]
+    return program === this.#program && beside === this.#known ? this.commit : this.#commitOf(this.#read(), this.salt)
   }
+
+  /** At most once a second: what changed in between is seen by {@link measure}, and denied. */
+  renew(): void {
+    const now = this.#nowMs()
+    if (now - this.#renewedMs < RENEW_MS) return
+    this.#renewedMs = now
+    const beside = this.#besideNow()
+    if (beside === this.#known || this.#programNow() !== this.#program) return
+    ;({ salt: this.salt, document: this.document, commit: this.commit } = this.#take())
+    this.#known = beside
+  }
+
+  #take(): { salt: string; document: JsonObject; commit: Digest } {
+    const [salt, document] = [toBase64Url(this.#rng.bytes(TOKEN_BYTES)), this.#read()]
+    return { salt, document, commit: this.#commitOf(document, salt) }
+  }
+
+  #commitOf(document: JsonObject, salt: string): Digest {
+    const { sha256 } = this.#crypto
+    return commitment('environment', salt, digestOf(canonicalize(document), sha256), sha256)
+  }
+
+  /** @throws {Denied} `environment_mismatch` when the program is gone */
+  #programNow(): string {
+    this.#executable.lookAgain()
+    this.#script?.lookAgain()
+    if (this.#executable.absent !== undefined || this.#script?.absent !== undefined) throw new Denied('environment_mismatch', 'a measured file is gone')
+    return `${this.#executable.value} ${this.#script?.value ?? ''} ${inode(this.#server.cwd)}`
+  }
+
+  #besideNow(): string {
+    const { git, lock } = this.#beside
+    const isChanged = [git.lookAgain(), lock.lookAgain()].includes(true) // both are looked at
+    const host = os.hostname()
+    if (isChanged || host !== this.#host) this.#text = `${host} ${canonicalText(git.value ?? git.absent ?? '')} ${canonicalText(lock.value ?? lock.absent ?? '')}`
+    this.#host = host
+    return this.#text
+  }
+  #text = ''
+  #host: string | undefined
+
+  #read(): JsonObject {
+    const { command, cwd, gateVersion } = this.#server
+    const { cgroup, git, image, lock, uid } = this.#beside
+    const script = this.#script?.value
+    const document = present<EnvironmentDocument>({
+      kind: 'mcp.server',
+      absent: {},
+      args: [...command.args],
+      cgroup: cgroup.value,
+      cwd,
+      cwd_inode: inode(cwd),
+      executable: { digest: this.#executable.value as Digest, path: command.executable },
+      gate_version: gateVersion,
+      git: git.value,
+      image: image.value,
+      lock: lock.value,
+      script: script === undefined ? undefined : { digest: script, path: command.script as string },
+      uid: uid.value,
+      ...collectHost(this.#crypto),
+    })
+    const absent = Object.fromEntries(OPTIONAL_FACTS.filter((fact) => document[fact] === undefined).map((fact): [string, Absence] => [fact, fact === 'script' ? 'none' : (this.#beside[fact].absent ?? 'not_told')]))
+    return { ...document, absent } as unknown as JsonObject
+  }
+}
+
+/** Where a program belongs: what is installed below `node_modules` has no say, that is whoever installed it. */
+function homeOf(folder: string): string {
+  const installed = `${folder}${path.sep}`.indexOf(`${path.sep}node_modules${path.sep}`)
+  return installed < 0 ? folder : folder.slice(0, installed) || path.sep
 }
 
 function inode(folder: string): string {
