@@ -14,6 +14,7 @@ import { Environments, type Situated } from './govern/environments.ts'
 import { Events } from './govern/events.ts'
 import { enrolGate } from './govern/gates.ts'
 import { renew } from './govern/leases.ts'
+import { Accounts } from './govern/accounts.ts'
 import { Registry } from './govern/registry.ts'
 import { Stops } from './govern/stops.ts'
 import { activate, type ActivationAnswer, type ActivationRequest } from './govern/activation.ts'
@@ -21,11 +22,13 @@ import { Policies, policyFiles, type PolicyRules, watchStaged } from './govern/p
 import { recordTools } from './govern/tools.ts'
 import type { Notices } from './govern/notices.ts'
 import { People } from './govern/people.ts'
+import { Attempts } from './identify/attempts.ts'
 import { type IdentityConfig, NAMED_AGENTS } from './identify/configuration.ts'
 import { Directory } from './identify/directory.ts'
 import { Identifier, type KeyLoader } from './identify/identifier.ts'
 import type { Initiator } from './identify/initiator.ts'
 import { Nonces } from './identify/nonces.ts'
+import { type PasswordCost, Passwords } from './identify/password.ts'
 import { LogDamaged } from './log/history.ts'
 import { Sequencer } from './log/sequencer.ts'
 import { show, type Shown } from './log/shown.ts'
@@ -58,6 +61,8 @@ export interface PlaneOptions {
   readonly witnesses?: WitnessOptions | undefined
   /** Whom the plane believes to be whom, and how it reads their keys; without it agents are who their gates say. */
   readonly identity?: { readonly config: IdentityConfig; readonly loader: KeyLoader } | undefined
+  /** What a password costs to try; as much as is usual where it is not given. */
+  readonly passwordCost?: PasswordCost
   /** When a policy set comes into force, and which may. */
   readonly policyRules?: PolicyRules | undefined
 }
@@ -98,6 +103,7 @@ export class Plane {
   readonly events: Events
   readonly people: People
   readonly registry: Registry
+  readonly accounts: Accounts
   readonly stops: Stops
   readonly metrics: Metrics
   readonly policies: Policies
@@ -124,6 +130,7 @@ export class Plane {
     this.#nonces = new Nonces(ports.clock, ports.rng)
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
     this.registry = new Registry(log, ports, this.#directory, this.#owner)
+    this.accounts = new Accounts(log, ports, { names: this.#directory, passwords: new Passwords(ports.rng, options.passwordCost), attempts: new Attempts(ports.clock) })
     this.events = new Events(log, ports.clock, ports.store.isShared)
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.people = new People(log, ports, this.#owner, options.notices)
@@ -287,9 +294,9 @@ export class Plane {
     return decideBeside(input, await this.policies.active(), await this.policies.shadow())
   }
 
-  /** Validates a policy set, runs its tests, and brings it into force. @throws {Denied} */
-  activate(request: ActivationRequest): Promise<ActivationAnswer> {
-    return activate(request, this.policies, this.#ports.crypto.sha256)
+  /** Validates a policy set, runs its tests, and brings it into force. @param by who asks @throws {Denied} */
+  activate(request: ActivationRequest, by?: string): Promise<ActivationAnswer> {
+    return activate(request, this.policies, this.#ports.crypto.sha256, by)
   }
 
   /** Recorded requests, a page. @param since a leaf index, or a time @throws {Denied} `request_malformed` */

@@ -154,16 +154,16 @@ describe('who may approve (ATK-109)', () => {
     expect(await outcome(stranger.approve(rig.plane, id))).toBe('identity_unknown')
     const legal = await TestApprover.registered(rig.plane, 'lea', ['legal'])
     expect(await outcome(legal.approve(rig.plane, id))).toBe('identity_unknown')
-    await rig.plane.people.removeApprover('ann', undefined)
+    await rig.plane.people.removeApprover('ann', undefined, rig.plane.sub)
     expect(await outcome(new TestApprover('x').approve(rig.plane, id, { person: 'person:x' }))).toBe('identity_unknown')
   })
   it('a role that was lost, a key that was removed, or a person who left between approval and use: quorum_not_met', async () => {
     for (const lose of [
       (rig: Rig, ann: TestApprover) => ann.register(rig.plane, ['interns']),
-      (rig: Rig) => rig.plane.people.removeApprover('ann', undefined),
+      (rig: Rig) => rig.plane.people.removeApprover('ann', undefined, rig.plane.sub),
       async (rig: Rig, ann: TestApprover) => {
         await new TestApprover('ann').register(rig.plane)
-        await rig.plane.people.removeApprover('ann', ann.publicKey)
+        await rig.plane.people.removeApprover('ann', ann.publicKey, rig.plane.sub)
       },
       (rig: Rig, ann: TestApprover) => ann.register(rig.plane, ['secops'], rig.plane.sub),
     ] as const) {

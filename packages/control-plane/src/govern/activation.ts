@@ -43,7 +43,7 @@ export function parseActivation(params: JsonValue): ActivationRequest {
 }
 
 /** Validates the set, runs its own tests, and only then activates it. @throws {Denied} as {@link Policies.activate} */
-export async function activate({ files, tests, how }: ActivationRequest, policies: Policies, sha256: Sha256): Promise<ActivationAnswer> {
+export async function activate({ files, tests, how }: ActivationRequest, policies: Policies, sha256: Sha256, by?: string): Promise<ActivationAnswer> {
   const refused = (reason: string, failed: readonly CaseResult[] = []): ActivationAnswer => ({ outcome: 'refused', reason, failed: failed.slice(0, MAX_TOLD) })
   if (how.mode === 'shadow' && (how.fromMs !== undefined || how.urgent || how.confirm)) return refused('a set in shadow mode governs nothing: it can be neither staged, urgent nor confirmed')
   let set: PolicySet
@@ -57,7 +57,7 @@ export async function activate({ files, tests, how }: ActivationRequest, policie
   if (failed.length > 0) return refused(`${failed.length} of its ${tests.length} tests fail; the first is ${quoted((failed[0] as CaseResult).name)}`, failed)
   const refusal = policies.refusal(set, how)
   if (refusal !== undefined) return refused(refusal)
-  return { ...(await policies.activate(set, how)), tests: tests.length }
+  return { ...(await policies.activate(set, how, by)), tests: tests.length }
 }
 
 /** Epochs that are told, the newest. */

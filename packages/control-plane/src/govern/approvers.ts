@@ -44,17 +44,18 @@ export function parseApproverRequest(value: JsonValue): ApproverRequest {
 /**
  * Registers a person, or gives a registered one of that name another key and these groups. One key is one person, and one
  * principal is one person: whoever counts twice would make a quorum alone (ATK-109).
+ * @param by who does it
  * @returns the person's id
  * @throws {Denied} `subject_mismatch` for a key or principal of somebody else, `limit_exceeded`, `overloaded`
  */
-export async function addApprover({ name, groups, key, sub }: ApproverRequest, log: Sequencer, ports: PlanePorts): Promise<{ person: string; seq: number }> {
+export async function addApprover({ name, groups, key, sub }: ApproverRequest, by: string, log: Sequencer, ports: PlanePorts): Promise<{ person: string; seq: number }> {
   const { crypto, rng } = ports
   const known = (await listApprovers(log, ports)).find((one) => one.name === name)
   const person = known?.person ?? `person:${toBase64Url(rng.bytes(TOKEN_BYTES))}`
   const text = canonicalText({ name })
   const [salt, digest] = [toBase64Url(rng.bytes(TOKEN_BYTES)), digestOf(utf8(text), crypto.sha256)]
   const commit = commitment('directory', salt, digest, crypto.sha256)
-  const body = present<ApproverEntry>({ kind: 'key', purpose: 'approver', event: 'added', person, groups, key, sub, name_commit: commit })
+  const body = present<ApproverEntry>({ kind: 'key', purpose: 'approver', event: 'added', person, groups, key, sub, name_commit: commit, by })
   const { seq } = await log.submit(({ approvals: { persons } }) => {
     const now = persons.get(person)
     if (now === undefined && persons.size >= MAX_APPROVERS) throw new Denied('overloaded', 'too many approvers')
@@ -71,14 +72,14 @@ export async function addApprover({ name, groups, key, sub }: ApproverRequest, l
 }
 
 /** Removes a person, or one key of them. @param who the name or the id @throws {Denied} `identity_unknown` */
-export async function removeApprover(who: string, key: string | undefined, log: Sequencer, ports: PlanePorts): Promise<{ person: string; seq: number }> {
+export async function removeApprover(who: string, key: string | undefined, by: string, log: Sequencer, ports: PlanePorts): Promise<{ person: string; seq: number }> {
   const found = (await listApprovers(log, ports)).find(({ person, name }) => person === who || name === who)
   if (found === undefined) throw new Denied('identity_unknown', 'no such approver')
   const { person } = found
   const { seq } = await log.submit(({ approvals: { persons } }) => {
     const keys = persons.get(person)?.keys ?? []
     if (keys.length === 0 || (key !== undefined && !keys.includes(key))) throw new Denied('identity_unknown', 'no such approver or key')
-    return { body: present<ApproverEntry>({ kind: 'key', purpose: 'approver', event: 'removed', person, key }), bodies: [] }
+    return { body: present<ApproverEntry>({ kind: 'key', purpose: 'approver', event: 'removed', person, key, by }), bodies: [] }
   })
   return { person, seq }
 }

@@ -47,13 +47,13 @@ export class People {
   }
 
   /** As {@link addApprover}. */
-  addApprover(request: ApproverRequest): ReturnType<typeof addApprover> {
-    return addApprover(request, this.#log, this.#ports)
+  addApprover(request: ApproverRequest, by: string): ReturnType<typeof addApprover> {
+    return addApprover(request, by, this.#log, this.#ports)
   }
 
   /** As {@link removeApprover}. */
-  removeApprover(who: string, key: string | undefined): ReturnType<typeof removeApprover> {
-    return removeApprover(who, key, this.#log, this.#ports)
+  removeApprover(who: string, key: string | undefined, by: string): ReturnType<typeof removeApprover> {
+    return removeApprover(who, key, by, this.#log, this.#ports)
   }
 
   approvers(): Promise<readonly ListedApprover[]> {

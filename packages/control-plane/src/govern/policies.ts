@@ -121,20 +121,21 @@ export class Policies {
 
   /**
    * Logs that `set` is the active one from here on, or will be, or is evaluated in shadow mode.
+   * @param by who asks
    * @throws {Denied} `policy_error` for what {@link Policies.refusal} names, `overloaded`
    */
-  async activate(set: PolicySet, how: Activating): Promise<Activated> {
+  async activate(set: PolicySet, how: Activating, by?: string): Promise<Activated> {
     const refusal = this.refusal(set, how)
     if (refusal !== undefined) throw new Denied('policy_error', refusal)
     await keep(set, this.#ports.store)
     const { state } = this.#log
     if (how.mode === 'shadow') {
       if (state.standing.shadow === set.digest) return { outcome: 'unchanged', digest: set.digest, epoch: state.epoch, seq: state.standing.sinceSeq }
-      return this.#submit('shadow', set.digest, (at) => ({ ...entryOf(set, at, { event: 'activated', mode: 'shadow' }), epoch: at.epoch }))
+      return this.#submit('shadow', set.digest, (at) => ({ ...entryOf(set, at, { event: 'activated', mode: 'shadow' }), epoch: at.epoch }), by)
     }
-    if (how.fromMs !== undefined) return this.#submit('staged', set.digest, (at) => ({ ...entryOf(set, at, { event: 'staged', from: how.fromMs, ...urgently(how.urgent) }), epoch: at.epoch }))
+    if (how.fromMs !== undefined) return this.#submit('staged', set.digest, (at) => ({ ...entryOf(set, at, { event: 'staged', from: how.fromMs, ...urgently(how.urgent) }), epoch: at.epoch }), by)
     if (state.policyDigest === set.digest && !how.confirm) return { outcome: 'unchanged', digest: set.digest, epoch: state.epoch, seq: state.standing.sinceSeq }
-    return this.#submit('activated', set.digest, (at) => entryOf(set, at, { event: 'activated', ...urgently(how.urgent) }))
+    return this.#submit('activated', set.digest, (at) => entryOf(set, at, { event: 'activated', ...urgently(how.urgent) }), by)
   }
 
   /**
@@ -142,7 +143,7 @@ export class Policies {
    * @param epoch undefined for the one before the active one
    * @throws {Denied} `request_malformed` when there is none, `policy_missing` when its texts are not kept, `policy_error` as {@link Policies.refusal}
    */
-  async rollback(epoch: number | undefined, urgent: boolean, rebase: boolean): Promise<Activated> {
+  async rollback(epoch: number | undefined, urgent: boolean, rebase: boolean, by?: string): Promise<Activated> {
     const { state } = this.#log
     const wanted = epoch ?? previousEpoch(state)
     const digest = wanted === undefined ? undefined : state.epochs.get(wanted)
@@ -151,16 +152,16 @@ export class Policies {
     const { set } = await this.#engine(digest)
     const refusal = this.refusal(set, { mode: 'enforce', rebase })
     if (refusal !== undefined) throw new Denied('policy_error', refusal)
-    return this.#submit('activated', digest, (at) => entryOf(set, at, { event: 'rolled_back', previous: at.policyDigest ?? digest, ...urgently(urgent) }))
+    return this.#submit('activated', digest, (at) => entryOf(set, at, { event: 'rolled_back', previous: at.policyDigest ?? digest, ...urgently(urgent) }), by)
   }
 
   /** Ends what is staged, or the shadow mode; undefined where there is nothing to end. */
-  async withdraw(what: 'staged' | 'shadow'): Promise<Activated | undefined> {
+  async withdraw(what: 'staged' | 'shadow', by?: string): Promise<Activated | undefined> {
     const { standing } = this.#log.state
     const digest = what === 'shadow' ? standing.shadow : standing.staged?.digest
     if (digest === undefined) return undefined
     const mode = what === 'shadow' ? ({ mode: 'shadow' } as const) : {}
-    return this.#submit('withdrawn', digest, (at) => ({ kind: 'policy', digest, epoch: at.epoch, policies: [], event: 'withdrawn', ...mode }))
+    return this.#submit('withdrawn', digest, (at) => ({ kind: 'policy', digest, epoch: at.epoch, policies: [], event: 'withdrawn', ...mode }), by)
   }
 
   /** Activates what is staged when its time has come. @returns whether it did */
@@ -178,10 +179,10 @@ export class Policies {
     return isDone
   }
 
-  async #submit(outcome: Activated['outcome'], digest: Digest, body: (state: LogState) => PolicyEntry): Promise<Activated> {
+  async #submit(outcome: Activated['outcome'], digest: Digest, body: (state: LogState) => PolicyEntry, by: string | undefined): Promise<Activated> {
     const { seq, entry } = await this.#log.submit((state) => {
       if (state.epochs.size >= MAX_EPOCHS) throw new Denied('overloaded', 'too many epochs')
-      return { body: body(state), bodies: [] }
+      return { body: present<PolicyEntry>({ ...body(state), by }), bodies: [] }
     })
     return { outcome, digest, epoch: (entry as PolicyEntry).epoch, seq }
   }

@@ -8,6 +8,7 @@ import { isProtected } from '../decide/policy-set.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
 import { type Peer, refuseGates } from './peer.ts'
+import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
 
 /** Agents or gates in one page, unless fewer are asked for. */
@@ -164,6 +165,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.erase(selector, isDry, peer.person.id)
   },
+  ...PEOPLE_METHODS,
   ...POLICY_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'approvals.list': async (plane, params) => {
@@ -179,14 +181,14 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   },
   'approvers.add': (plane, params, peer) => {
     refuseGates(peer)
-    return plane.people.addApprover(parseApproverRequest(params))
+    return plane.people.addApprover(parseApproverRequest(params), peer.person.id)
   },
   'approvers.remove': (plane, params, peer) => {
     refuseGates(peer)
     const fields = new Fields(params, 'request_malformed', 'approvers.remove')
     const [who, key] = [fields.text('who', 128), fields.optional('key', (name) => fields.text(name, 43))]
     fields.end()
-    return plane.people.removeApprover(who, key)
+    return plane.people.removeApprover(who, key, peer.person.id)
   },
   'approvers.list': async (plane, params) => {
     new Fields(params, 'request_malformed', 'approvers.list').end()
@@ -226,7 +228,7 @@ async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: A
     expires: event === 'added' || event === 'key_added' ? fields.optional('expires', (name) => fields.integer(name)) : undefined,
   })
   fields.end()
-  return { seq: await plane.registry.changeAgent(change) }
+  return { seq: await plane.registry.changeAgent({ ...change, by: peer.person.id }) }
 }
 
 function page(params: JsonValue, what: string): [from: number, limit: number] {

@@ -7,7 +7,7 @@ import { type Peer, refuseGates } from './peer.ts'
 export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
   'policies.activate': (plane: Plane, params: JsonValue, peer: Peer) => {
     refuseGates(peer)
-    return plane.activate(parseActivation(params))
+    return plane.activate(parseActivation(params), peer.person.id)
   },
   'policies.rollback': (plane: Plane, params: JsonValue, peer: Peer) => {
     refuseGates(peer)
@@ -16,14 +16,14 @@ export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: Json
     const flag = (name: string): boolean => fields.optional(name, () => fields.boolean(name)) ?? false
     const [urgent, rebase] = [flag('urgent'), flag('rebase')]
     fields.end()
-    return plane.policies.rollback(epoch, urgent, rebase)
+    return plane.policies.rollback(epoch, urgent, rebase, peer.person.id)
   },
   'policies.withdraw': async (plane: Plane, params: JsonValue, peer: Peer) => {
     refuseGates(peer)
     const fields = new Fields(params, 'request_malformed', 'policies.withdraw')
     const what = fields.oneOf('what', ['staged', 'shadow'] as const)
     fields.end()
-    return (await plane.policies.withdraw(what)) ?? { outcome: 'unchanged', digest: '', epoch: plane.log.state.epoch, seq: plane.log.state.standing.sinceSeq }
+    return (await plane.policies.withdraw(what, peer.person.id)) ?? { outcome: 'unchanged', digest: '', epoch: plane.log.state.epoch, seq: plane.log.state.standing.sinceSeq }
   },
   'policies.status': async (plane: Plane, params: JsonValue) => {
     new Fields(params, 'request_malformed', 'policies.status').end()

@@ -25,7 +25,7 @@ export class TestApprover {
   }
 
   async register(plane: Plane, groups: readonly string[] = ['secops'], sub?: string): Promise<void> {
-    this.person = (await plane.people.addApprover(present({ name: this.name, groups, key: this.publicKey, sub }))).person
+    this.person = (await plane.people.addApprover(present({ name: this.name, groups, key: this.publicKey, sub }), plane.sub)).person
   }
 
   get publicKey(): string {

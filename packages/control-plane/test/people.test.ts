@@ -1,0 +1,246 @@
+import { Denied, type Role } from '@sealwrit/protocol'
+import { seededRng } from '@sealwrit/gate/testing'
+import { describe, expect, it } from 'vitest'
+import { MAX_PEOPLE } from '../src/govern/accounts.ts'
+import { MAX_SESSIONS_OF_ONE, SESSION_IDLE_MS, SESSION_LIFE_MS } from '../src/govern/sessions.ts'
+import { ATTEMPTS_WINDOW_MS, MAX_ATTEMPTS } from '../src/identify/attempts.ts'
+import { MAX_HASHING, MAX_PASSWORD_BYTES, MAX_WAITING, MIN_PASSWORD, PASSWORD_COST, Passwords } from '../src/identify/password.ts'
+import { call } from '../src/rpc/call.ts'
+import type { Peer } from '../src/rpc/peer.ts'
+import { openRigs, outcome, policySet, type Rig, toolCall } from './support/rig.ts'
+import { cheap, PASSWORD, person } from './support/people.ts'
+
+const rigs = openRigs()
+const as = (id: string, role: Role): Peer => ({ person: { id, role }, shown: { size: 0 }, session: undefined })
+const last = async (rig: Rig): Promise<Record<string, unknown>> => (await rig.plane.log.read(rig.plane.log.size - 1)).entry as never
+
+describe('people', () => {
+  it('are logged with their role and by whom, under an id that says nothing; neither name nor password is in a leaf', async () => {
+    const rig = await rigs()
+    const { person: ann } = await rig.plane.accounts.add({ name: 'ann', role: 'operator', password: PASSWORD }, rig.plane.sub)
+    expect(ann).toMatch(/^person:[A-Za-z0-9_-]{22}$/)
+    expect(await last(rig)).toMatchObject({ kind: 'key', purpose: 'person', event: 'added', person: ann, role: 'operator', login: 'local', by: rig.plane.sub })
+    await rig.plane.accounts.changeRole('ann', 'admin', rig.plane.sub)
+    expect(await last(rig)).toMatchObject({ event: 'role', person: ann, role: 'admin', by: rig.plane.sub })
+    await rig.plane.accounts.setPassword(ann, `${PASSWORD}2`, ann)
+    expect(await last(rig)).toMatchObject({ event: 'credential', person: ann, by: ann })
+    expect(await rig.plane.accounts.list()).toEqual([{ person: ann, name: 'ann', role: 'admin', login: 'local' }])
+    await rig.plane.accounts.remove('ann', rig.plane.sub)
+    expect(await last(rig)).toMatchObject({ event: 'removed', person: ann })
+    expect(await rig.plane.accounts.list()).toEqual([])
+    for (const { text } of await rig.plane.log.readRun(0, 100)) {
+      expect(text).not.toMatch(/"ann"|scrypt/)
+      expect(text).not.toContain(PASSWORD)
+    }
+  })
+  it('come back from the log after a restart, with their names and passwords from the store, and without their sessions', async () => {
+    const rig = await rigs()
+    await person(rig, 'ann', 'viewer')
+    const { secret } = await rig.plane.accounts.login('ann', PASSWORD)
+    expect(rig.plane.accounts.signedIn(secret, false)).toMatchObject({ role: 'viewer' })
+    await rig.restart()
+    expect(rig.plane.accounts.signedIn(secret, false)).toBeUndefined()
+    expect((await rig.plane.accounts.login('ann', PASSWORD)).role).toBe('viewer')
+  })
+  it('a name is taken while its person is there, and another person’s afterwards', async () => {
+    const rig = await rigs()
+    const first = await person(rig, 'ann', 'viewer')
+    expect(await outcome(person(rig, 'ann', 'admin'))).toBe('request_malformed')
+    await rig.plane.accounts.remove('ann', rig.plane.sub)
+    expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('identity_invalid')
+    const second = await person(rig, 'ann', 'admin')
+    expect(second).not.toBe(first)
+    expect((await rig.plane.accounts.login('ann', PASSWORD)).id).toBe(second)
+    for (const run of [rig.plane.accounts.changeRole(first, 'admin', rig.plane.sub), rig.plane.accounts.remove(first, rig.plane.sub)]) expect(await outcome(run)).toBe('identity_unknown')
+  })
+  it('a name that is erased is gone; the id and the log stay', async () => {
+    const rig = await rigs()
+    const ann = await person(rig, 'ann', 'viewer')
+    await rig.plane.erase(`sub:${ann}`, false, rig.plane.sub)
+    expect(await rig.plane.accounts.list()).toEqual([{ person: ann, role: 'viewer', login: 'local' }])
+  })
+  it.each([['A'], ['Ann'], [''], ['a b'], ['änn'], ['аnn'], ['-ann'], ['a'.repeat(65)], ['a\u0000'], ['__proto__']])('ATK-061: %j is no name', async (name) => {
+    const rig = await rigs()
+    expect(await outcome(rig.plane.accounts.add({ name, role: 'viewer', password: PASSWORD }, rig.plane.sub))).toBe('request_malformed')
+  })
+  it('knows as many people as it says', () => expect(MAX_PEOPLE).toBe(10_000))
+})
+
+describe('passwords', () => {
+  it.each([[MIN_PASSWORD - 1, 'request_malformed'], [MIN_PASSWORD, 'ok'], [MIN_PASSWORD + 1, 'ok'], [MAX_PASSWORD_BYTES - 1, 'ok'], [MAX_PASSWORD_BYTES, 'ok'], [MAX_PASSWORD_BYTES + 1, 'request_malformed']])('one of %i characters: %s', async (length, expected) => {
+    expect(await outcome(cheap().hash('x'.repeat(length)))).toBe(expected)
+  })
+  it('are hashed with a salt each, at the cost that is stored beside them, and true for one text alone', async () => {
+    const passwords = cheap()
+    const [one, two] = [await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)]
+    expect(one).not.toBe(two)
+    expect(JSON.parse(one)).toMatchObject({ scheme: 'scrypt', n: 16, r: 1, p: 1 })
+    expect(await passwords.isRight(PASSWORD, one)).toBe(true)
+    for (const wrong of ['', PASSWORD.slice(1), `${PASSWORD} `, PASSWORD.toUpperCase(), 'x'.repeat(MAX_PASSWORD_BYTES + 1)]) expect(await passwords.isRight(wrong, one), wrong.slice(0, 20)).toBe(false)
+    expect(await passwords.isRight('', undefined)).toBe(false)
+    // Another cost from now on: what was stored is still understood.
+    expect(await new Passwords(seededRng('p'), { n: 32, r: 1, p: 1 }).isRight(PASSWORD, one)).toBe(true)
+    expect(await passwords.isRight('e\u0301'.repeat(12), await passwords.hash('\u00e9'.repeat(12)))).toBe(true)
+    expect(PASSWORD_COST).toEqual({ n: 32_768, r: 8, p: 3 })
+  })
+  it('are hashed a few at a time, and who comes when too many wait is refused', async () => {
+    const passwords = new Passwords(seededRng('p'), { n: 16_384, r: 8, p: 1 })
+    const all = await Promise.all(Array.from({ length: MAX_HASHING + MAX_WAITING + 1 }, () => outcome(passwords.isRight('x', undefined))))
+    expect(all.filter((code) => code === 'overloaded')).toHaveLength(1)
+    expect(await outcome(passwords.isRight('x', undefined))).toBe('ok')
+  })
+  it('ATK-122: unknown name, wrong password and somebody removed are one answer that takes equally long', async () => {
+    const rig = await rigs()
+    await person(rig, 'ann', 'viewer')
+    await person(rig, 'gone', 'viewer')
+    await rig.plane.accounts.remove('gone', rig.plane.sub)
+    const asked: Record<string, [string, string]> = { wrong: ['ann', `${PASSWORD}x`], unknown: ['nobody', PASSWORD], removed: ['gone', PASSWORD], none: ['Not A Name', PASSWORD] }
+    for (const [title, [name, password]] of Object.entries(asked)) expect(await outcome(rig.plane.accounts.login(name, password)), title).toBe('identity_invalid')
+    // At the cost that is really asked, a hash outweighs whatever else is different.
+    const passwords = new Passwords(seededRng('p'))
+    const record = await passwords.hash(PASSWORD)
+    const times: Record<string, number[]> = { known: [], unknown: [] }
+    for (let i = 0; i < 8; i++) {
+      for (const [which, kept] of [['known', record], ['unknown', undefined]] as const) {
+        const from = process.hrtime.bigint()
+        await passwords.isRight('a wrong password', kept)
+        times[which]?.push(Number(process.hrtime.bigint() - from) / 1e6)
+      }
+    }
+    const best = (list: number[] = []): number => Math.min(...list)
+    expect(Math.abs(best(times['known']) - best(times['unknown']))).toBeLessThan(0.25 * best(times['known']))
+  })
+  it('are tried a few times for a name, there or not, and then no more for a while, whoever asks; other names go on', async () => {
+    const rig = await rigs()
+    await person(rig, 'ann', 'viewer')
+    await person(rig, 'bob', 'viewer')
+    for (const name of ['ann', 'nobody']) for (let i = 0; i < MAX_ATTEMPTS; i++) expect(await outcome(rig.plane.accounts.login(name, 'wrong wrong wrong'))).toBe('identity_invalid')
+    expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('identity_invalid')
+    expect(await outcome(rig.plane.accounts.login('bob', PASSWORD))).toBe('ok')
+    rig.clock.advance(ATTEMPTS_WINDOW_MS - 1)
+    expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('identity_invalid')
+    rig.clock.advance(1)
+    expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('ok')
+    // The right one holds nothing against the name: as many tries again.
+    for (let i = 0; i < MAX_ATTEMPTS - 1; i++) await outcome(rig.plane.accounts.login('ann', 'wrong wrong wrong'))
+    expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('ok')
+  })
+  it('are changed by their owner who knows the old one, or by an admin; each ends the sessions', async () => {
+    const rig = await rigs()
+    const ann = await person(rig, 'ann', 'viewer')
+    const next = `${PASSWORD} next`
+    const { secret } = await rig.plane.accounts.login('ann', PASSWORD)
+    const own = (current: string): Promise<unknown> => call(rig.plane, 'people.own_password', { current, password: next }, as(ann, 'viewer'))
+    expect(await outcome(own('wrong wrong wrong'))).toBe('identity_invalid')
+    expect(rig.plane.accounts.signedIn(secret, false)).toBeDefined()
+    expect(await outcome(own(PASSWORD))).toBe('ok')
+    expect(rig.plane.accounts.signedIn(secret, false)).toBeUndefined()
+    expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('identity_invalid')
+    expect(await outcome(rig.plane.accounts.login('ann', next))).toBe('ok')
+    expect(await outcome(call(rig.plane, 'people.password', { who: 'ann', password: PASSWORD }, as(ann, 'operator')))).toBe('identity_unknown')
+    expect(await outcome(call(rig.plane, 'people.own_password', { current: PASSWORD, password: next }, as(rig.plane.sub, 'admin')))).toBe('identity_unknown')
+  })
+})
+
+describe('sessions', () => {
+  const begun = async (rig: Rig, role: Role = 'operator'): Promise<{ id: string; secret: string; token: string }> => {
+    await person(rig, 'ann', role)
+    return rig.plane.accounts.login('ann', PASSWORD)
+  }
+  it('end after their life, after lying idle, and at logout', async () => {
+    const rig = await rigs()
+    const { secret } = await begun(rig)
+    for (let at = 0; at + SESSION_IDLE_MS - 1 < SESSION_LIFE_MS; at += SESSION_IDLE_MS - 1) {
+      expect(rig.plane.accounts.signedIn(secret, true), String(at)).toBeDefined()
+      rig.clock.advance(SESSION_IDLE_MS - 1)
+    }
+    rig.clock.advance(SESSION_IDLE_MS)
+    expect(rig.plane.accounts.signedIn(secret, true)).toBeUndefined()
+    const idle = await rig.plane.accounts.login('ann', PASSWORD)
+    rig.clock.advance(SESSION_IDLE_MS - 1)
+    expect(rig.plane.accounts.signedIn(idle.secret, false)).toBeDefined() // looking is no use
+    rig.clock.advance(1)
+    expect(rig.plane.accounts.signedIn(idle.secret, false)).toBeUndefined()
+    const out = await rig.plane.accounts.login('ann', PASSWORD)
+    rig.plane.accounts.logout(out.secret)
+    expect(rig.plane.accounts.signedIn(out.secret, true)).toBeUndefined()
+  })
+  it.each<[string, (rig: Rig) => Promise<unknown>]>([
+    ['role', (rig) => rig.plane.accounts.changeRole('ann', 'viewer', rig.plane.sub)],
+    ['password', (rig) => rig.plane.accounts.setPassword('ann', `${PASSWORD}x`, rig.plane.sub)],
+    ['removal', (rig) => rig.plane.accounts.remove('ann', rig.plane.sub)],
+  ])('end with a change of %s', async (_what, change) => {
+    const rig = await rigs()
+    const { secret } = await begun(rig)
+    await change(rig)
+    expect(rig.plane.accounts.signedIn(secret, true)).toBeUndefined()
+  })
+  it('are as many of one person as they may be: the oldest goes', async () => {
+    const rig = await rigs()
+    const all = [await begun(rig)]
+    for (let i = 1; i <= MAX_SESSIONS_OF_ONE; i++) all.push(await rig.plane.accounts.login('ann', PASSWORD))
+    expect(all.map(({ secret }) => rig.plane.accounts.signedIn(secret, false) !== undefined)).toEqual([false, ...Array<boolean>(MAX_SESSIONS_OF_ONE).fill(true)])
+    expect(new Set(all.flatMap(({ secret, token }) => [secret, token])).size).toBe(2 * all.length)
+  })
+  it('have a token of their own, and no other counts', async () => {
+    const rig = await rigs()
+    const [one, two] = [await begun(rig), await rig.plane.accounts.login('ann', PASSWORD)]
+    expect(rig.plane.accounts.isToken(one.secret, one.token)).toBe(true)
+    for (const token of [two.token, one.secret, '', `${one.token}x`]) expect(rig.plane.accounts.isToken(one.secret, token)).toBe(false)
+    expect(rig.plane.accounts.isToken('unknown', one.token)).toBe(false)
+  })
+})
+
+describe('who did it', () => {
+  it('is in every entry that a person brings about, by their own id', async () => {
+    const rig = await rigs()
+    const ann = await person(rig, 'ann', 'admin')
+    const done: [string, Record<string, never>][] = []
+    const run = async (method: string, params: unknown): Promise<void> => {
+      await call(rig.plane, method, params as never, as(ann, 'admin'))
+      done.push([method, (await last(rig)) as never])
+    }
+    await run('revoke', { selector: 'agent:a' })
+    await run('kill', { selector: 'agent:b' })
+    await run('unkill', { selector: 'agent:b' })
+    await run('agents.add', { agent: 'coder', key: 'A'.repeat(43) })
+    await run('agents.remove', { agent: 'coder' })
+    await run('approvers.add', { name: 'bob', groups: ['ops'], key: rig.logKeys.publicKey.export({ format: 'jwk' }).x })
+    await run('approvers.remove', { who: 'bob' })
+    await run('policies.activate', { files: policySet('permit (principal, action, resource) when { true };').files })
+    await run('policies.rollback', {})
+    await run('people.add', { name: 'eve', role: 'viewer', password: PASSWORD })
+    await run('people.remove', { who: 'eve' })
+    expect(done.map(([method, entry]) => [method, entry['by']])).toEqual(done.map(([method]) => [method, ann]))
+    const gate = await rig.gate()
+    const { permit } = await gate.permit(gate.request(toolCall()))
+    rig.clock.advance(900_000)
+    await call(rig.plane, 'erase', { selector: permit.jti, dry: false }, as(ann, 'admin'))
+    expect(await last(rig)).toMatchObject({ kind: 'erasure', by: ann })
+  })
+  it('I5: a role that was taken while the request was under way does nothing: the entry is not written', async () => {
+    const rig = await rigs()
+    const ann = await person(rig, 'ann', 'admin')
+    await rig.plane.accounts.changeRole('ann', 'viewer', rig.plane.sub)
+    const { size } = rig.plane.log
+    const late = as(ann, 'admin') // as it was when the request came in
+    for (const [method, params] of [['kill', { selector: 'all' }], ['revoke', { selector: 'all' }], ['agents.add', { agent: 'x', key: 'A'.repeat(43) }], ['people.add', { name: 'eve', role: 'admin', password: PASSWORD }], ['people.role', { who: 'ann', role: 'admin' }]] as const) expect(await outcome(call(rig.plane, method, params as never, late)), method).toBe('identity_unknown')
+    expect(rig.plane.log.size).toBe(size)
+  })
+  it('ATK-126: a kill takes an operator, and lifting it the quorum of distinct people', async () => {
+    const rig = await rigs()
+    await rig.stop()
+    rig.liftQuorum = 2
+    await rig.start()
+    const people = Object.fromEntries(await Promise.all((['viewer', 'approver', 'operator', 'admin'] as const).map(async (role) => [role, await person(rig, role, role)])))
+    const second = await person(rig, 'second', 'operator')
+    const ask = async (method: string, id: string, role: Role): Promise<string> => call(rig.plane, method, { selector: 'agent:coder' }, as(id, role)).then((answer) => JSON.stringify(answer), (error: Denied) => error.code)
+    for (const role of ['viewer', 'approver'] as const) for (const method of ['kill', 'unkill']) expect(await ask(method, people[role] as string, role)).toBe('identity_unknown')
+    expect(await ask('kill', people['operator'] as string, 'operator')).toContain('recordedMs')
+    expect(await ask('unkill', people['operator'] as string, 'operator')).toBe('{"lifted":false,"asked":1,"quorum":2}')
+    expect(await ask('unkill', people['operator'] as string, 'operator')).toBe('{"lifted":false,"asked":1,"quorum":2}')
+    expect(rig.plane.log.state.killed.has('agent:coder')).toBe(true)
+    expect(await ask('unkill', second, 'operator')).toBe('{"lifted":true,"asked":2,"quorum":2}')
+    expect(rig.plane.log.state.killed.has('agent:coder')).toBe(false)
+  })
+})
