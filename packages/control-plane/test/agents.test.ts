@@ -207,7 +207,7 @@ describe('registered agents', () => {
     ['a short key', { event: 'key_added', key: 'AAAA' }],
     ['a bad name', { agent: 'a b', event: 'removed' }],
     ['another event', { event: 'promoted' }],
-    ['a further member', { event: 'removed', by: 'me' }],
+    ['a further member', { event: 'removed', more: 'me' }],
   ])('ATK-015: an entry with %s is malformed', (_what, change) => {
     const entry = { v: 1, seq: 0, time: 0, tenant: 'default', kind: 'agent', agent: 'a', ...change }
     expect(() => parseEntry(entryText(entry as Entry))).toThrow(/artifact_malformed|agent|unknown|member/)
