@@ -9,7 +9,7 @@ const root = path.resolve(import.meta.dirname, '..')
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   gate: ['node:', '@sealwrit/protocol'],
-  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@opentelemetry/api', 'fastify', 'pg', 'prom-client'],
+  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@fastify/helmet', '@fastify/rate-limit', '@fastify/swagger', '@fastify/swagger-ui', '@opentelemetry/api', 'fastify', 'fastify-type-provider-zod', 'pg', 'prom-client', 'zod'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@opentelemetry/api'],
   witness: ['node:', '@sealwrit/protocol'],
   cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'yaml', 'zod'],

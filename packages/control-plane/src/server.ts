@@ -90,7 +90,7 @@ export async function startPlane(options: ServerOptions): Promise<RunningPlane> 
     const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
     const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
     closing.splice(0, 1, () => plane.close())
-    const http = await serveHttp([{ plane, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) }], options.listen)
+    const http = await serveHttp([{ plane, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) }], { ...options.listen, version: options.version })
     closing.push(() => http.close())
     const socket = await serveSocket(plane, options.socketPath)
     closing.push(() => socket.close())

@@ -191,10 +191,10 @@ describe('registered agents', () => {
     const rig = await open()
     for (const name of ['a', 'b', 'c']) await add(rig, new TestAgent(name))
     const gate = await rig.gate()
-    const first = rig.plane.registry.agents(0, 2)
-    expect([first.agents.map(({ agent }) => agent), first.next]).toEqual([['a', 'b'], 2])
-    expect(rig.plane.registry.agents(2, 2)).toMatchObject({ agents: [{ agent: 'c', owner: 'team:payments', keys: [{ thumbprint: expect.any(String) }] }] })
-    expect(rig.plane.registry.gates(0, 10).gates).toMatchObject([{ gate: gate.id, open: true, level: 'software' }])
+    const first = rig.plane.registry.agents({ cursor: undefined, limit: 2 })
+    expect([first.agents.map(({ agent }) => agent), first.next]).toEqual([['a', 'b'], expect.any(String)])
+    expect(rig.plane.registry.agents({ cursor: first.next, limit: 2 })).toMatchObject({ agents: [{ agent: 'c', owner: 'team:payments', keys: [{ thumbprint: expect.any(String) }] }] })
+    expect(rig.plane.registry.gates({ cursor: undefined, limit: 10 }).gates).toMatchObject([{ gate: gate.id, open: true, level: 'software' }])
   })
 
   it.each<[string, object]>([
@@ -309,7 +309,7 @@ describe('a gate speaks for itself alone', () => {
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('identity_invalid')
     expect(await outcome(rig.plane.openGateOf(gate.session))).toBe('identity_invalid')
     expect(await outcome(rig.plane.renew({ session: gate.session, nonce: rig.token(), jtis: [] }, gate.id, { size: 0 }))).toBe('identity_invalid')
-    expect(rig.plane.registry.gates(0, 1).gates).toMatchObject([{ open: false }])
+    expect(rig.plane.registry.gates({ cursor: undefined, limit: 1 }).gates).toMatchObject([{ open: false }])
     await gate.enrol()
     expect(told(await gate.authorize())).toBe('permit')
     await rig.restart()

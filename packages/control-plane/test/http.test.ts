@@ -50,7 +50,8 @@ function ask(method: string, url: string, options: { headers?: Record<string, st
 const JSON_TYPE = { 'content-type': 'application/json' }
 const AUTHORIZED = { ...JSON_TYPE, authorization: `Bearer ${TOKEN}` }
 const problem = (answer: Answer): string => {
-  const body = JSON.parse(answer.text) as JsonObject
+  const { errors, ...body } = JSON.parse(answer.text) as JsonObject
+  if (errors !== undefined) expect(body['code']).toBe('request_malformed')
   const code = body['code'] as keyof typeof DENIALS
   expect(answer.headers['content-type']).toBe('application/problem+json')
   expect(body).toEqual({ type: `urn:sealwrit:denial:${code}`, title: DENIALS[code].meaning, status: answer.status, code, hint: DENIALS[code].hint })

@@ -175,7 +175,8 @@ export function parseToolsRequest(value: JsonValue): ToolsRequest {
 /** Reads the member `tools`: names with definition digests. */
 export function parseTools(fields: Fields): readonly { name: string; digest: Digest }[] {
   const list = fields.value('tools')
-  if (!Array.isArray(list) || list.length > MAX_TOOLS) throw new Denied('limit_exceeded', `more than ${MAX_TOOLS} tools`)
+  if (!Array.isArray(list)) throw new Denied('request_malformed', 'tools is not a list')
+  if (list.length > MAX_TOOLS) throw new Denied('limit_exceeded', `more than ${MAX_TOOLS} tools`)
   return list.map((item: JsonValue) => {
     const tool = new Fields(item, 'request_malformed', 'tool')
     const out = { name: tool.text('name'), digest: tool.digest('digest') }

@@ -4,7 +4,7 @@ import { nodeClock } from '@sealwrit/gate'
 import { fromBase64Url, isAgentName, type JsonObject, present, toBase64Url } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allPages, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { dim, type GlobalOptions, green, json, line, plain, yellow } from '../output.ts'
 import { selfLine } from '../self.ts'
@@ -22,8 +22,8 @@ interface Listed {
   readonly keys: readonly { readonly key: string; readonly thumbprint: string; readonly expires?: number }[]
 }
 
-/** Pages that are asked for at the most. */
-const MAX_PAGES = 1_000
+/** Keys of one agent that are kept here. */
+const MAX_KEY_FILES = 1_000
 
 /** Registers an agent: with a public key that is given, or with one that is made here. */
 export async function agentAdd(name: string, options: AgentOptions): Promise<void> {
@@ -82,26 +82,14 @@ interface ListedGate {
 }
 
 export async function gateList(options: GlobalOptions): Promise<void> {
-  const gates = (await pages(findFolder(options.dir), 'gates.list', 'gates')) as unknown as ListedGate[]
+  const gates = (await allPages(findFolder(options.dir), 'gates.list', 'gates')) as unknown as ListedGate[]
   if (options.json === true) return json({ gates })
   if (gates.length === 0) return line(dim('no gate has enrolled'))
   for (const { gate, open, expires, level } of gates) line(`${gate}  ${open ? green('open') : dim('ended')}  ${level ?? 'none'}${open && expires !== undefined ? dim(`  ${ending(expires)}`) : ''}`)
 }
 
 async function allAgents(folder: PlaneFolder): Promise<Listed[]> {
-  return (await pages(folder, 'agents.list', 'agents')) as unknown as Listed[]
-}
-
-async function pages(folder: PlaneFolder, method: string, member: string): Promise<JsonObject[]> {
-  const all: JsonObject[] = []
-  let from = 0
-  for (let page = 0; page < MAX_PAGES; page++) {
-    const answer = (await askPlane(folder, method, { from, limit: 1_000 })) as JsonObject
-    all.push(...(answer[member] as unknown as JsonObject[]))
-    if (answer['next'] === undefined) break
-    from = answer['next'] as number
-  }
-  return all
+  return (await allPages(folder, 'agents.list', 'agents')) as unknown as Listed[]
 }
 
 function folderFor(name: string, options: AgentOptions): PlaneFolder {
@@ -113,12 +101,12 @@ function folderFor(name: string, options: AgentOptions): PlaneFolder {
 function keyFor(name: string, { key }: AgentOptions, folder: PlaneFolder): { key: string; file?: string } {
   if (key !== undefined) return { key: publicKeyOf(key) }
   const at = path.join(folder.dir, 'agents', name)
-  for (let number = 0; number < MAX_PAGES; number++) {
+  for (let number = 0; number < MAX_KEY_FILES; number++) {
     const file = path.join(at, `${number}.pem`)
     if (fs.existsSync(file)) continue
     return { key: toBase64Url(loadKeyFile(file, true).publicKey), file }
   }
-  throw new CliError(`${at} holds ${MAX_PAGES} keys already`, { hint: 'move old ones away' })
+  throw new CliError(`${at} holds ${MAX_KEY_FILES} keys already`, { hint: 'move old ones away' })
 }
 
 function publicKeyOf(key: string): string {

@@ -7,7 +7,7 @@ import { type Grant, parseGrant } from '../approval/grant.ts'
 import { type CheckedHold, checkHold } from '../approval/hold.ts'
 import { renderGrant, renderHold } from '../approval/render.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allPages, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 import { approverKeyFile, explainedKey } from './approver.ts'
@@ -21,7 +21,7 @@ export async function approvals(options: GlobalOptions & { show?: string; all?: 
     for (const text of renderHold(hold, nodeClock.wallMs())) line(text)
     return
   }
-  const { holds } = (await askPlane(folder, 'approvals.list', { all: options.all === true })) as unknown as { holds: readonly ListedHold[] }
+  const holds = (await allPages(folder, 'approvals.list', 'holds', { all: options.all === true })) as unknown as readonly ListedHold[]
   if (options.json === true) return json({ holds })
   if (holds.length === 0) return line('nothing waits for approval')
   for (const { hold, scope, act, risk, approval, approvals: given, ended } of holds) {
@@ -75,7 +75,7 @@ type Said = Pick<ApprovalStatement, 'decision'> & Partial<Pick<ApprovalStatement
 async function decide(folder: PlaneFolder, { entry, leafHash }: CheckedHold, as: string | undefined, said: Said, bodies: object): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
   const key = explainedKey(approverKeyFile(folder, as ?? onlyApprover(folder)), false)
   const { kid } = signingKey(key.publicKey, nodeCryptography.sha256)
-  const { approvers } = (await askPlane(folder, 'approvers.list', {})) as unknown as { approvers: readonly ListedApprover[] }
+  const approvers = (await allPages(folder, 'approvers.list', 'approvers')) as unknown as readonly ListedApprover[]
   const self = approvers.find(({ keys }) => keys.includes(kid))
   if (self === undefined) throw new CliError('this key belongs to no approver', { code: 'identity_unknown', hint: 'register it: sealwrit approver add NAME --group GROUP' })
   const { tenant, hold, seq: index, action_commit: commit, aud, sub } = entry

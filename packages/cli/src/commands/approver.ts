@@ -4,7 +4,7 @@ import type { ListedApprover } from '@sealwrit/control-plane'
 import { type JsonValue, present, toBase64Url } from '@sealwrit/protocol'
 import { KeyFileError, loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allPages, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, json, line, plain } from '../output.ts'
 
@@ -41,7 +41,7 @@ export function explainedKey(file: string, create: boolean): ReturnType<typeof l
 }
 
 export async function approverList(options: GlobalOptions): Promise<void> {
-  const { approvers } = (await askPlane(findFolder(options.dir), 'approvers.list', {})) as unknown as { approvers: readonly ListedApprover[] }
+  const approvers = (await allPages(findFolder(options.dir), 'approvers.list', 'approvers')) as unknown as readonly ListedApprover[]
   if (options.json === true) return json({ approvers })
   if (approvers.length === 0) line('nobody may approve anything; add somebody: sealwrit approver add NAME --group GROUP')
   for (const { person, name, groups, keys, sub } of approvers) {

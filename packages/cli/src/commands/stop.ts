@@ -1,5 +1,5 @@
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allPages, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 
@@ -45,11 +45,12 @@ export async function unkill(selector: string | undefined, options: GlobalOption
 }
 
 async function list(folder: PlaneFolder, options: GlobalOptions): Promise<void> {
-  const found = (await askPlane(folder, 'prohibitions', {})) as unknown as { revoked: { selector: string; seq: number }[]; killed: { selector: string; seq: number; lifters: string[] }[] }
-  if (options.json === true) return json(found)
-  for (const { selector, seq, lifters } of found.killed) line(`${red('killed')}   ${plain(selector)}  (index ${seq}${lifters.length === 0 ? '' : `, ${lifters.length} asked to lift it`})`)
-  for (const { selector, seq } of found.revoked) line(`${yellow('revoked')}  ${plain(selector)}  (index ${seq})`)
-  if (found.killed.length + found.revoked.length === 0) line('nothing is revoked or killed')
+  const revoked = (await allPages(folder, 'revocations.list', 'revocations')) as unknown as readonly { selector: string; seq: number }[]
+  const killed = (await allPages(folder, 'kills.list', 'kills')) as unknown as readonly { selector: string; seq: number; lifters: string[] }[]
+  if (options.json === true) return json({ revoked, killed })
+  for (const { selector, seq, lifters } of killed) line(`${red('killed')}   ${plain(selector)}  (index ${seq}${lifters.length === 0 ? '' : `, ${lifters.length} asked to lift it`})`)
+  for (const { selector, seq } of revoked) line(`${yellow('revoked')}  ${plain(selector)}  (index ${seq})`)
+  if (killed.length + revoked.length === 0) line('nothing is revoked or killed')
 }
 
 async function ask<T>(folder: PlaneFolder, method: string, selector: string): Promise<T> {

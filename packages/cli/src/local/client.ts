@@ -1,5 +1,5 @@
 import * as net from 'node:net'
-import { Denied, isDenialCode, isObject, type JsonLimits, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict } from '@sealwrit/protocol'
+import { Denied, isDenialCode, isObject, type JsonLimits, type JsonObject, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
 import { selfLine } from '../self.ts'
 import type { PlaneFolder } from './folder.ts'
@@ -39,6 +39,21 @@ export function askPlane(folder: PlaneFolder, method: string, params: JsonValue)
     socket.once('error', fail)
     socket.once('close', fail)
   })
+}
+
+/** Pages that are asked for at the most. */
+const MAX_PAGES = 10_000
+
+/** Everything that a list holds, page by page. @throws {CliError} as {@link askPlane} */
+export async function allPages(folder: PlaneFolder, method: string, member: string, params: JsonObject = {}): Promise<JsonObject[]> {
+  const all: JsonObject[] = []
+  for (let cursor: JsonObject = {}, page = 0; page < MAX_PAGES; page++) {
+    const answer = (await askPlane(folder, method, { ...params, ...cursor, limit: 1_000 })) as JsonObject
+    all.push(...(answer[member] as readonly JsonObject[]))
+    if (answer['next'] === undefined) break
+    cursor = { cursor: answer['next'] }
+  }
+  return all
 }
 
 export function unreachable(folder: PlaneFolder): CliError {

@@ -1,8 +1,9 @@
-import { Fields, isObject, type JsonObject, type JsonValue, quoted, type Sha256 } from '@sealwrit/protocol'
+import { type Digest, Fields, isObject, type JsonObject, type JsonValue, quoted, type Sha256 } from '@sealwrit/protocol'
 import { type CaseResult, parseCases, type PolicyCase, runCases } from '../decide/cases.ts'
 import { PolicyEngine } from '../decide/engine.ts'
 import { loadPolicySet, MAX_POLICY_FILES, PolicyError, type PolicySet } from '../decide/policy-set.ts'
 import type { LogState } from '../log/state.ts'
+import { type Page, pageOf, type Paged } from '../page.ts'
 import type { Activated, Activating, Policies } from './policies.ts'
 
 /** A policy set that somebody wants activated, with its own tests. */
@@ -73,4 +74,10 @@ export function standingOf({ epoch, policyDigest, standing, epochs }: LogState):
     ...(shadow === undefined ? {} : { shadow }),
     epochs: [...epochs].slice(-MAX_EPOCHS_TOLD).map(([number, digest]) => ({ epoch: number, digest })),
   }
+}
+
+/** The set of each epoch, in order. */
+export function epochsOf({ epochs }: LogState, asked: Page): Paged<'epochs', { readonly epoch: number; readonly digest: Digest }> {
+  const { page, ...rest } = pageOf(epochs, ([epoch]) => epoch, asked)
+  return { epochs: page.map(([epoch, digest]) => ({ epoch, digest })), ...rest }
 }

@@ -2,9 +2,7 @@ import { type AgentEntry, Denied, fromBase64Url, isAgentName, present, type Cryp
 import { MAX_AGENT_KEYS, MAX_AGENTS, MAX_REGISTERED_KEYS, type RegisteredAgent } from '../log/agents.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { LogState } from '../log/state.ts'
-
-/** Agents in one page of a list. */
-export const MAX_AGENT_PAGE = 1_000
+import { type Page, pageOf, type Paged } from '../page.ts'
 
 /** What is to become of an agent: the entry, without its kind. */
 export type AgentChange = Omit<AgentEntry, 'kind'>
@@ -56,15 +54,9 @@ function verifyEarlier(known: RegisteredAgent | undefined, key: string, expires:
   if (expires === undefined || (before !== undefined && expires > before)) throw new Denied('request_malformed', 'the agent has this key; its end can only be moved forward')
 }
 
-/** Agents from the `from`th on, in the order in which they were added. */
-export function listAgents(from: number, limit: number, state: LogState, { sha256 }: Pick<Crypto, 'sha256'>): { agents: readonly ListedAgent[]; next?: number } {
-  const agents: ListedAgent[] = []
-  let at = 0
-  for (const [agent, { owner, keys }] of state.agents) {
-    if (at++ < from) continue
-    if (agents.length === limit) return { agents, next: at - 1 }
-    const listed = [...keys].map(([key, expires]) => present<ListedAgent['keys'][number]>({ key, thumbprint: signingKey(fromBase64Url(key), sha256).kid, expires }))
-    agents.push({ agent, owner, keys: listed })
-  }
-  return { agents }
+/** Agents in the order in which they were added. */
+export function listAgents(asked: Page, { agents }: LogState, { sha256 }: Pick<Crypto, 'sha256'>): Paged<'agents', ListedAgent> {
+  const { page, ...rest } = pageOf(agents, ([, { seq }]) => seq, asked)
+  const listed = page.map(([agent, { owner, keys }]) => ({ agent, owner, keys: [...keys].map(([key, expires]) => present<ListedAgent['keys'][number]>({ key, thumbprint: signingKey(fromBase64Url(key), sha256).kid, expires })) }))
+  return { agents: listed, ...rest }
 }

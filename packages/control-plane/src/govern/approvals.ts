@@ -6,6 +6,7 @@ import { type Held, hasGrants, MAX_GIVEN } from '../log/approvals.ts'
 import type { Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { type LogState, toolKey } from '../log/state.ts'
+import { type Page, pageOf, type Paged } from '../page.ts'
 import type { PlaneClock, PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { nameOf } from './approvers.ts'
@@ -117,16 +118,14 @@ function committed(purpose: 'grant' | 'reason', given: SaltedBody<object> | unde
 }
 
 /** Holds, oldest first: those that wait, or also the ended ones that are remembered. */
-export async function listHolds(isAll: boolean, log: Sequencer, ports: PlanePorts): Promise<readonly ListedHold[]> {
+export async function listHolds(isAll: boolean, asked: Page, log: Sequencer, ports: PlanePorts): Promise<Paged<'holds', ListedHold>> {
   await log.latest()
   const { holds } = log.state.approvals
   const nowMs = ports.clock.wallMs()
   const wanted = [...holds.values()].filter((held) => isAll || (held.ended === undefined && nowMs < held.demand.expires * 1_000) || hasGrants(held, nowMs))
-  return Promise.all(wanted.sort((a, b) => a.seq - b.seq).slice(0, MAX_LISTED).map((held) => listed(held, log, ports)))
+  const { page, ...rest } = pageOf(wanted.sort((a, b) => a.seq - b.seq), ({ seq }) => seq, asked)
+  return { holds: await Promise.all(page.map((held) => listed(held, log, ports))), ...rest }
 }
-
-/** Holds on one list. */
-const MAX_LISTED = 1_000
 
 async function listed(held: Held, log: Sequencer, ports: PlanePorts): Promise<ListedHold> {
   const { id: hold, seq, timeMs: time, sub, act, aud, scope, risk, determining: policies, demand: approval, ended } = held

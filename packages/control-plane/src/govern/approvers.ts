@@ -1,6 +1,7 @@
 import { canonicalText, commitment, concatBytes, Denied, digestOf, Fields, fromBase64Url, isGroup, isStrictEd25519, type JsonValue, MAX_GROUPS, MAX_PERSON_KEYS, parseStrictText, present, signingKey, toBase64Url, TOKEN_BYTES, utf8, type ApproverEntry } from '@sealwrit/protocol'
 import type { KnownPerson } from '../log/approvals.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import { type Page, pageOf, type Paged } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 
 /** Persons who may ever have been registered, and changes to one of them. */
@@ -50,7 +51,7 @@ export function parseApproverRequest(value: JsonValue): ApproverRequest {
  */
 export async function addApprover({ name, groups, key, sub }: ApproverRequest, by: string, log: Sequencer, ports: PlanePorts): Promise<{ person: string; seq: number }> {
   const { crypto, rng } = ports
-  const known = (await listApprovers(log, ports)).find((one) => one.name === name)
+  const known = (await everybody(log, ports)).find((one) => one.name === name)
   const person = known?.person ?? `person:${toBase64Url(rng.bytes(TOKEN_BYTES))}`
   const text = canonicalText({ name })
   const [salt, digest] = [toBase64Url(rng.bytes(TOKEN_BYTES)), digestOf(utf8(text), crypto.sha256)]
@@ -73,7 +74,7 @@ export async function addApprover({ name, groups, key, sub }: ApproverRequest, b
 
 /** Removes a person, or one key of them. @param who the name or the id @throws {Denied} `identity_unknown` */
 export async function removeApprover(who: string, key: string | undefined, by: string, log: Sequencer, ports: PlanePorts): Promise<{ person: string; seq: number }> {
-  const found = (await listApprovers(log, ports)).find(({ person, name }) => person === who || name === who)
+  const found = (await everybody(log, ports)).find(({ person, name }) => person === who || name === who)
   if (found === undefined) throw new Denied('identity_unknown', 'no such approver')
   const { person } = found
   const { seq } = await log.submit(({ approvals: { persons } }) => {
@@ -84,12 +85,22 @@ export async function removeApprover(who: string, key: string | undefined, by: s
   return { person, seq }
 }
 
-/** Everybody who may approve something now. */
-export async function listApprovers(log: Sequencer, ports: PlanePorts): Promise<readonly ListedApprover[]> {
+/** Everybody who may approve something now, in the order in which they were registered. */
+export async function listApprovers(asked: Page, log: Sequencer, ports: PlanePorts): Promise<Paged<'approvers', ListedApprover>> {
   await log.latest()
+  const able = [...log.state.approvals.persons.values()].filter(({ keys }) => keys.length > 0)
+  const { page, ...rest } = pageOf(able, ({ seqs }) => seqs[0] ?? 0, asked)
+  return { approvers: await listed(page, ports), ...rest }
+}
+
+async function everybody(log: Sequencer, ports: PlanePorts): Promise<readonly ListedApprover[]> {
+  await log.latest()
+  return listed([...log.state.approvals.persons.values()].filter(({ keys }) => keys.length > 0), ports)
+}
+
+async function listed(persons: readonly KnownPerson[], ports: PlanePorts): Promise<readonly ListedApprover[]> {
   const out: ListedApprover[] = []
-  for (const known of log.state.approvals.persons.values()) {
-    if (known.keys.length === 0) continue
+  for (const known of persons) {
     const { person, groups, keys, sub } = known
     out.push(present<ListedApprover>({ person, name: await nameOf(known, ports), groups, keys: keys.map((key) => signingKey(fromBase64Url(key), ports.crypto.sha256).kid), sub }))
   }

@@ -2,6 +2,7 @@ import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequ
 import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { EnrolledGate } from '../log/state.ts'
+import { type Page, pageOf, type Paged } from '../page.ts'
 
 /** Gates that may be enrolled. */
 export const MAX_GATES = 10_000
@@ -65,9 +66,8 @@ export interface ListedGate {
   readonly open: boolean
 }
 
-/** Gates from the `from`th on, in the order in which they were enrolled. */
-export function listGates(from: number, limit: number, gates: ReadonlyMap<string, EnrolledGate>, nowMs: number): { gates: readonly ListedGate[]; next?: number } {
-  const page = [...gates].slice(from, from + limit)
-  const listed = page.map(([gate, { key, session, expires, env }]) => present<ListedGate>({ gate, key, session, expires, level: env?.level, open: session !== undefined && (expires === undefined || nowMs < expires * 1_000) }))
-  return { gates: listed, ...(from + limit < gates.size ? { next: from + limit } : {}) }
+/** Gates in the order in which they were enrolled. */
+export function listGates(asked: Page, gates: ReadonlyMap<string, EnrolledGate>, nowMs: number): Paged<'gates', ListedGate> {
+  const { page, ...rest } = pageOf(gates, ([, { enrolledSeq }]) => enrolledSeq, asked)
+  return { gates: page.map(([gate, { key, session, expires, env }]) => present<ListedGate>({ gate, key, session, expires, level: env?.level, open: session !== undefined && (expires === undefined || nowMs < expires * 1_000) })), ...rest }
 }

@@ -1,8 +1,9 @@
 import type { ApprovalRequest } from '@sealwrit/protocol'
 import type { Sequencer } from '../log/sequencer.ts'
+import type { Page } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
-import { decideHold, listHolds, type ListedHold, showHold, type ShownHold, watchHolds } from './approvals.ts'
-import { addApprover, type ApproverRequest, type ListedApprover, listApprovers, removeApprover } from './approvers.ts'
+import { decideHold, listHolds, showHold, type ShownHold, watchHolds } from './approvals.ts'
+import { addApprover, type ApproverRequest, listApprovers, removeApprover } from './approvers.ts'
 import type { HoldEvent, Notices } from './notices.ts'
 
 /** The people who release what policy holds, and what they are told. */
@@ -30,8 +31,8 @@ export class People {
   }
 
   /** As {@link listHolds}. */
-  holds(isAll: boolean): Promise<readonly ListedHold[]> {
-    return listHolds(isAll, this.#log, this.#ports)
+  holds(isAll: boolean, page: Page): ReturnType<typeof listHolds> {
+    return listHolds(isAll, page, this.#log, this.#ports)
   }
 
   /** As {@link showHold}. */
@@ -56,8 +57,9 @@ export class People {
     return removeApprover(who, key, by, this.#log, this.#ports)
   }
 
-  approvers(): Promise<readonly ListedApprover[]> {
-    return listApprovers(this.#log, this.#ports)
+  /** As {@link listApprovers}. */
+  approvers(page: Page): ReturnType<typeof listApprovers> {
+    return listApprovers(page, this.#log, this.#ports)
   }
 
   async close(): Promise<void> {

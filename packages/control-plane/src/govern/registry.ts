@@ -1,7 +1,9 @@
 import type { Sequencer } from '../log/sequencer.ts'
+import type { Page } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import { type AgentChange, changeAgent, listAgents } from './agents.ts'
 import { listGates } from './gates.ts'
+import { listTools } from './tools.ts'
 
 /** What opaque ids stand for. */
 export interface Names {
@@ -30,12 +32,16 @@ export class Registry {
     return changeAgent(change.event === 'added' ? { ...rest, owner: owner ?? this.#owner } : rest, this.#log)
   }
 
-  agents(from: number, limit: number): ReturnType<typeof listAgents> {
-    return listAgents(from, limit, this.#log.state, this.#ports.crypto)
+  agents(page: Page): ReturnType<typeof listAgents> {
+    return listAgents(page, this.#log.state, this.#ports.crypto)
   }
 
-  gates(from: number, limit: number): ReturnType<typeof listGates> {
-    return listGates(from, limit, this.#log.state.gates, this.#ports.clock.wallMs())
+  gates(page: Page): ReturnType<typeof listGates> {
+    return listGates(page, this.#log.state.gates, this.#ports.clock.wallMs())
+  }
+
+  tools(page: Page): ReturnType<typeof listTools> {
+    return listTools(page, this.#log.state)
   }
 
   /** What an opaque id stands for, as canonical JSON; undefined where nobody knows, or any more. */

@@ -1,4 +1,6 @@
 import type { Sequencer } from '../log/sequencer.ts'
+import type { Kill } from '../log/state.ts'
+import { type Page, pageOf, type Paged } from '../page.ts'
 import type { Effect, Events } from './events.ts'
 import { kill, lift, revoke } from './prohibitions.ts'
 
@@ -28,6 +30,19 @@ export class Stops {
   /** One person's word for lifting a kill. @throws {Denied} `request_malformed` */
   async lift(selector: string, by: string): Promise<{ readonly lifted: boolean; readonly asked: number; readonly quorum: number }> {
     return { ...(await lift(selector, by, this.#quorum, this.#log)), quorum: this.#quorum }
+  }
+
+  /** What is revoked, in the order of the log. */
+  revocations(asked: Page): Paged<'revocations', { readonly selector: string; readonly seq: number }> {
+    const { page, ...rest } = pageOf(this.#log.state.revoked, ([, seq]) => seq, asked)
+    return { revocations: page.map(([selector, seq]) => ({ selector, seq })), ...rest }
+  }
+
+  /** What is killed now, and who asked to lift it. */
+  kills(asked: Page): Paged<'kills', { readonly selector: string } & Kill> {
+    const inOrder = [...this.#log.state.killed].sort(([, a], [, b]) => a.seq - b.seq) // killed again, it moves to the end
+    const { page, ...rest } = pageOf(inOrder, ([, { seq }]) => seq, asked)
+    return { kills: page.map(([selector, kill]) => ({ selector, ...kill })), ...rest }
   }
 
   async #effect(seq: number): Promise<Effect> {

@@ -1,6 +1,7 @@
 import { Denied, type Digest, type ToolsRequest } from '@sealwrit/protocol'
-import { MAX_RECORDED_TOOLS, toolKey } from '../log/state.ts'
+import { type LogState, MAX_RECORDED_TOOLS, toolKey } from '../log/state.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import { type Page, pageOf, type Paged } from '../page.ts'
 
 /**
  * Records the definitions of tools that are seen for the first time, each as an entry, and answers with what is recorded:
@@ -20,4 +21,22 @@ export async function recordTools(request: ToolsRequest, log: Sequencer): Promis
     ),
   )
   return request.tools.map(({ name }) => ({ name, digest: log.state.tools.get(toolKey(target, name)) as Digest }))
+}
+
+/** A tool as it was recorded: the definition that permits name. */
+export interface ListedTool {
+  readonly target: string
+  readonly name: string
+  readonly digest: Digest
+}
+
+/** Tools in the order in which they were recorded; a record is never taken back. */
+export function listTools(asked: Page, { tools }: LogState): Paged<'tools', ListedTool> {
+  const { page, ...rest } = pageOf(numbered(tools), ({ at }) => at, asked)
+  return { tools: page.map(({ key, digest }) => ({ target: key.slice(0, key.indexOf('\n')), name: key.slice(key.indexOf('\n') + 1), digest })), ...rest }
+}
+
+function* numbered(tools: ReadonlyMap<string, Digest>): Generator<{ readonly at: number; readonly key: string; readonly digest: Digest }> {
+  let at = 0
+  for (const [key, digest] of tools) yield { at: at++, key, digest }
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { EntryKind } from '@sealwrit/protocol'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Denied } from '@sealwrit/protocol'
 import type { Plane } from '../plane.ts'
 import type { Admitted } from './access.ts'
@@ -18,15 +18,15 @@ const MAX_UNREAD_BYTES = 1_048_576
 const KINDS: ReadonlySet<EntryKind> = new Set(['revocation', 'kill', 'policy', 'hold', 'approval', 'key', 'gate', 'agent', 'tool'])
 
 /**
- * Server-sent events: revocations, kills, policies and registrations as they are logged, and a checkpoint every second. It can be
+ * Server-sent events: revocations, kills, policy epochs, holds, approvals and registrations as they are logged, and checkpoints. It can be
  * resumed: `Last-Event-ID`, or `?from=INDEX`. It ends within a heartbeat of the credential that it was opened with.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
-export function eventStream(app: FastifyInstance, admitted: (request: FastifyRequest) => Admitted): void {
-  const open = new Set<ServerResponse>()
-  app.get('/v1/events', { config: { needs: 'events' } }, async (request, reply) => {
-    const { plane, holds } = admitted(request)
-    if (open.size >= MAX_STREAMS) throw new Denied('overloaded')
+export class Streams {
+  readonly #open = new Set<ServerResponse>()
+
+  async serve({ plane, holds }: Admitted, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    if (this.#open.size >= MAX_STREAMS) throw new Denied('overloaded')
     const { from } = request.query as { from?: string }
     const last = request.headers['last-event-id']
     const start = typeof last === 'string' ? last : from
@@ -35,13 +35,14 @@ export function eventStream(app: FastifyInstance, admitted: (request: FastifyReq
     const { raw } = reply
     raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
     raw.flushHeaders()
-    open.add(raw)
+    this.#open.add(raw)
     const next = start === undefined ? plane.log.size : Number(start) + (typeof last === 'string' ? 1 : 0)
-    await stream(raw, next, plane, holds).finally(() => open.delete(raw))
-  })
-  app.addHook('preClose', async () => {
-    for (const raw of open) raw.destroy()
-  })
+    await stream(raw, next, plane, holds).finally(() => this.#open.delete(raw))
+  }
+
+  close(): void {
+    for (const raw of this.#open) raw.destroy()
+  }
 }
 
 async function stream(raw: ServerResponse, from: number, plane: Plane, holds: () => boolean): Promise<void> {
@@ -52,6 +53,7 @@ async function stream(raw: ServerResponse, from: number, plane: Plane, holds: ()
   try {
     for (let next = from; !raw.destroyed; ) {
       if (!holds()) return void raw.destroy()
+      await plane.log.latest() // another plane may write to the same log
       while (next < plane.log.size && !raw.destroyed) {
         const run = await plane.log.readRun(next, PAGE)
         for (const { entry, text, seq } of run) if (KINDS.has(entry.kind)) send(entry.kind, text, seq)

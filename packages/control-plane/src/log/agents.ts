@@ -1,4 +1,4 @@
-import type { AgentEntry } from '@sealwrit/protocol'
+import type { AgentEntry, EntryHead } from '@sealwrit/protocol'
 
 /** Agents that may be registered at once. */
 export const MAX_AGENTS = 100_000
@@ -8,15 +8,17 @@ export const MAX_AGENT_KEYS = 8
 export const MAX_REGISTERED_KEYS = 1_000_000
 
 export interface RegisteredAgent {
+  /** Leaf index of the entry that added it. */
+  readonly seq: number
   readonly owner: string
   /** By public key, base64url: when each ends, seconds since 1970, exclusive; undefined for one that does not end. */
   readonly keys: ReadonlyMap<string, number | undefined>
 }
 
 /** The agent as it is after `entry`; undefined where it is registered no longer. */
-export function afterAgentEntry(known: RegisteredAgent | undefined, { event, key, owner, expires }: AgentEntry): RegisteredAgent | undefined {
+export function afterAgentEntry(known: RegisteredAgent | undefined, { event, key, owner, expires, seq }: AgentEntry & Pick<EntryHead, 'seq'>): RegisteredAgent | undefined {
   if (event === 'removed') return undefined
-  if (event === 'added') return { owner: owner as string, keys: new Map([[key as string, expires]]) }
+  if (event === 'added') return { seq, owner: owner as string, keys: new Map([[key as string, expires]]) }
   if (known === undefined) return undefined
   const keys = new Map(known.keys)
   if (event === 'key_added') keys.set(key as string, expires)

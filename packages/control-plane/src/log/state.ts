@@ -287,7 +287,7 @@ export class LogState {
     if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: Math.max(permit.deadlineMs, timeMs + permit.leaseMs + ENDING_MARGIN_MS) })
   }
 
-  #applyAgent(entry: AgentEntry): void {
+  #applyAgent(entry: AgentEntry & { readonly seq: number }): void {
     const after = afterAgentEntry(this.agents.get(entry.agent), entry)
     if (after === undefined) this.#delete(this.agents, entry.agent)
     else this.#set(this.agents, entry.agent, after)

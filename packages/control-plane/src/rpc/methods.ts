@@ -3,16 +3,13 @@ import {
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
-import { MAX_AGENT_PAGE } from '../govern/agents.ts'
 import { isProtected } from '../decide/policy-set.ts'
+import { type Page, readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
 import { type Peer, refuseGates } from './peer.ts'
 import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
-
-/** Agents or gates in one page, unless fewer are asked for. */
-const PAGE = 100
 
 type Method = (plane: Plane, params: JsonValue, peer: Peer) => unknown
 
@@ -76,21 +73,15 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     if (effect === undefined) throw new Denied('request_malformed', 'not followed')
     return effect
   },
-  prohibitions: (plane) => {
-    const { revoked, killed } = plane.log.state
-    return {
-      revoked: [...revoked].slice(-MAX_PAGE).map(([selector, seq]) => ({ selector, seq })),
-      killed: [...killed].slice(-MAX_PAGE).map(([selector, { seq, lifters }]) => ({ selector, seq, lifters })),
-      revokedCount: revoked.size,
-      killedCount: killed.size,
-    }
-  },
+  'revocations.list': (plane, params) => plane.stops.revocations(page(params, 'revocations.list')),
+  'kills.list': (plane, params) => plane.stops.kills(page(params, 'kills.list')),
   'agents.add': (plane, params, peer) => changeAgent(plane, params, peer, 'added'),
   'agents.add_key': (plane, params, peer) => changeAgent(plane, params, peer, 'key_added'),
   'agents.remove_key': (plane, params, peer) => changeAgent(plane, params, peer, 'key_removed'),
   'agents.remove': (plane, params, peer) => changeAgent(plane, params, peer, 'removed'),
-  'agents.list': (plane, params) => plane.registry.agents(...page(params, 'agents.list')),
-  'gates.list': (plane, params) => plane.registry.gates(...page(params, 'gates.list')),
+  'agents.list': (plane, params) => plane.registry.agents(page(params, 'agents.list')),
+  'gates.list': (plane, params) => plane.registry.gates(page(params, 'gates.list')),
+  'tools.list': (plane, params) => plane.registry.tools(page(params, 'tools.list')),
   directory: async (plane, params) => {
     const name = await plane.registry.nameOf(one(params, 'id'))
     if (name === undefined) throw new Denied('request_malformed', 'no name is known for this id')
@@ -168,11 +159,12 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   ...PEOPLE_METHODS,
   ...POLICY_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
-  'approvals.list': async (plane, params) => {
+  'approvals.list': (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'approvals.list')
     const isAll = fields.optional('all', (name) => fields.boolean(name)) ?? false
+    const asked = readPage(fields)
     fields.end()
-    return { holds: await plane.people.holds(isAll) }
+    return plane.people.holds(isAll, asked)
   },
   'approvals.show': (plane, params) => plane.people.hold(one(params, 'hold')),
   'approvals.decide': (plane, params, peer) => {
@@ -190,10 +182,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.people.removeApprover(who, key, peer.person.id)
   },
-  'approvers.list': async (plane, params) => {
-    new Fields(params, 'request_malformed', 'approvers.list').end()
-    return { approvers: await plane.people.approvers() }
-  },
+  'approvers.list': (plane, params) => plane.people.approvers(page(params, 'approvers.list')),
   'anchors.now': async (plane, params) => {
     new Fields(params, 'request_malformed', 'anchors.now').end()
     return { outcomes: await plane.anchors.now() }
@@ -231,12 +220,11 @@ async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: A
   return { seq: await plane.registry.changeAgent({ ...change, by: peer.person.id }) }
 }
 
-function page(params: JsonValue, what: string): [from: number, limit: number] {
+function page(params: JsonValue, what: string): Page {
   const fields = new Fields(params, 'request_malformed', what)
-  const from = fields.optional('from', (name) => fields.integer(name)) ?? 0
-  const limit = fields.optional('limit', (name) => fields.integer(name, MAX_AGENT_PAGE)) ?? PAGE
+  const asked = readPage(fields)
   fields.end()
-  return [from, limit]
+  return asked
 }
 
 /** An artifact to be carried is for a caller that is no gate: a gate can never issue for itself or for another. */

@@ -1,5 +1,6 @@
 import { Fields, type JsonValue } from '@sealwrit/protocol'
-import { parseActivation, standingOf } from '../govern/activation.ts'
+import { epochsOf, parseActivation, standingOf } from '../govern/activation.ts'
+import { readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import { type Peer, refuseGates } from './peer.ts'
 
@@ -30,6 +31,12 @@ export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: Json
     await plane.log.latest()
     const { void: denied } = await plane.policies.active()
     return { ...standingOf(plane.log.state), ...(denied === undefined ? {} : { void: denied }) }
+  },
+  'policies.epochs': (plane: Plane, params: JsonValue) => {
+    const fields = new Fields(params, 'request_malformed', 'policies.epochs')
+    const asked = readPage(fields)
+    fields.end()
+    return epochsOf(plane.log.state, asked)
   },
   'policies.requests': (plane: Plane, params: JsonValue) => {
     const fields = new Fields(params, 'request_malformed', 'policies.requests')

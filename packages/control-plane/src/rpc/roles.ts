@@ -12,10 +12,10 @@ export interface Person {
  */
 export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   // reading
-  status: 'viewer', effect: 'viewer', prohibitions: 'viewer', decide: 'viewer', executions: 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
+  status: 'viewer', effect: 'viewer', 'revocations.list': 'viewer', 'kills.list': 'viewer', decide: 'viewer', executions: 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
   'log.list': 'viewer', 'log.read': 'viewer', 'log.checkpoint': 'viewer', 'log.tile': 'viewer', 'log.gaps': 'viewer',
-  'agents.list': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer',
-  'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
+  'agents.list': 'viewer', 'tools.list': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer',
+  'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
   'people.own_password': 'viewer', events: 'viewer', metrics: 'viewer', session: 'viewer',
   // answering what waits; which hold a person may answer is said by their groups, and their signature
   'approvals.decide': 'approver', directory: 'approver', 'people.list': 'approver',

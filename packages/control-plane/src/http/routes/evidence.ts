@@ -1,0 +1,42 @@
+import { promisify } from 'node:util'
+import * as zlib from 'node:zlib'
+import { Denied } from '@sealwrit/protocol'
+import type { ServedTenant } from '../access.ts'
+import { type Asked, asking, type Route } from '../route.ts'
+import * as schemas from '../schemas/evidence.ts'
+
+const gzip = promisify(zlib.gzip)
+
+/** What was done, and the proof of it. */
+export const EVIDENCE_ROUTES: readonly Route[] = [
+  { method: 'GET', url: '/v1/executions/:id', needs: 'executions', tag: 'evidence', isPrivate: true, path: schemas.idPath, answer: schemas.shown, summary: 'Shows one execution' },
+  {
+    method: 'GET', url: '/t/:tenant/checkpoint', tag: 'log', path: schemas.tenantPath, answer: schemas.plainText, contentType: 'text/plain; charset=utf-8', summary: 'The signed checkpoint (C2SP tlog-tiles)',
+    run: async (asked) => asked.reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await tenantOf(asked).plane.log.published()).note),
+  },
+  { method: 'GET', url: '/t/:tenant/tile/*', tag: 'log', path: schemas.tilePath, answer: schemas.plainText, contentType: 'application/octet-stream', summary: 'A tile of hashes or entries (C2SP tlog-tiles)', run: tile },
+]
+
+/**
+ * The log's read path. Checkpoint and hashes say nothing about what was done; entries name tools, agents and times, so they
+ * ask for the credential unless the operator made the log public.
+ * @see c2sp.org/tlog-tiles
+ */
+async function tile(asked: Asked): Promise<unknown> {
+  const { access, request, reply } = asked
+  const tenant = tenantOf(asked)
+  const path = `tile/${(request.params as { '*': string })['*']}`
+  const isOpen = tenant.isLogPublic || !path.startsWith('tile/entries/')
+  // What another tenant gave is here as good as nothing.
+  if (!isOpen && access.admit(asking(request), 'log.tile').tenant !== tenant) throw new Denied('identity_invalid')
+  const bytes = Buffer.from(await tenant.plane.reader.tile(path))
+  reply.type('application/octet-stream').header('cache-control', `${isOpen ? 'public' : 'private'}, max-age=31536000, immutable`)
+  const takesGzip = path.startsWith('tile/entries/') && /(^|[\s,])gzip([\s,]|$)/.test(request.headers['accept-encoding'] ?? '')
+  return takesGzip ? reply.header('content-encoding', 'gzip').header('vary', 'accept-encoding').send(await gzip(bytes)) : reply.send(bytes)
+}
+
+function tenantOf({ access, request }: Asked): ServedTenant {
+  const found = access.named((request.params as { tenant: string }).tenant)
+  if (found === undefined) throw new Denied('method_unknown')
+  return found
+}

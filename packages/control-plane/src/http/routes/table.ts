@@ -1,0 +1,9 @@
+import type { Route } from '../route.ts'
+import { EVIDENCE_ROUTES } from './evidence.ts'
+import { GATE_ROUTES } from './gates.ts'
+import { PEOPLE_ROUTES } from './people.ts'
+import { PLANE_ROUTES } from './plane.ts'
+import { REGISTRY_ROUTES } from './registry.ts'
+
+/** Everything that is served over HTTP. */
+export const ROUTES: readonly Route[] = Object.freeze([...GATE_ROUTES, ...REGISTRY_ROUTES, ...PEOPLE_ROUTES, ...EVIDENCE_ROUTES, ...PLANE_ROUTES])

@@ -1,0 +1,21 @@
+import { MAX_PROOF_LENGTH } from '@sealwrit/protocol'
+import * as z from 'zod'
+import { component, entry, json, seq, text } from './values.ts'
+
+export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index.') })
+export const shown: z.ZodType = component('Execution', z.strictObject({ entries: z.array(entry), bodies: z.array(z.strictObject({ purpose: z.string(), body: json.optional() })) }).describe('The entries of one execution, and the bodies behind their commitments where they are kept.'))
+export const bundle: z.ZodType = component(
+  'EvidenceBundle',
+  z.strictObject({
+    v: z.literal(1), origin: z.string(), tenant: z.string(), checkpoint: z.string(), checkpoints: z.array(z.looseObject({})), anchors: z.array(z.looseObject({})).exactOptional(),
+    policies: z.array(z.looseObject({})), entries: z.array(z.looseObject({})),
+  }).describe('Evidence that is checked offline: spec/bundle.md.'),
+)
+export const sinceQuery: z.ZodType = z.strictObject({ since: z.optional(text(MAX_PROOF_LENGTH)).describe('An earlier signed checkpoint that the evidence shall be linked with.') })
+export const tilePath: z.ZodType = z.strictObject({ tenant: text(63), '*': text(128) })
+export const tenantPath: z.ZodType = z.strictObject({ tenant: text(63) })
+export const plainText: z.ZodType = z.string()
+export const health: z.ZodType = z.strictObject({ status: z.literal('ok') })
+export const readiness: z.ZodType = z.strictObject({ status: z.literal('ready') })
+export const eventsQuery: z.ZodType = z.strictObject({ from: z.optional(z.string().regex(/^\d{1,15}$/)).describe('Leaf index to begin at; `Last-Event-ID` goes before it.') })
+export const status: z.ZodType = component('Status', z.looseObject({ origin: z.string(), tenant: z.string(), size: seq, epoch: seq, ready: z.boolean() }))
