@@ -145,9 +145,9 @@ describe('sealwrit agent', () => {
       return { status: answer.status, body: (await answer.json()) as Record<string, unknown> }
     }
     expect((await get('/v1/agents')).body).toMatchObject({ agents: [{ agent: 'reviewer' }] })
-    expect((await get('/v1/gates?from=0&limit=1')).body).toMatchObject({ gates: [{ gate: expect.any(String) }], next: 1 })
+    expect((await get('/v1/gates?limit=1')).body).toMatchObject({ gates: [{ gate: expect.any(String) }], next: expect.any(String) })
     expect(await get('/v1/agents', {})).toMatchObject({ status: 401, body: { code: 'identity_invalid' } })
-    for (const query of ['?limit=x', '?from=-1', '?limit=1001', '?other=1']) expect((await get(`/v1/agents${query}`)).body).toMatchObject({ code: 'request_malformed' })
+    for (const query of ['?limit=x', '?cursor=-1', '?limit=1001', '?other=1']) expect((await get(`/v1/agents${query}`)).body).toMatchObject({ code: 'request_malformed' })
     const exported = path.join(root, 'evidence.json')
     expect((await run(['export', 'all', '--dir', dir, '-o', exported])).exit).toBe(0)
     const verdict = await run(['verify', exported, '--key', path.join(dir, 'log.vkey'), '--replay'])

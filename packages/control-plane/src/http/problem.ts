@@ -63,8 +63,14 @@ export function codeOf(error: unknown): DenialCode {
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
       return 'request_malformed'
     default:
-      return 'unavailable'
+      return byStatus((error as { statusCode?: unknown }).statusCode)
   }
+}
+
+/** What Fastify and its plugins refuse: a path that is none here, or a request that is malformed. Anything else is our own failure. */
+function byStatus(status: unknown): DenialCode {
+  if (status === 403 || status === 404) return 'method_unknown'
+  return typeof status === 'number' && status >= 400 && status < 500 ? 'request_malformed' : 'unavailable'
 }
 
 /** Code and fixed hint; which members are malformed; never the cause (ATK-123). @see RFC 9457 */
