@@ -28,7 +28,7 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
   ['/v1/gates', parseEnrolRequest, [{ key: 'k', session: TOKEN, proof: 'p', environment: { commit: DIGEST, level: 'software', salt: OTHER, document: { host: 'x' } } }, { key: 'k', session: TOKEN, proof: 'p', environment: { commit: DIGEST, level: 'none', salt: OTHER, document: {} }, floor: 7, checkpoint: 'note' }]],
   ['/v1/tools', parseToolsRequest, [{ session: TOKEN, target: 'mcp://fs', tools: [{ name: 'a', digest: DIGEST }] }]],
   ['/v1/approvals', parseApprovalRequest, [{ hold: TOKEN, signature: 'a.b.c' }, { hold: TOKEN, signature: 'a.b.c', reason: { salt: OTHER, value: { text: 'no' } } }]],
-  ['/v1/policies', parseActivation, [{ files: { 'a.cedar': 'permit (principal, action, resource);' } }, { files: {}, mode: 'shadow', from: 1, urgent: true, confirm: false, rebase: true, tests: [] }]],
+  ['/v1/policies', parseActivation, [{ files: { 'a.cedar': 'permit (principal, action, resource);' } }, { files: {}, mode: 'shadow', from: 1, urgent: true, confirm: false, rebase: true }]], // its tests are judged one by one where the set is loaded
 ]
 
 const wire = (value: unknown): JsonValue => parseStrict(utf8(JSON.stringify(value)), WIRE_LIMITS)
