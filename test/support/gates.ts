@@ -45,6 +45,7 @@ export function stdioGate(gate: Gate): GateUnderTest {
   const gateway = new McpGateway({
     gate, target: 'mcp://stdio', agent: 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
     close: () => undefined,
+    kill: () => undefined,
     toClient: (line) => {
       const message = JSON.parse(line) as { id: number } & JsonObject
       waiting.get(message.id)?.(message)

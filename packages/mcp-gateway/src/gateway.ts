@@ -11,8 +11,8 @@ import { UsedIds } from './used-ids.ts'
 
 /** Unacceptable lines of one side after which the connection is closed. */
 export const MAX_BAD_MESSAGES = 1_000
-/** Time that a server has to stop after it was told to cancel, before it is closed, in milliseconds. */
-export const CANCEL_GRACE_MS = 2_000
+/** Time that a server has to stop after it was told to cancel, before it is ended, in milliseconds: an answer never says whether it did. */
+export const CANCEL_GRACE_MS = 1_000
 
 export interface GatewayOptions {
   readonly gate: Gate
@@ -32,6 +32,8 @@ export interface GatewayOptions {
   readonly toServer: (line: string) => void
   /** Ends server and connection. */
   readonly close: (reason: string) => void
+  /** Ends the server at once: it runs what may not run any more. */
+  readonly kill: (reason: string) => void
 }
 
 /** Lists that pass through, judged by kind: they have no effect, and only a cursor goes along. */
@@ -168,7 +170,7 @@ export class McpGateway {
     let hasRun = false
     const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
       hasRun = true
-      expired.addEventListener('abort', () => setTimeout(() => this.#close('a call outlived its permit'), CANCEL_GRACE_MS).unref(), { once: true })
+      expired.addEventListener('abort', () => setTimeout(() => this.#options.kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
       const sent = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]) })
       span.permitted(artifact)
       const answer = await sent

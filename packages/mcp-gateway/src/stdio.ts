@@ -10,7 +10,7 @@ const MAX_UNREAD_BYTES = 67_108_864
 /** Time that a server has to end after its input was closed, in milliseconds. */
 const STOP_MS = 2_000
 
-export interface StdioOptions extends Omit<GatewayOptions, 'toClient' | 'toServer' | 'close'> {
+export interface StdioOptions extends Omit<GatewayOptions, 'toClient' | 'toServer' | 'close' | 'kill'> {
   /** The measured command: absolute executable and its arguments. */
   readonly command: { readonly executable: string; readonly args: readonly string[]; readonly cwd: string }
   readonly environment: Readonly<Record<string, string>>
@@ -46,6 +46,10 @@ export function runStdioGateway(options: StdioOptions): Promise<{ reason: string
       toClient: (line) => write(output, line, () => end('the client does not read', false)),
       toServer: (line) => write(child.stdin, line, () => end('the server does not read', true)),
       close: (reason) => end(reason, true),
+      kill: (reason) => {
+        end(reason, true)
+        child.kill('SIGKILL')
+      },
     })
     input.on('data', (chunk: Buffer) => gateway.clientData(chunk))
     input.once('end', () => end('the client closed', false))

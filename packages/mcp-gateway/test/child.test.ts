@@ -55,4 +55,39 @@ describe('the governed server process', () => {
     expect(seen.fds.filter(([, target]) => target.includes('secret') || target.includes('store.db') || target.endsWith('.pem'))).toEqual([])
     expect(seen.fds.filter(([, target]) => target.startsWith('/') && !target.startsWith('/proc') && !target.startsWith('/dev'))).toEqual([])
   })
+
+  it('ATK-128, I4: is ended where a call was stopped, though it ignores that: no sign of life a second later', { timeout: 20_000 }, async () => {
+    const sign = path.join(root, 'sign')
+    const script = path.join(root, 'deaf.mjs')
+    fs.writeFileSync(script, `
+      import * as fs from 'node:fs'
+      const tools = [{ name: 'read_file', inputSchema: { type: 'object' } }]
+      const answers = { initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'deaf', version: '1' } }, 'tools/list': { tools } }
+      process.on('SIGTERM', () => undefined)
+      process.stdin.on('data', (chunk) => {
+        for (const line of chunk.toString().split('\\n').filter((one) => one !== '')) {
+          const { id, method } = JSON.parse(line)
+          if (answers[method] !== undefined) process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result: answers[method] }) + '\\n')
+          else if (method === 'tools/call') setInterval(() => fs.writeFileSync(${JSON.stringify(sign)}, String(Date.now())), 1)
+        }
+      })`)
+    const [input, output] = [new PassThrough(), new PassThrough()]
+    const { gate } = new Bench()
+    await gate.connect()
+    const ended = runStdioGateway({
+      gate, target: 'mcp://fs', agent: 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
+      command: { executable: process.execPath, args: [script], cwd: root }, environment: serverEnvironment(process.env, []), input, output, errors: new PassThrough(),
+    })
+    const ask = (id: number, method: string, params: object): void => void input.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`)
+    ask(1, 'initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'client', version: '1' } })
+    await new Promise((resolve) => output.once('data', resolve))
+    input.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+    ask(2, 'tools/call', { name: 'read_file', arguments: { path: '/x' } })
+    for (let i = 0; i < 400 && !fs.existsSync(sign); i++) await new Promise((resolve) => setTimeout(resolve, 25))
+    expect(gate.leases.prohibit({ kind: 'kill', event: 'killed', selector: 'all', by: 'user:1', seq: 1_000 })).toBe(1)
+    expect(await ended).toMatchObject({ serverFailed: true })
+    const last = fs.readFileSync(sign, 'utf8')
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(fs.readFileSync(sign, 'utf8')).toBe(last)
+  })
 })

@@ -54,6 +54,9 @@ export class Bench {
         this.received.push(line)
         script(JSON.parse(line) as never, (out) => setImmediate(() => this.fromServer(`${out}\n`)))
       },
+      kill: (reason) => {
+        this.closedFor = reason
+      },
       close: (reason) => {
         this.closedFor = reason
       },

@@ -1,0 +1,30 @@
+import { nodeNet } from '@sealwrit/gate'
+
+/** A connection to the plane's socket, as the command line has one. */
+export interface Asker {
+  ask(method: string, params: object): Promise<Record<string, unknown>>
+  close(): void
+}
+
+/** Any number of questions may be under way at once. */
+export async function asker(socket: string): Promise<Asker> {
+  const waiting = new Map<number, (answer: { result?: Record<string, unknown>; error?: unknown }) => void>()
+  let last = 0
+  const connection = await nodeNet.connect(socket, 2 ** 20, {
+    line: (bytes) => {
+      const answer = JSON.parse(Buffer.from(bytes).toString()) as { id: number; result?: Record<string, unknown>; error?: unknown }
+      waiting.get(answer.id)?.(answer)
+      waiting.delete(answer.id)
+    },
+    closed: () => undefined,
+  })
+  return {
+    ask: (method, params) =>
+      new Promise((resolve, reject) => {
+        const id = ++last
+        waiting.set(id, ({ result, error }) => (result === undefined ? reject(new Error(`${method}: ${JSON.stringify(error)}`)) : resolve(result)))
+        connection.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }))
+      }),
+    close: () => connection.close(),
+  }
+}
