@@ -5,6 +5,7 @@ import type { CliError } from './errors.ts'
 export interface GlobalOptions {
   readonly json?: boolean
   readonly dir?: string
+  readonly tenant?: string
   readonly debug?: boolean
 }
 

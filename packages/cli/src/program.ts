@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { CliError, EXIT } from './errors.ts'
+import { findDir, TENANT, tenantDir } from './local/places.ts'
 import type { GlobalOptions } from './output.ts'
 import { addPolicy } from './policy-program.ts'
 import { version } from './version.ts'
@@ -11,6 +12,7 @@ export function buildProgram(): Command {
     .version(version)
     .option('--json', 'print JSON')
     .option('--dir <folder>', 'folder of the local plane (default: the nearest .sealwrit; or SEALWRIT_DIR)')
+    .option('--tenant <name>', 'tenant of the plane (or SEALWRIT_TENANT; default: default)')
     .option('--debug', 'print stack traces')
     .showHelpAfterError('(add --help for the options and an example)')
     .exitOverride()
@@ -21,6 +23,7 @@ export function buildProgram(): Command {
       .description(description)
       .option('--json', 'print JSON')
       .option('--dir <folder>', 'folder of the local plane')
+      .option('--tenant <name>', 'tenant of the plane')
       .option('--debug', 'print stack traces')
       .addHelpText('after', `\nExample:\n  ${example}`)
       .exitOverride()
@@ -30,7 +33,7 @@ export function buildProgram(): Command {
     .option('--listen <host:port>', 'address of the HTTP API', '127.0.0.1:4180')
     .option('--store <store>', 'sqlite:FILE or postgres://… (or SEALWRIT_STORE; default: store.db in the folder)')
     .option('--activate', 'activate the policies of the folder, as the first start does; else the set that the log names stays')
-    .action(async (o: { listen: string }) => (await import('./commands/up.ts')).up(all(program, o)))
+    .action(async (o: { listen: string }) => (await import('./commands/up.ts')).up(everyTenant(program, o)))
   add('mcp', 'govern a stdio MCP server: give this to an MCP client in its place', 'sealwrit mcp --name fs -- npx @modelcontextprotocol/server-filesystem ./files')
     .requiredOption('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
@@ -84,7 +87,7 @@ export function buildProgram(): Command {
   add('decide <file>', 'dry run: what would be decided about an action, explained', 'sealwrit decide action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).decide(file, all(program, o)))
   add('canon <file>', 'canonical bytes and digest of a JSON file, or its denial code', 'sealwrit canon action.json').action(async (file: string, o: object) => (await import('./commands/read.ts')).canon(file, all(program, o)))
   const anchor = add('anchor', 'checkpoints kept outside: time stamping authorities, files, endpoints', 'sealwrit anchor verify anchor.json --tsa-cert tsa.pem --key log.vkey')
-  const sub = (nameAndArgs: string, description: string): Command => anchor.command(nameAndArgs).description(description).option('--json', 'print JSON').option('--dir <folder>', 'folder of the local plane').exitOverride()
+  const sub = (nameAndArgs: string, description: string): Command => anchor.command(nameAndArgs).description(description).option('--json', 'print JSON').option('--dir <folder>', 'folder of the local plane').option('--tenant <name>', 'tenant of the plane').exitOverride()
   sub('now', 'anchor the newest checkpoint at every configured place').action(async (o: object) => (await import('./commands/anchor.ts')).anchorNow(all(program, { ...anchor.opts(), ...o })))
   sub('list', 'every place with its last success and failure').action(async (o: object) => (await import('./commands/anchor.ts')).anchorList(all(program, { ...anchor.opts(), ...o })))
   sub('verify <file>', 'say what one anchor shows; exits with 0 for an external time alone')
@@ -103,7 +106,8 @@ export function buildProgram(): Command {
     .option('-o, --output <file>', 'file to write (default: stdout)')
     .action(async (file: string, o: { audience: string }) => (await import('./commands/issue.ts')).issue(file, all(program, o)))
   addApprovals(add, program)
-  addRegistrations(add)
+  addRegistrations(add, program)
+  addPeople(add, program)
   addPolicy(add, (own) => all(program, own))
   add('doctor', 'perform a real permit and a real deny through the real boundary', 'sealwrit doctor').action(async (o: object) => (await import('./doctor/doctor.ts')).doctor(all(program, o)))
   add('demo', 'the denial conditions live, against a real MCP server and a plane of its own', 'sealwrit demo --output evidence.json')
@@ -116,10 +120,10 @@ export function buildProgram(): Command {
 type Add = (nameAndArgs: string, description: string, example: string, parent?: Command) => Command
 
 /** Who is known: agents with their keys, and gates. */
-function addRegistrations(add: Add): void {
+function addRegistrations(add: Add, program: Command): void {
   const agent = add('agent', 'registered agents and their keys', 'sealwrit agent list')
   const load = () => import('./commands/agent.ts')
-  const under = (own: object): object => ({ ...agent.parent?.opts<GlobalOptions>(), ...agent.opts(), ...own })
+  const under = (own: object): object => all(program, { ...agent.opts(), ...own })
   add('add <name>', 'register an agent with a key of its own; makes one unless --key gives it', 'sealwrit agent add coder --owner team:payments --expires 90d', agent)
     .option('--key <key>', 'its Ed25519 public key, base64url, or a file that holds it')
     .option('--owner <id>', 'person or team that answers for it, an opaque id (default: the owner of the plane)')
@@ -133,7 +137,7 @@ function addRegistrations(add: Add): void {
     .action(async (name: string, o: object) => (await load()).agentRotate(name, under(o)))
   add('remove <name>', 'remove an agent with all its keys, at once', 'sealwrit agent remove coder', agent).action(async (name: string, o: object) => (await load()).agentRemove(name, under(o)))
   const gate = add('gate', 'gates that have enrolled', 'sealwrit gate list')
-  add('list', 'gates with their sessions', 'sealwrit gate list', gate).action(async (o: object) => (await load()).gateList({ ...gate.parent?.opts<GlobalOptions>(), ...gate.opts(), ...o }))
+  add('list', 'gates with their sessions', 'sealwrit gate list', gate).action(async (o: object) => (await load()).gateList(all(program, { ...gate.opts(), ...o })))
 }
 
 /** `log` lists by itself; what else can be done with the whole log is below it. */
@@ -189,6 +193,36 @@ function addApprovals(add: Add, program: Command): void {
     .action(async (who: string, o: object) => (await import('./commands/approver.ts')).approverRemove(who, all(program, { ...approver.opts(), ...o })))
 }
 
+/** Who may use the plane, and whose it is. */
+function addPeople(add: Add, program: Command): void {
+  const person = add('person', 'who may use the plane, and as what', 'sealwrit person list')
+  const load = () => import('./commands/person.ts')
+  const under = <T extends object>(own: T): T & GlobalOptions => all(program, { ...person.opts(), ...own })
+  add('add <name>', 'add a person who logs in with a password; it is asked for', 'sealwrit person add ann --role operator', person)
+    .requiredOption('--role <role>', 'viewer, approver, operator or admin: each may do what those before it may')
+    .option('--password-file <file>', 'file with the password, mode 0600, in place of asking')
+    .action(async (name: string, o: object) => (await load()).personAdd(name, under(o)))
+  add('list', 'everybody who may use the plane, with their roles', 'sealwrit person list --json', person).action(async (o: object) => (await load()).personList(under(o)))
+  add('role <who> <role>', 'give a person another role; their sessions end', 'sealwrit person role ann admin', person).action(async (who: string, role: string, o: object) => (await load()).personRole(who, role, under(o)))
+  add('passwd <who>', 'give a person another password; their sessions end', 'sealwrit person passwd ann', person)
+    .option('--password-file <file>', 'file with the password, mode 0600, in place of asking')
+    .action(async (who: string, o: object) => (await load()).personPassword(who, under(o)))
+  add('remove <who>', 'remove a person for good; their sessions end', 'sealwrit person remove ann', person).action(async (who: string, o: object) => (await load()).personRemove(who, under(o)))
+  const tenant = add('tenant', 'tenants of the plane: each with its own log, keys, policies and people', 'sealwrit tenant list')
+  const whole = <T extends object>(own: T): T & GlobalOptions => everyTenant(program, { ...tenant.opts(), ...own })
+  add('add <name>', 'make a tenant; the plane opens it when it is started again', 'sealwrit tenant add payments', tenant).action(async (name: string, o: object) => (await import('./commands/tenant.ts')).tenantAdd(name, whole(o)))
+  add('list', 'every tenant, and whether it is open', 'sealwrit tenant list --json', tenant).action(async (o: object) => (await import('./commands/tenant.ts')).tenantList(whole(o)))
+}
+
+/** What a command is told, with the folder of the tenant that it is about. */
 function all<T extends object>(program: Command, own: T): T & GlobalOptions {
+  const options = everyTenant(program, own)
+  const tenant = options.tenant ?? process.env['SEALWRIT_TENANT']
+  if (tenant === undefined || tenant === TENANT) return options
+  return { ...options, dir: tenantDir(findDir(options.dir), tenant) }
+}
+
+/** As {@link all}, for what is about all tenants. */
+function everyTenant<T extends object>(program: Command, own: T): T & GlobalOptions {
   return { ...program.opts<GlobalOptions>(), ...own }
 }

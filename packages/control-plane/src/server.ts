@@ -9,6 +9,7 @@ import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { Notices, type Webhook } from './govern/notices.ts'
 import type { IdentityConfig } from './identify/configuration.ts'
+import type { ServedTenant } from './http/access.ts'
 import { serveHttp } from './http/server.ts'
 import type { PolicyRules } from './govern/policies.ts'
 import { Plane } from './plane.ts'
@@ -17,11 +18,11 @@ import { serveSocket } from './rpc/socket.ts'
 import { openSqliteStore } from './store/sqlite/store.ts'
 import type { Store } from './store/store.ts'
 
-export interface ServerOptions {
+/** One tenant of a server: a plane of its own, with its own log, keys, socket and token. */
+export interface TenantOptions {
   /** A file of the embedded store, or `postgres://…`. */
   readonly store: string
   readonly socketPath: string
-  readonly listen: { readonly host: string; readonly port: number }
   readonly token: string
   /** As in `HttpOptions`. */
   readonly isLogPublic: boolean
@@ -35,8 +36,6 @@ export interface ServerOptions {
   readonly localUser: string
   /** As in `PlaneOptions`. */
   readonly isNew: boolean
-  /** Told by metrics and traces. */
-  readonly version: string
   readonly retentionMs?: number | undefined
   /** Where checkpoints are anchored, and how often. */
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
@@ -46,12 +45,31 @@ export interface ServerOptions {
   readonly identity?: IdentityConfig | undefined
   /** As in `PlaneOptions`, asked over HTTP. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
+  /** As in `PlaneOptions`. */
+  readonly liftQuorum?: number | undefined
 }
 
-export interface RunningPlane {
-  readonly plane: Plane
+export interface ServerOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  /** Told by metrics and traces. */
+  readonly version: string
+}
+
+export interface RunningPlanes {
+  /** In the order in which they were named. */
+  readonly planes: readonly Plane[]
   readonly url: string
   close(): Promise<void>
+}
+
+/** One tenant cannot be opened, so none is; the cause says why. */
+export class TenantFailure extends Error {
+  readonly tenant: string
+
+  constructor(tenant: string, cause: unknown) {
+    super(`tenant ${tenant} cannot be opened`, { cause })
+    this.tenant = tenant
+  }
 }
 
 /** The database driver is loaded only where it is used. @throws {StoreOpenError} */
@@ -66,37 +84,56 @@ export function isDatabase(store: string): boolean {
 }
 
 /**
- * Starts the plane on real files and sockets. HTTP and store come first, so that nothing answers gates before all of it
- * stands.
- * @throws {SinkError | StoreOpenError | LogDamaged | SocketError | ListenError} each says what to do
+ * Starts the planes of all tenants on real files and sockets: all of them, or none. Stores and HTTP come first, so that nothing answers
+ * gates before all of it stands.
+ * @throws {TenantFailure} for one of them, with what its plane or socket refused with
+ * @throws {ListenError} says what to do
  */
-export async function startPlane(options: ServerOptions): Promise<RunningPlane> {
-  const { sinks, ...anchors } = options.anchors
-  const made = sinks.map((sink) => makeSink(sink, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 }))
-  const store = await openStore(options.store, options.tenant)
-  const closing: (() => Promise<void> | void)[] = [() => store.close()]
+export async function startPlanes(tenants: readonly TenantOptions[], { listen, version }: ServerOptions): Promise<RunningPlanes> {
+  const closing: (() => Promise<void> | void)[] = []
   const close = async (): Promise<void> => {
     for (const one of closing.splice(0).reverse()) await one()
   }
+  const ofTenant = async <T>({ tenant }: TenantOptions, run: () => Promise<T>): Promise<T> => {
+    try {
+      return await run()
+    } catch (error) {
+      throw new TenantFailure(tenant, error)
+    }
+  }
   try {
-    const metrics = new PrometheusMetrics(options.version, nodeClock)
-    const tracing = openTelemetryTracing(options.version)
-    const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
-    const { post, close: closePost } = witnessPost()
-    closing.push(closePost)
-    const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
-    const { webhook, logKey, tenant } = options
-    const notices = webhook === undefined ? undefined : new Notices(webhook, { clock: nodeClock, store, origin: logKey.key.name, tenant })
-    const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
-    const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
-    closing.splice(0, 1, () => plane.close())
-    const http = await serveHttp([{ plane, token: options.token, isLogPublic: options.isLogPublic, expose: () => metrics.expose(plane.gauges) }], { ...options.listen, version: options.version })
+    const opened: (ServedTenant & { readonly options: TenantOptions })[] = []
+    for (const options of tenants) opened.push({ ...(await ofTenant(options, () => openTenant(options, version, closing))), options })
+    const http = await serveHttp(opened, { ...listen, version })
     closing.push(() => http.close())
-    const socket = await serveSocket(plane, options.socketPath)
-    closing.push(() => socket.close())
-    return { plane, url: http.url, close }
+    for (const { plane, options } of opened) {
+      const socket = await ofTenant(options, () => serveSocket(plane, options.socketPath))
+      closing.push(() => socket.close())
+    }
+    return { planes: opened.map(({ plane }) => plane), url: http.url, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** @param closing what is to be closed again, the last first @throws {SinkError | StoreOpenError | LogDamaged} each says what to do */
+async function openTenant(options: TenantOptions, version: string, closing: (() => Promise<void> | void)[]): Promise<ServedTenant> {
+  const { sinks, ...anchors } = options.anchors
+  const made = sinks.map((sink) => makeSink(sink, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 }))
+  const store = await openStore(options.store, options.tenant)
+  let closeIt = (): Promise<void> => store.close()
+  closing.push(() => closeIt())
+  const metrics = new PrometheusMetrics(version, nodeClock)
+  const tracing = openTelemetryTracing(version)
+  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
+  const { post, close: closePost } = witnessPost()
+  closing.push(closePost)
+  const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
+  const { webhook, logKey, tenant, token, isLogPublic } = options
+  const notices = webhook === undefined ? undefined : new Notices(webhook, { clock: nodeClock, store, origin: logKey.key.name, tenant })
+  const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
+  const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
+  closeIt = () => plane.close() // and its store with it
+  return { plane, token, isLogPublic, expose: () => metrics.expose(plane.gauges) }
 }

@@ -1,8 +1,8 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { CliError } from '../errors.ts'
-import { CONFIG_FILE } from '../local/config.ts'
-import { FOLDER, starterFolder } from '../local/folder.ts'
+import { starterFolder } from '../local/folder.ts'
+import { CONFIG_FILE, FOLDER } from '../local/places.ts'
 import { type GlobalOptions, json, line } from '../output.ts'
 import { selfLine } from '../self.ts'
 

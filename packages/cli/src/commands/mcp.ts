@@ -8,7 +8,7 @@ import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { readConfig } from '../local/config.ts'
-import { findFolder, type PlaneFolder, readVerifierKey, TENANT } from '../local/folder.ts'
+import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { takeSlot } from '../local/gate-slot.ts'
 import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
@@ -36,7 +36,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const environment = measureServer({ command: resolved, cwd, gateVersion: version, image: imagePlaces(process.env) }, nodeClock, nodeCryptography, nodeRng)
   const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
-  const config = readConfig(folder.dir)?.config
+  const config = readConfig(folder)?.config
   const receiptOrder = config?.receipt ?? 'before_reply'
   try {
     await gate.connect()
@@ -67,7 +67,7 @@ export function openGate(folder: PlaneFolder, name: string, environment: ReturnT
   const slot = takeSlot(path.join(folder.gates, name))
   const key = loadKeyFile(path.join(slot, 'key.pem'), true)
   return new Gate(
-    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), witnesses, tenant: TENANT, environment, capabilities: () => false },
+    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), witnesses, tenant: folder.tenant, environment, capabilities: () => false },
     { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(slot, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
   )
 }

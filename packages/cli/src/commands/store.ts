@@ -8,7 +8,7 @@ import { confirm } from '../confirm.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { highWaterFile, readConfig } from '../local/config.ts'
-import { findFolder, loadLogKey, type PlaneFolder, readVerifierKey, TENANT } from '../local/folder.ts'
+import { findFolder, loadLogKey, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, type GlobalOptions, green, json, line, plain, red } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { chosenStore, explained, storeName } from './up.ts'
@@ -32,16 +32,16 @@ export async function fsck(options: GlobalOptions & { store?: string }): Promise
 
 async function whereOpen(folder: PlaneFolder, name: string, progress: Progress): Promise<FsckReport> {
   let store: Store
-  const highWater = floorFile(highWaterFile(folder, readConfig(folder.dir))).read()
+  const highWater = floorFile(highWaterFile(folder, readConfig(folder))).read()
   try {
     if (!isDatabase(name) && !fs.existsSync(name)) throw new CliError(`there is no store ${name}`, { hint: 'restore it from a backup' })
-    store = await openStore(name, TENANT)
+    store = await openStore(name, folder.tenant)
   } catch (error) {
     if (error instanceof StoreOpenError && error.isLocked) return insideThePlane(folder, progress)
     throw explained(error, folder, storeName(name))
   }
   try {
-    return await check(store, { logKey: readVerifierKey(folder.verifierKey), crypto: nodeCryptography, tenant: TENANT, highWater }, (done, of) => progress.at(done, of, 'entries'))
+    return await check(store, { logKey: readVerifierKey(folder.verifierKey), crypto: nodeCryptography, tenant: folder.tenant, highWater }, (done, of) => progress.at(done, of, 'entries'))
   } finally {
     await store.close()
   }
@@ -79,9 +79,9 @@ export async function reAnchor(options: GlobalOptions & { store?: string; yes?: 
   const logKey = { key: noteKey(old.key.name, fresh.publicKey, nodeCryptography.sha256), sign: fresh.sign }
   let store: Store | undefined
   try {
-    store = await openStore(name, TENANT)
-    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, formerLogKey: old.key, highWater: floorFile(highWaterFile(folder, readConfig(folder.dir))), defer: setImmediate }
-    const { seq, lost } = await anchorAnew(ports, TENANT)
+    store = await openStore(name, folder.tenant)
+    const ports = { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, formerLogKey: old.key, highWater: floorFile(highWaterFile(folder, readConfig(folder))), defer: setImmediate }
+    const { seq, lost } = await anchorAnew(ports, folder.tenant)
     const moved = adopt(folder, next, old.key.id, formatVerifierKey(logKey.key))
     if (options.json === true) return json({ seq, lost, key: formatVerifierKey(logKey.key), floorsMoved: moved })
     line(`${green('re-anchored')} at index ${seq}; ${lost.size > seq ? `${lost.size - seq} entries of the earlier history are lost (newest known: size ${lost.size}, root ${lost.root})` : 'no later entry was known'}`)

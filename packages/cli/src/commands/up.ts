@@ -1,13 +1,14 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { isDatabase, ListenError, LogDamaged, PolicyError, type PolicySet, type RunningPlane, SocketError, startPlane, StoreOpenError, TreeDamaged } from '@sealwrit/control-plane'
+import { isDatabase, ListenError, LogDamaged, MAX_TENANTS, type Plane, PolicyError, type PolicySet, type RunningPlanes, SocketError, startPlanes, StoreOpenError, TenantFailure, type TenantOptions, TreeDamaged } from '@sealwrit/control-plane'
 import { floorFile } from '@sealwrit/gate'
 import { KeyFileError } from '../adapters/key-file.ts'
-import { CliError } from '../errors.ts'
+import { CliError, EXIT } from '../errors.ts'
 import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, identityConfig, readConfig } from '../local/config.ts'
-import { findFolder, loadLogKey, openFolder, type PlaneFolder, readSecret, TENANT } from '../local/folder.ts'
+import { findFolder, loadLogKey, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
+import { FOLDER, TENANT, tenantDirs } from '../local/places.ts'
 import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
 import { approvalsWebhook } from '../local/webhook.ts'
 import { planeWitnesses } from '../local/witnesses.ts'
@@ -18,45 +19,84 @@ import { bold, dim, type GlobalOptions, json, line, plain, red } from '../output
 const DAY_MS = 86_400_000
 export const DEFAULT_LISTEN = '127.0.0.1:4180'
 
-/** The plane, and how its policies folder compares with what the log says is active. */
-interface Opened extends RunningPlane {
+/** A tenant of the plane, and how its policies folder compares with what the log says is active. */
+interface Opened {
+  readonly plane: Plane
+  readonly folder: PlaneFolder
+  readonly store: string
   /** The set in the folder, or why there is none. */
   readonly found: PolicySet | CliError
 }
 
-/** Starts the plane on `folder`. @param activates brings the policies of the folder into force, as a first start does anyway @throws {CliError} with the way out */
-async function openPlane(folder: PlaneFolder, listen: { host: string; port: number }, store: string, activates: boolean): Promise<Opened> {
-  const config = readConfig(folder.dir)
-  const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
+/** What one tenant's folder says of it. */
+interface Prepared extends Omit<Opened, 'plane'> {
+  readonly options: TenantOptions
+}
+
+interface Running extends Pick<RunningPlanes, 'url' | 'close'> {
+  readonly tenants: readonly [Opened, ...Opened[]]
+}
+
+/** Starts the planes of all tenants, or none. @param activates as for {@link prepared} @throws {CliError} with the way out, naming the tenant */
+async function openPlanes(folders: readonly PlaneFolder[], listen: { host: string; port: number }, store: string | undefined, activates: boolean): Promise<Running> {
+  if (folders.length > MAX_TENANTS) throw new CliError(`${folders.length} tenants are more than the ${MAX_TENANTS} that one process serves`, { hint: 'move some to a plane of their own' })
+  const all = folders.map((folder) => naming(folder, () => prepared(folder, chosenStore(folder.tenant === TENANT || isDatabase(store ?? '') ? store : undefined, folder), activates)))
   try {
+    const { planes, url, close } = await startPlanes(all.map(({ options }) => options), { listen, version })
+    const tenants = all.map(({ options: _options, ...one }, i) => ({ ...one, plane: planes[i] as Plane }))
+    for (const { firstRun } of folders) fs.rmSync(firstRun, { force: true })
+    return { url, close, tenants: tenants as [Opened, ...Opened[]] }
+  } catch (error) {
+    const failed = error instanceof TenantFailure ? all.find(({ folder }) => folder.tenant === error.tenant) : undefined
+    if (failed === undefined) throw explained(error, folders[0] as PlaneFolder, '')
+    return naming(failed.folder, () => {
+      throw explained((error as TenantFailure).cause, failed.folder, storeName(failed.store))
+    })
+  }
+}
+
+/** What fails says whose it is, where that is not the plane's own. */
+function naming<T>({ tenant }: PlaneFolder, run: () => T): T {
+  try {
+    return run()
+  } catch (error) {
+    if (tenant === TENANT || !(error instanceof CliError)) throw error
+    throw new CliError(`tenant ${tenant}: ${error.message}; no tenant was opened`, { exit: error.exit, ...(error.hint === undefined ? {} : { hint: error.hint }), ...(error.code === undefined ? {} : { code: error.code }) })
+  }
+}
+
+/** @param activates brings the policies of the folder into force, as a first start does anyway @throws {CliError} with the way out */
+function prepared(folder: PlaneFolder, store: string, activates: boolean): Prepared {
+  try {
+    const config = readConfig(folder)
+    const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
     const { isNew } = openFolder(folder, isDatabase(store) ? undefined : store)
     const source = configuredPolicies(folder)
     const found = atHand(() => readPolicies(source))
     if (found instanceof CliError && (isNew || activates)) throw found
     const maxAgeDays = config?.config.policy_max_age_days
-    const running = await startPlane({
-      store,
-      socketPath: folder.socket,
-      listen,
-      token: readSecret(folder.token),
-      isLogPublic: config?.config.log_entries === 'public',
-      logKey: loadLogKey(folder),
-      highWater: floorFile(highWaterFile(folder, config)),
-      policies: found instanceof CliError ? undefined : found,
-      policyRules: { activateAtStart: activates, base: demandedBase(source), maxAgeMs: maxAgeDays === undefined ? undefined : maxAgeDays * DAY_MS },
-      tenant: TENANT,
-      owner: config?.config.owner,
-      witnesses: planeWitnesses(folder),
-      webhook: approvalsWebhook(config),
-      identity: config === undefined ? undefined : identityConfig(config),
-      isNew,
-      version,
-      retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
-      anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
-      localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
-    })
-    fs.rmSync(folder.firstRun, { force: true })
-    return { ...running, found }
+    return {
+      folder, store, found,
+      options: {
+        store,
+        socketPath: folder.socket,
+        token: readSecret(folder.token),
+        isLogPublic: config?.config.log_entries === 'public',
+        logKey: loadLogKey(folder),
+        highWater: floorFile(highWaterFile(folder, config)),
+        policies: found instanceof CliError ? undefined : found,
+        policyRules: { activateAtStart: activates, base: demandedBase(source), maxAgeMs: maxAgeDays === undefined ? undefined : maxAgeDays * DAY_MS },
+        tenant: folder.tenant,
+        owner: config?.config.owner,
+        witnesses: planeWitnesses(folder),
+        webhook: approvalsWebhook(config),
+        identity: config === undefined ? undefined : identityConfig(config),
+        isNew,
+        retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
+        anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
+        localUser: `${os.userInfo().uid}:${os.userInfo().username}`,
+      },
+    }
   } catch (error) {
     throw explained(error, folder, storeName(store))
   }
@@ -80,9 +120,13 @@ export function explained(error: unknown, folder: PlaneFolder, store: string): u
   return error
 }
 
-/** `--store`, or `SEALWRIT_STORE` where it holds a password, which a command line shows to everybody. */
+/**
+ * `--store`, or `SEALWRIT_STORE` where it holds a password, which a command line shows to everybody. A database holds the logs of all
+ * tenants, each in rows of its own; a file is that of one.
+ */
 export function chosenStore(given: string | undefined, folder: PlaneFolder): string {
-  const store = given ?? process.env['SEALWRIT_STORE']
+  const named = process.env['SEALWRIT_STORE']
+  const store = given ?? (folder.tenant === TENANT || isDatabase(named ?? '') ? named : undefined)
   if (store === undefined) return folder.store
   if (isDatabase(store)) return store
   if (store.startsWith('sqlite:') && store.length > 'sqlite:'.length) return path.resolve(store.slice('sqlite:'.length))
@@ -110,27 +154,20 @@ export function parseListen(text: string): { host: string; port: number } {
 }
 
 export async function up(options: GlobalOptions & { listen: string; store?: string; activate?: boolean }): Promise<void> {
-  const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve('.sealwrit')) : findFolder(options.dir)
-  const store = chosenStore(options.store, folder)
-  const running = await openPlane(folder, parseListen(options.listen), store, options.activate === true)
+  if (options.tenant !== undefined) throw new CliError('`up` opens every tenant of its folder, and takes no --tenant', { exit: EXIT.usage })
+  const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve(FOLDER)) : findFolder(options.dir)
+  const running = await openPlanes(tenantDirs(folder.dir).map(planeFolder), parseListen(options.listen), options.store, options.activate === true)
   const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
   const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
-  if (options.json === true) json({ url: running.url, socket: folder.socket, origin: running.plane.log.origin, entries: running.plane.log.size, policies: await policiesOf(running), wrap })
-  else {
+  if (options.json === true) {
+    const told = await Promise.all(running.tenants.map(async (one) => ({ tenant: one.folder.tenant, socket: one.folder.socket, origin: one.plane.log.origin, entries: one.plane.log.size, policies: await policiesOf(one) })))
+    const { tenant: _tenant, ...own } = told[0] as (typeof told)[number]
+    json({ url: running.url, ...own, wrap, ...(told.length > 1 ? { tenants: told } : {}) })
+  } else {
     line(`${bold('Sealwrit')} plane is up. Nothing runs without a writ.`)
     line(`  http     ${running.url}  ${dim('(healthz, readyz, v1, metrics, checkpoint; no console in this version)')}`)
-    line(`  socket   ${folder.socket}`)
-    if (isDatabase(store)) line(`  store    ${storeName(store)}`)
-    line(`  log      ${running.plane.log.origin}, ${running.plane.log.size} entries, policy epoch ${running.plane.epoch}`)
-    await announce(running, folder)
-    const { notReady } = running.plane
-    if (notReady !== undefined) {
-      line(`${red(bold('closed'))}   ${notReady.code}: ${notReady.message}`)
-      line('         it can be read, and permits nothing; restore the newest copy of the store, or go on from this one:')
-      line(`         ${selfLine('log', 're-anchor', '--dir', folder.dir)}`)
-    }
-    for (const { type, where } of await running.plane.anchors.status()) line(`  anchor   ${type} ${plain(where)}`)
+    for (const one of running.tenants) await announceTenant(one)
     line()
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
     line(`  ${wrap}`)
@@ -143,7 +180,23 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
   await running.close()
 }
 
-async function policiesOf({ plane, found }: Opened): Promise<{ epoch: number; active: string; folder: string; differs: boolean; void?: string }> {
+async function announceTenant(opened: Opened): Promise<void> {
+  const { plane, folder, store } = opened
+  if (folder.tenant !== TENANT) line(`${bold(`Tenant ${folder.tenant}`)}`)
+  line(`  socket   ${folder.socket}`)
+  if (isDatabase(store)) line(`  store    ${storeName(store)}`)
+  line(`  log      ${plane.log.origin}, ${plane.log.size} entries, policy epoch ${plane.epoch}`)
+  await announce(opened, folder)
+  const { notReady } = plane
+  if (notReady !== undefined) {
+    line(`${red(bold('closed'))}   ${notReady.code}: ${notReady.message}`)
+    line('         it can be read, and permits nothing; restore the newest copy of the store, or go on from this one:')
+    line(`         ${selfLine('log', 're-anchor', '--dir', folder.dir)}`)
+  }
+  for (const { type, where } of await plane.anchors.status()) line(`  anchor   ${type} ${plain(where)}`)
+}
+
+async function policiesOf({ plane, found }: Pick<Opened, 'plane' | 'found'>): Promise<{ epoch: number; active: string; folder: string; differs: boolean; void?: string }> {
   const active = plane.log.state.policyDigest ?? ''
   const { void: denied } = await plane.policies.active()
   const inFolder = found instanceof CliError ? '' : found.digest

@@ -10,7 +10,7 @@ import { loadKeyFile } from '../adapters/key-file.ts'
 import { McpSession } from '../doctor/mcp-session.ts'
 import { CliError } from '../errors.ts'
 import { evidenceLines } from '../evidence/collect.ts'
-import { planeFolder, type PlaneFolder, readVerifierKey, starterFolder, TENANT } from '../local/folder.ts'
+import { planeFolder, type PlaneFolder, readVerifierKey, starterFolder } from '../local/folder.ts'
 import { selfArguments } from '../self.ts'
 import { version } from '../version.ts'
 import { HostileWire } from './hostile-wire.ts'
@@ -92,7 +92,7 @@ export class Stage {
     const key = loadKeyFile(path.join(this.root, 'gate.pem'), true)
     const clock: Clock = { ...nodeClock, wallMs: () => nodeClock.wallMs() + this.clockOffsetMs }
     const gate = new Gate(
-      { socketPaths: [this.folder.socket], logKey: readVerifierKey(this.folder.verifierKey), witnesses: new WitnessQuorum(NO_WITNESSES), tenant: TENANT, environment, capabilities: () => false },
+      { socketPaths: [this.folder.socket], logKey: readVerifierKey(this.folder.verifierKey), witnesses: new WitnessQuorum(NO_WITNESSES), tenant: this.folder.tenant, environment, capabilities: () => false },
       { clock, rng: nodeRng, crypto: nodeCryptography, net: this.wire.net, floor: floorFile(path.join(this.root, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
     )
     this.#gate = gate

@@ -90,12 +90,10 @@ const shape = {
 const MEMBERS = Object.keys(shape)
 const configSchema: z.ZodType<Config> = z.strictObject(shape)
 
-export const CONFIG_FILE = 'sealwrit.yaml'
 const MAX_CONFIG_BYTES = 65_536
 
-/** Reads the configuration beside the plane's folder; undefined when there is none. @throws {CliError} naming file and member */
-export function readConfig(planeDir: string): { config: Config; file: string } | undefined {
-  const file = path.join(path.dirname(planeDir), CONFIG_FILE)
+/** Reads the configuration beside the plane's folder, or in that of a tenant; undefined when there is none. @throws {CliError} naming file and member */
+export function readConfig({ config: file }: { readonly config: string }): { config: Config; file: string } | undefined {
   if (!fs.existsSync(file)) return undefined
   if (fs.statSync(file).size > MAX_CONFIG_BYTES) throw new CliError(`${file} is larger than ${MAX_CONFIG_BYTES} bytes`)
   const document = parseDocument(fs.readFileSync(file, 'utf8'), { uniqueKeys: true, strict: true })

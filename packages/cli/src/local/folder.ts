@@ -6,13 +6,15 @@ import { formatVerifierKey, type NoteKey, noteKey, parseVerifierKey, equalBytes 
 import { nodeCryptography } from '@sealwrit/gate'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
-
-export const FOLDER = '.sealwrit'
-export const TENANT = 'default'
+import { CONFIG_FILE, findDir, planeDirOf, TENANT, tenantIn } from './places.ts'
 
 /** The files of a local plane. */
 export interface PlaneFolder {
   readonly dir: string
+  /** The tenant that it is of. */
+  readonly tenant: string
+  /** Where `sealwrit.yaml` is looked for. */
+  readonly config: string
   readonly socket: string
   readonly store: string
   readonly logKey: string
@@ -29,8 +31,11 @@ export interface PlaneFolder {
 
 export function planeFolder(dir: string): PlaneFolder {
   const at = (...names: string[]): string => path.join(dir, ...names)
+  const tenant = tenantIn(dir)
   return {
     dir,
+    tenant,
+    config: path.join(tenant === TENANT ? path.dirname(dir) : dir, CONFIG_FILE),
     socket: at('plane.sock'),
     store: at('store.db'),
     logKey: at('keys', 'log.pem'),
@@ -43,14 +48,9 @@ export function planeFolder(dir: string): PlaneFolder {
   }
 }
 
-/** `--dir`, `SEALWRIT_DIR`, or the nearest `.sealwrit` above the working directory; else one in it. */
+/** As `findDir`. */
 export function findFolder(given: string | undefined): PlaneFolder {
-  const named = given ?? process.env['SEALWRIT_DIR']
-  if (named !== undefined) return planeFolder(path.resolve(named))
-  for (let folder = process.cwd(); ; folder = path.dirname(folder)) {
-    if (fs.existsSync(path.join(folder, FOLDER))) return planeFolder(path.join(folder, FOLDER))
-    if (folder === path.dirname(folder)) return planeFolder(path.resolve(FOLDER))
-  }
+  return planeFolder(findDir(given))
 }
 
 /** The files that come with the program. */
@@ -82,7 +82,7 @@ export function openFolder(folder: PlaneFolder, store: string | undefined): { is
     const { publicKey } = loadKeyFile(folder.logKey, true)
     // The host part is random: an embedded plane has no name that anybody else could know.
     if (!fs.existsSync(folder.verifierKey)) {
-      writeOnce(folder.verifierKey, `${formatVerifierKey(noteKey(`${randomBytes(8).toString('hex')}.local/${TENANT}`, publicKey, nodeCryptography.sha256))}\n`)
+      writeOnce(folder.verifierKey, `${formatVerifierKey(noteKey(`${hostOf(folder)}/${folder.tenant}`, publicKey, nodeCryptography.sha256))}\n`)
     }
     if (!fs.existsSync(folder.policies)) fs.cpSync(path.join(starterFolder, 'policies'), folder.policies, { recursive: true })
     const schema = path.join(folder.policies, 'schema.cedarschema')
@@ -90,6 +90,13 @@ export function openFolder(folder: PlaneFolder, store: string | undefined): { is
   }
   if (!fs.existsSync(folder.token)) writeOnce(folder.token, `${randomBytes(32).toString('base64url')}\n`)
   return { isNew }
+}
+
+/** All logs of one plane have its host in their origins. */
+function hostOf({ dir, tenant }: PlaneFolder): string {
+  const own = tenant === TENANT ? undefined : planeFolder(planeDirOf(dir)).verifierKey
+  const name = own !== undefined && fs.existsSync(own) ? readVerifierKey(own).name : ''
+  return name.endsWith(`/${TENANT}`) ? name.slice(0, -TENANT.length - 1) : `${randomBytes(8).toString('hex')}.local`
 }
 
 function writeOnce(file: string, text: string): void {

@@ -18,7 +18,7 @@ export interface PolicySource {
 
 /** As `sealwrit.yaml` beside the plane's folder says. */
 export function configuredPolicies(folder: PlaneFolder): PolicySource {
-  const found = readConfig(folder.dir)
+  const found = readConfig(folder)
   if (found === undefined) return { folder: folder.policies, base: undefined }
   const at = (name: string): string => path.resolve(path.dirname(found.file), name)
   return { folder: at(found.config.policies), base: found.config.base === undefined ? undefined : at(found.config.base) }

@@ -25,8 +25,8 @@ export function readWitnessPolicy(file: string): WitnessPolicy {
 }
 
 /** What `sealwrit.yaml` says of witnesses; undefined where it names none. @throws {CliError} */
-export function configuredWitnesses(planeDir: string): { policy: WitnessPolicy; maxAgeSeconds: number } | undefined {
-  const found = readConfig(planeDir)
+export function configuredWitnesses(folder: PlaneFolder): { policy: WitnessPolicy; maxAgeSeconds: number } | undefined {
+  const found = readConfig(folder)
   if (found?.config.witnesses === undefined) return undefined
   const policy = readWitnessPolicy(path.resolve(path.dirname(found.file), found.config.witnesses))
   return { policy, maxAgeSeconds: found.config.witness_max_age_seconds ?? MAX_COSIGNATURE_AGE_SECONDS }
@@ -37,7 +37,7 @@ export function configuredWitnesses(planeDir: string): { policy: WitnessPolicy; 
  * @throws {CliError} where it lists logs, but not this gate's
  */
 export function gateWitnesses(folder: PlaneFolder, file: string | undefined): WitnessQuorum {
-  const configured = configuredWitnesses(folder.dir)
+  const configured = configuredWitnesses(folder)
   const policy = file === undefined ? (configured?.policy ?? NO_WITNESSES) : readWitnessPolicy(path.resolve(file))
   checkLog(policy, folder)
   return new WitnessQuorum(policy, configured?.maxAgeSeconds)
@@ -45,7 +45,7 @@ export function gateWitnesses(folder: PlaneFolder, file: string | undefined): Wi
 
 /** What the plane of this folder asks its witnesses for; undefined where none are configured. @throws {CliError} */
 export function planeWitnesses(folder: PlaneFolder): ReturnType<typeof configuredWitnesses> {
-  const configured = configuredWitnesses(folder.dir)
+  const configured = configuredWitnesses(folder)
   if (configured === undefined) return undefined
   const { policy } = configured
   checkLog(policy, folder)
