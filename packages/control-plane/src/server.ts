@@ -3,12 +3,14 @@ import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 import { openTelemetryTracing } from './adapters/opentelemetry.ts'
 import { PrometheusMetrics } from './adapters/prometheus.ts'
 import { nodeKeyLoader } from './adapters/key-loader.ts'
+import { nodePostForm } from './adapters/token-post.ts'
 import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { Notices, type Webhook } from './govern/notices.ts'
 import type { IdentityConfig } from './identify/configuration.ts'
+import { IssuerLogins, type LoginIssuerConfig } from './identify/login.ts'
 import type { ServedTenant } from './http/access.ts'
 import { serveHttp } from './http/server.ts'
 import type { PolicyRules } from './govern/policies.ts'
@@ -45,6 +47,8 @@ export interface TenantOptions {
   readonly identity?: IdentityConfig | undefined
   /** As in `PlaneOptions`, asked over HTTP. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
+  /** Issuers that people log in by. */
+  readonly logins?: readonly LoginIssuerConfig[] | undefined
   /** As in `PlaneOptions`. */
   readonly liftQuorum?: number | undefined
 }
@@ -135,5 +139,6 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
   const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
   closeIt = () => plane.close() // and its store with it
-  return { plane, token, isLogPublic, expose: () => metrics.expose(plane.gauges) }
+  const logins = options.logins === undefined || options.logins.length === 0 ? undefined : new IssuerLogins(options.logins, nodeKeyLoader, nodePostForm, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 })
+  return { plane, token, isLogPublic, logins, expose: () => metrics.expose(plane.gauges) }
 }

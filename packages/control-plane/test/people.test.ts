@@ -11,6 +11,7 @@ import { openRigs, outcome, policySet, type Rig, toolCall } from './support/rig.
 import { cheap, PASSWORD, person } from './support/people.ts'
 
 const rigs = openRigs()
+const ALL = { cursor: undefined, limit: 10 }
 const as = (id: string, role: Role): Peer => ({ person: { id, role }, shown: { size: 0 }, session: undefined })
 const last = async (rig: Rig): Promise<Record<string, unknown>> => (await rig.plane.log.read(rig.plane.log.size - 1)).entry as never
 
@@ -24,10 +25,10 @@ describe('people', () => {
     expect(await last(rig)).toMatchObject({ event: 'role', person: ann, role: 'admin', by: rig.plane.sub })
     await rig.plane.accounts.setPassword(ann, `${PASSWORD}2`, ann)
     expect(await last(rig)).toMatchObject({ event: 'credential', person: ann, by: ann })
-    expect(await rig.plane.accounts.list()).toEqual([{ person: ann, name: 'ann', role: 'admin', login: 'local' }])
+    expect((await rig.plane.accounts.list(ALL)).people).toEqual([{ person: ann, name: 'ann', role: 'admin', login: 'local' }])
     await rig.plane.accounts.remove('ann', rig.plane.sub)
     expect(await last(rig)).toMatchObject({ event: 'removed', person: ann })
-    expect(await rig.plane.accounts.list()).toEqual([])
+    expect((await rig.plane.accounts.list(ALL)).people).toEqual([])
     for (const { text } of await rig.plane.log.readRun(0, 100)) {
       expect(text).not.toMatch(/"ann"|scrypt/)
       expect(text).not.toContain(PASSWORD)
@@ -57,7 +58,7 @@ describe('people', () => {
     const rig = await rigs()
     const ann = await person(rig, 'ann', 'viewer')
     await rig.plane.erase(`sub:${ann}`, false, rig.plane.sub)
-    expect(await rig.plane.accounts.list()).toEqual([{ person: ann, role: 'viewer', login: 'local' }])
+    expect((await rig.plane.accounts.list(ALL)).people).toEqual([{ person: ann, role: 'viewer', login: 'local' }])
   })
   it.each([['A'], ['Ann'], [''], ['a b'], ['änn'], ['аnn'], ['-ann'], ['a'.repeat(65)], ['a\u0000'], ['__proto__']])('ATK-061: %j is no name', async (name) => {
     const rig = await rigs()

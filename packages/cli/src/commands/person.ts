@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import type { ListedPerson } from '@sealwrit/control-plane'
 import { type JsonValue, type Role, ROLES } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allPages, askPlane } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, yellow } from '../output.ts'
 import { askPassword } from '../password.ts'
@@ -32,7 +32,7 @@ export async function personAdd(name: string, options: PersonOptions): Promise<v
 }
 
 export async function personList(options: GlobalOptions): Promise<void> {
-  const { people } = (await askPlane(findFolder(options.dir), 'people.list', {})) as unknown as { people: readonly ListedPerson[] }
+  const people = (await allPages(findFolder(options.dir), 'people.list', 'people')) as unknown as readonly ListedPerson[]
   if (options.json === true) return json({ people })
   if (people.length === 0) line(dim(`nobody but the owner of this folder; ${selfLine('person', 'add', 'NAME', '--role', 'viewer')} adds somebody`))
   for (const { person, name, role, login } of people) line(`${bold(plain(name ?? '(name erased)'))}  ${role}  ${dim(`${plain(person)}${login === 'oidc' ? ', by an issuer' : ''}`)}`)

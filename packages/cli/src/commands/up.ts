@@ -6,7 +6,7 @@ import { floorFile } from '@sealwrit/gate'
 import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { anchorSinks } from '../local/anchors.ts'
-import { highWaterFile, identityConfig, readConfig } from '../local/config.ts'
+import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../local/config.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
 import { FOLDER, TENANT, tenantDirs } from '../local/places.ts'
 import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
@@ -91,6 +91,8 @@ function prepared(folder: PlaneFolder, store: string, activates: boolean): Prepa
         witnesses: planeWitnesses(folder),
         webhook: approvalsWebhook(config),
         identity: config === undefined ? undefined : identityConfig(config),
+        logins: config === undefined ? undefined : loginIssuers(config),
+        liftQuorum: config?.config.people?.lift_quorum,
         isNew,
         retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
         anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },

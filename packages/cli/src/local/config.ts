@@ -1,9 +1,11 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { parseDocument } from 'yaml'
-import type { IdentityConfig, SinkConfig } from '@sealwrit/control-plane'
+import type { IdentityConfig, LoginIssuerConfig, SinkConfig } from '@sealwrit/control-plane'
+import { ROLES } from '@sealwrit/protocol'
 import { z } from 'zod'
 import { CliError } from '../errors.ts'
+import { readSecret } from './folder.ts'
 
 /** `sealwrit.yaml`. There is no setting that fails open. */
 export interface Config {
@@ -34,6 +36,14 @@ export interface Config {
   readonly witness_max_age_seconds?: number | undefined
   /** Whom the plane believes to be whom; paths are relative to this file. @see spec/identity.md */
   readonly identity?: IdentityConfig | undefined
+  /** Who may use the plane beside those who have an account: people of issuers, and how many of them lift a kill. @see spec/people.md */
+  readonly people?: PeopleConfig | undefined
+}
+
+type Secret = { readonly client_secret_file?: string | undefined }
+export interface PeopleConfig {
+  readonly lift_quorum: number
+  readonly issuers: readonly (Omit<LoginIssuerConfig, 'client_secret'> & Secret)[]
 }
 
 /** As many as the plane takes; not imported from there, since gateways read this file too and load no plane. */
@@ -55,6 +65,24 @@ const issuer = z
     subject: place.optional(),
     agent: place.optional(),
     map: z.literal('github_actions').optional(),
+  })
+  .refine(({ jwks_uri, jwks_file }) => (jwks_uri === undefined) !== (jwks_file === undefined), 'takes either jwks_uri or jwks_file')
+/** As many as the plane takes. */
+const MAX_LOGIN_ISSUERS = 8
+const address = z.string().regex(/^(https:\/\/|http:\/\/(127\.0\.0\.1|\[::1\]|localhost)[:/])/, 'takes an https address, or one on loopback').max(1_024)
+const loginIssuer = z
+  .strictObject({
+    issuer: place,
+    client_id: place,
+    client_secret_file: place.optional(),
+    authorization_endpoint: address,
+    token_endpoint: address,
+    algorithms: z.array(z.enum(['EdDSA', 'Ed25519', 'ES256', 'RS256'])).min(1),
+    jwks_uri: address.optional(),
+    jwks_file: place.optional(),
+    role_claim: place,
+    roles: z.record(z.string().min(1).max(256), z.enum(ROLES)),
+    name_claim: place.optional(),
   })
   .refine(({ jwks_uri, jwks_file }) => (jwks_uri === undefined) !== (jwks_file === undefined), 'takes either jwks_uri or jwks_file')
 const trustDomain = z.strictObject({ name: z.string().regex(/^[a-z0-9._-]{1,255}$/), bundle: place, audience: place })
@@ -79,6 +107,12 @@ const shape = {
       agents: z.enum(['named', 'registered']).default('named'),
       issuers: z.array(issuer).max(MAX_ISSUERS).default([]).refine((list) => distinct(list, (one) => one.issuer), 'an issuer is named twice'),
       trust_domains: z.array(trustDomain).max(MAX_ISSUERS).default([]).refine((list) => distinct(list, (one) => one.name), 'a trust domain is named twice'),
+    })
+    .optional(),
+  people: z
+    .strictObject({
+      lift_quorum: z.int().min(1).max(16).default(1),
+      issuers: z.array(loginIssuer).max(MAX_LOGIN_ISSUERS).default([]).refine((list) => distinct(list, (one) => one.issuer), 'an issuer is named twice'),
     })
     .optional(),
   anchors: z
@@ -117,6 +151,16 @@ export function identityConfig({ config, file }: NonNullable<ReturnType<typeof r
     issuers: identity.issuers.map((one) => (one.jwks_file === undefined ? one : { ...one, jwks_file: at(one.jwks_file) })),
     trust_domains: identity.trust_domains.map((one) => ({ ...one, bundle: at(one.bundle) })),
   }
+}
+
+/** The issuers that people log in by, with their secrets read and their paths made whole. @throws {CliError} */
+export function loginIssuers({ config, file }: NonNullable<ReturnType<typeof readConfig>>): readonly LoginIssuerConfig[] {
+  const at = (name: string): string => path.resolve(path.dirname(file), name)
+  return (config.people?.issuers ?? []).map(({ client_secret_file: secret, ...one }) => ({
+    ...one,
+    ...(one.jwks_file === undefined ? {} : { jwks_file: at(one.jwks_file) }),
+    ...(secret === undefined ? {} : { client_secret: readSecret(at(secret)) }),
+  }))
 }
 
 /** Where the plane of `folder` keeps its high-water mark. */

@@ -1,5 +1,6 @@
 import { canonicalText, type Crypto, Denied, Fields, parseStrictText, type PersonEntry, type PersonStanding, present, type Role, subjectId, toBase64Url, TOKEN_BYTES, utf8, withPerson } from '@sealwrit/protocol'
 import type { Sequencer } from '../log/sequencer.ts'
+import { type Page, type Paged, pageOf } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Names } from './registry.ts'
 import { type Begun, Sessions } from './sessions.ts'
@@ -109,11 +110,14 @@ export class Accounts {
   }
 
   /** Everybody who may use this plane now, but for its owner. */
-  async list(): Promise<readonly ListedPerson[]> {
+  async list(asked: Page): Promise<Paged<'people', ListedPerson>> {
     await this.#log.latest()
-    const out: ListedPerson[] = []
-    for (const [person, { role, login }] of this.#log.state.people) if (role !== undefined) out.push(present<ListedPerson>({ person, name: await this.#nameOf(person), role, login }))
-    return out
+    // In the order in which they were added: whoever is removed keeps their place.
+    const all = [...this.#log.state.people].map(([person, standing], place) => ({ person, place, ...standing }))
+    const { page, next } = pageOf(all.filter(({ role }) => role !== undefined), ({ place }) => place, asked)
+    const people: ListedPerson[] = []
+    for (const { person, role, login } of page) people.push(present<ListedPerson>({ person, name: await this.#nameOf(person), role, login }))
+    return { people, ...(next === undefined ? {} : { next }) }
   }
 
   /** Verifies a name and its password, and begins a session. Unknown, wrong, removed and tried too often are one answer. @throws {Denied} `identity_invalid`, `overloaded` */
@@ -190,9 +194,13 @@ export class Accounts {
   }
 
   async #find(who: string): Promise<ListedPerson> {
-    const found = (await this.list()).find(({ person, name }) => person === who || name === who)
-    if (found === undefined) throw new Denied('identity_unknown', 'no such person')
-    return found
+    await this.#log.latest()
+    for (const [person, { role, login }] of this.#log.state.people) {
+      if (role === undefined) continue
+      const name = await this.#nameOf(person)
+      if (person === who || name === who) return present<ListedPerson>({ person, name, role, login })
+    }
+    throw new Denied('identity_unknown', 'no such person')
   }
 
   async #nameOf(person: string): Promise<string | undefined> {

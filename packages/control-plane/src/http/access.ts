@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { Denied } from '@sealwrit/protocol'
 import type { Begun } from '../govern/sessions.ts'
+import type { IssuerLogins } from '../identify/login.ts'
 import type { Plane } from '../plane.ts'
 import { type Person, verifyRole } from '../rpc/roles.ts'
 import { Cookies } from './cookies.ts'
@@ -21,6 +22,8 @@ export interface ServedTenant {
   readonly isLogPublic: boolean
   /** What `/metrics` answers; it is not there without it. */
   readonly expose?: (() => Promise<{ contentType: string; text: string }>) | undefined
+  /** Issuers that people log in by; nobody where it is absent. */
+  readonly logins?: IssuerLogins | undefined
 }
 
 /** What of a request says who asks, and from where. */
@@ -144,6 +147,11 @@ export class Access {
   ended(secret: string): string {
     for (const { plane } of this.#tenants.values()) plane.accounts.logout(secret)
     return this.cookies.session('', 0)
+  }
+
+  /** The origin of the address that a request named; it was compared with ours. */
+  originAt(host: string): string {
+    return `${this.#scheme}://${host}`
   }
 
   /** Host and port of an origin of our scheme; what is none is nobody's. */

@@ -4,7 +4,7 @@ import type * as z from 'zod'
 import type { Access, Admitted, Asking } from './access.ts'
 import type { Streams } from './events.ts'
 
-export const TAGS = ['executions', 'gates', 'registry', 'approvals', 'policies', 'stops', 'evidence', 'log', 'authzen', 'plane'] as const
+export const TAGS = ['executions', 'gates', 'registry', 'approvals', 'people', 'policies', 'stops', 'evidence', 'log', 'authzen', 'plane'] as const
 
 /** What a handler of its own is given. */
 export interface Asked {

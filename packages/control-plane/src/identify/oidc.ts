@@ -7,7 +7,7 @@ import { openToken, verifyClaims, verifyToken } from './token.ts'
 /** Longest claim that is used, in UTF-16 units. */
 const MAX_CLAIM = 1_024
 /** Types of token that say who somebody is; access tokens are for somebody else. */
-const TYPES: readonly (string | undefined)[] = [undefined, 'JWT']
+export const TYPES: readonly (string | undefined)[] = [undefined, 'JWT']
 /** Claims that policies may see, by mapping. @see GitHub, "OpenID Connect reference", claims of the token */
 const MAPPED: Readonly<Record<NonNullable<IssuerConfig['map']>, readonly string[]>> = {
   github_actions: ['repository', 'ref', 'workflow_ref', 'environment', 'event_name'],
@@ -60,7 +60,7 @@ function mapped({ map }: IssuerConfig, claims: JsonObject): readonly string[] {
   return MAPPED[map].filter((name) => claims[name] !== undefined).map((name) => `${name}=${claimOf(claims, name)}`)
 }
 
-function claimOf(claims: JsonObject, name: string): string {
+export function claimOf(claims: JsonObject, name: string): string {
   const value = claims[name]
   if (typeof value !== 'string' || value === '' || value.length > MAX_CLAIM) throw new Denied('identity_invalid', 'token: a claim is missing or not a string')
   return value

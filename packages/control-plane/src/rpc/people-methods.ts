@@ -1,13 +1,16 @@
 import { Denied, Fields, type JsonValue, ROLES } from '@sealwrit/protocol'
 import { MAX_PASSWORD_TEXT } from '../govern/accounts.ts'
+import { readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import { type Peer, refuseGates } from './peer.ts'
 
 /** Who may use the plane, and as what. @see spec/people.md */
 export const PEOPLE_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
-  'people.list': async (plane: Plane, params: JsonValue) => {
-    new Fields(params, 'request_malformed', 'people.list').end()
-    return { people: await plane.accounts.list() }
+  'people.list': (plane: Plane, params: JsonValue) => {
+    const fields = new Fields(params, 'request_malformed', 'people.list')
+    const page = readPage(fields)
+    fields.end()
+    return plane.accounts.list(page)
   },
   'people.add': (plane: Plane, params: JsonValue, peer: Peer) => {
     refuseGates(peer)

@@ -57,13 +57,16 @@ export class Rig {
   plane!: Plane
   #isOpen = false
 
-  constructor(seed = 'plane') {
+  readonly tenant: string
+
+  constructor(seed = 'plane', tenant = 'default') {
+    this.tenant = tenant
     this.rng = seededRng(seed)
-    this.key = noteKey('rig.test/default', publicBytes(this.logKeys.publicKey), sha256)
+    this.key = noteKey(`rig.test/${tenant}`, publicBytes(this.logKeys.publicKey), sha256)
   }
 
-  static async open(seed?: string, policies?: PolicySet): Promise<Rig> {
-    const rig = new Rig(seed)
+  static async open(seed?: string, policies?: PolicySet, tenant?: string): Promise<Rig> {
+    const rig = new Rig(seed, tenant)
     if (policies !== undefined) rig.policies = policies
     await rig.start()
     return rig
@@ -72,7 +75,7 @@ export class Rig {
   async start(change: Partial<PlanePorts> = {}, witnesses?: WitnessOptions): Promise<void> {
     this.store = this.#faulty(openSqliteStore(this.file))
     try {
-      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, liftQuorum: this.liftQuorum, passwordCost: { n: 16, r: 1, p: 1 }, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: this.tenant, owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, liftQuorum: this.liftQuorum, passwordCost: { n: 16, r: 1, p: 1 }, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
       this.#isOpen = true
     } catch (error) {
       await this.store.close()
