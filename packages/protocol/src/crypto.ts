@@ -16,4 +16,9 @@ export type VerifyEd25519 = (publicKey: Uint8Array, message: Uint8Array, signatu
 export interface Crypto {
   readonly sha256: Sha256
   readonly verifyEd25519: VerifyEd25519
+  /**
+   * ML-DSA-65 verification with an empty context, in the same way; absent on platforms that have none, where a hybrid key establishes
+   * nothing. @see FIPS 204
+   */
+  readonly verifyMlDsa65?: VerifyEd25519
 }

@@ -77,7 +77,8 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
     case 'key':
       if (entry.purpose === 'approver') return { of: 'entity', activity: entry.event === 'added' ? [1, 'Create'] : [4, 'Delete'], severity: 1, status: 1, code: entry.event, message: `an approver was ${entry.event}`, own: entity('Approver', entry.person, 'approver') }
       if (entry.purpose === 'person') return { of: 'entity', activity: ({ added: [1, 'Create'], role: [3, 'Update'], credential: [3, 'Update'], removed: [4, 'Delete'] } as const)[entry.event], severity: 1, status: 1, code: entry.event, message: 'a person was added, removed, or got another role or password', own: entity('Person', entry.person, entry.role ?? 'person') }
-      return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'the log key was created', own: entity('Key', entry.key, `${entry.purpose} key`) }
+      if (entry.event === 'revoked') return { of: 'entity', activity: [5, 'Disable'], severity: 3, status: 1, code: entry.event, message: `a ${entry.purpose} key was revoked from index ${entry.from} on`, own: entity('Key', entry.purpose === 'gate' ? entry.gate : entry.key, `${entry.purpose} key`) }
+      return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: entry.event === 'rotated' ? 'the log key was rotated' : 'the log key was created', own: entity('Key', entry.key, `${entry.purpose} key`) }
     case 'tool':
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'a tool definition was recorded', own: entity('Tool', `${entry.target}/${entry.name}`, entry.name, entry.digest) }
     case 'gate':

@@ -1,10 +1,11 @@
 import type { Crypto } from '../crypto.ts'
-import { Denied, quoted } from '../denial.ts'
+import { quoted } from '../denial.ts'
 import { fromBase64, utf8 } from '../encoding.ts'
 import { Fields } from '../json/fields.ts'
 import type { JsonValue } from '../json/value.ts'
 import { type Checkpoint, verifyCheckpoint } from '../log/checkpoint.ts'
 import { present } from '../log/entries.ts'
+import { isRing, type KeyRing } from '../log/keys.ts'
 import { formatSignature, type NoteKey, parseNote } from '../log/note.ts'
 import { nameText } from './certificate.ts'
 import { verifyImprint } from './rfc3161.ts'
@@ -52,12 +53,16 @@ const MAX_TIME_MS = 253_402_300_799_999
  * out: they come later and change, and an anchor must go on holding.
  * @throws {Denied} what {@link verifyCheckpoint} throws
  */
-export function anchoredBytes(note: string, key: NoteKey, crypto: Crypto): Uint8Array {
-  verifyCheckpoint(note, key, crypto) // signed exactly once by this key
+export function anchoredBytes(note: string, key: NoteKey | KeyRing, crypto: Crypto): Uint8Array {
+  return anchoredBy(note, key, crypto)[0] as Uint8Array
+}
+
+/** As {@link anchoredBytes}, under each key that signed: where two did, either may be what is anchored. */
+function anchoredBy(note: string, key: NoteKey | KeyRing, crypto: Crypto): readonly Uint8Array[] {
+  verifyCheckpoint(note, key, crypto) // signed exactly once by each of its keys
   const { text, signatures } = parseNote(note)
-  const own = signatures.find(({ name, id }) => name === key.name && id === key.id)
-  if (own === undefined) throw new Denied('key_unknown', 'no signature by the trusted key')
-  return utf8(`${text}\n${formatSignature(key, own.signature)}`)
+  const keys = isRing(key) ? key.keys.map((one) => one.key) : [key]
+  return keys.flatMap((one) => signatures.filter(({ name, id }) => name === one.name && id === one.id).map(({ signature }) => utf8(`${text}\n${formatSignature(one, signature)}`)))
 }
 
 /**
@@ -77,12 +82,12 @@ export type AnchorVerdict =
  * @throws {Denied} what contradicts itself: a checkpoint that the log key did not sign (as {@link verifyCheckpoint}), or a
  *   token that does not hold ({@link AnchorRefused}, with its reason)
  */
-export function verifyAnchor(anchor: Anchor, logKey: NoteKey, tsa: TsaTrust | undefined, crypto: Crypto): AnchorVerdict {
+export function verifyAnchor(anchor: Anchor, logKey: NoteKey | KeyRing, tsa: TsaTrust | undefined, crypto: Crypto): AnchorVerdict {
   const checkpoint = verifyCheckpoint(anchor.checkpoint, logKey, crypto)
   const what = `the checkpoint of ${checkpoint.size} entries`
   switch (anchor.type) {
     case 'rfc3161':
-      return verifyTimestamp(anchor.token, crypto.sha256(anchoredBytes(anchor.checkpoint, logKey, crypto)), { checkpoint, what }, tsa)
+      return verifyTimestamp(anchor.token, anchoredBy(anchor.checkpoint, logKey, crypto).map(crypto.sha256), { checkpoint, what }, tsa)
     case 'file':
     case 'http': {
       const { time } = anchor
@@ -92,9 +97,9 @@ export function verifyAnchor(anchor: Anchor, logKey: NoteKey, tsa: TsaTrust | un
   }
 }
 
-function verifyTimestamp(token: string, digest: Uint8Array, { checkpoint, what }: { checkpoint: Checkpoint; what: string }, tsa: TsaTrust | undefined): AnchorVerdict {
+function verifyTimestamp(token: string, digests: readonly Uint8Array[], { checkpoint, what }: { checkpoint: Checkpoint; what: string }, tsa: TsaTrust | undefined): AnchorVerdict {
   const parsed = parseToken(fromBase64(token))
-  verifyImprint(parsed, digest)
+  verifyImprint(parsed, digests)
   const { timeMs: time, accuracyMs } = parsed.info
   const open = (why: string): AnchorVerdict => ({ kind: 'local', checkpoint, sentence: `not established when ${what} existed: the token says ${timeText(time)}, but ${why}` })
   if (tsa === undefined) return open('no TSA certificate was given')

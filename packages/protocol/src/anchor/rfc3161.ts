@@ -50,7 +50,7 @@ export function readTimestampReply(reply: Uint8Array, digest: Uint8Array, nonce:
   const token = fields.any().whole
   fields.end()
   const parsed = parseToken(token)
-  verifyImprint(parsed, digest)
+  verifyImprint(parsed, [digest])
   if (parsed.info.nonce === undefined || !equalBytes(parsed.info.nonce, positive(nonce))) throw new AnchorRefused('nonce_mismatch', 'the token answers another request')
   return token
 }
@@ -75,9 +75,9 @@ const FAILURES: Readonly<Record<number, string>> = Object.freeze({
   0: 'badAlg', 2: 'badRequest', 5: 'badDataFormat', 14: 'timeNotAvailable', 15: 'unacceptedPolicy', 16: 'unacceptedExtension', 17: 'addInfoNotAvailable', 25: 'systemFailure',
 })
 
-/** @throws {AnchorRefused} `other_checkpoint` unless the token is about exactly this SHA-256 digest */
-export function verifyImprint(token: TimestampToken, digest: Uint8Array): void {
+/** @throws {AnchorRefused} `other_checkpoint` unless the token is about exactly one of these SHA-256 digests */
+export function verifyImprint(token: TimestampToken, digests: readonly Uint8Array[]): void {
   const { imprint } = token.info
-  if (imprint.hash !== 'sha256' || !equalBytes(imprint.digest, digest)) throw new AnchorRefused('other_checkpoint', 'the token is about other bytes than this checkpoint')
+  if (imprint.hash !== 'sha256' || !digests.some((digest) => equalBytes(imprint.digest, digest))) throw new AnchorRefused('other_checkpoint', 'the token is about other bytes than this checkpoint')
 }
 

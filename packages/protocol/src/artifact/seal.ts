@@ -7,6 +7,7 @@ import type { JsonValue } from '../json/value.ts'
 import { type Checkpoint, verifyCheckpoint } from '../log/checkpoint.ts'
 import { MAX_ENTRY } from '../log/entry.ts'
 import { leafHash, type TreeHead, verifyConsistency, verifyInclusion } from '../log/merkle.ts'
+import type { KeyRing } from '../log/keys.ts'
 import type { NoteKey } from '../log/note.ts'
 import { formatProof, type LogProof, MAX_PROOF_LENGTH, parseProof } from '../log/proof.ts'
 
@@ -46,7 +47,7 @@ export function parseSealed(value: JsonValue | undefined): OpenedSeal {
 /** Verifies the checkpoint inside a seal; the note that was verified last is taken as it is. @throws {Denied} as {@link verifyCheckpoint} */
 export function verifySealCheckpoint(
   seal: OpenedSeal,
-  logKey: NoteKey,
+  logKey: NoteKey | KeyRing,
   known: { readonly crypto: Crypto; readonly newest: Checkpoint | undefined; readonly newestNote: string | undefined },
 ): Checkpoint {
   const note = seal.proof.checkpoint

@@ -6,6 +6,7 @@ import type { ExpectedSubject } from '../identity.ts'
 import type { JsonValue } from '../json/value.ts'
 import type { Checkpoint } from '../log/checkpoint.ts'
 import { parseEntry } from '../log/entry.ts'
+import type { KeyRing } from '../log/keys.ts'
 import type { NoteKey } from '../log/note.ts'
 import type { WitnessQuorum } from '../log/quorum.ts'
 import { MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
@@ -28,7 +29,7 @@ export interface Governance {
  */
 export interface GateState {
   readonly crypto: Crypto
-  readonly logKey: NoteKey | undefined
+  readonly logKey: NoteKey | KeyRing | undefined
   /** Which cosignatures a checkpoint needs; that none are needed is a policy too, and is said. */
   readonly witnesses: WitnessQuorum | undefined
   readonly tenant: string
@@ -133,7 +134,7 @@ export function verifyProved(prove: (step: Step) => Proved, at: GateState): Veri
 }
 
 /** Proves that a sealed entry is in the log that this gate always saw, and takes its checkpoint. @throws {Denied} */
-export function proveSealed(sealed: JsonValue | undefined, at: GateState, step: Step): { seal: OpenedSeal; checkpoint: Checkpoint; leaf: Uint8Array; logKey: NoteKey } {
+export function proveSealed(sealed: JsonValue | undefined, at: GateState, step: Step): { seal: OpenedSeal; checkpoint: Checkpoint; leaf: Uint8Array; logKey: NoteKey | KeyRing } {
   const seal = step('authorization', () => parseSealed(sealed))
   const logKey = step('cryptography', () => needed(at.logKey, 'key_unknown', 'log key'))
   const checkpoint = step('cryptography', () => verifySealCheckpoint(seal, logKey, at))

@@ -7,6 +7,7 @@ import { parseStrict } from '../json/parse.ts'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from '../json/value.ts'
 import { MAX_ENTRY } from '../log/entry.ts'
 import { present } from '../log/entries.ts'
+import { MAX_KEY_ENTRIES } from '../log/keys.ts'
 import { MAX_PROOF_HASHES } from '../log/merkle.ts'
 import { MAX_PROOF_LENGTH } from '../log/proof.ts'
 
@@ -32,6 +33,8 @@ export interface BundleHead {
   readonly tenant: string
   /** The signed checkpoint that every proof in this bundle leads to. */
   readonly checkpoint: string
+  /** What the log says of its own key and of revoked keys of gates, where it says more than which key it began with; in its order. */
+  readonly keys?: readonly SealedEntry[]
 }
 
 /** An earlier checkpoint of the same log, with the proof that the one of the bundle extends it. */
@@ -89,8 +92,8 @@ export function* bundleLines(bundle: BundleHead & { readonly [S in Section]: Ite
   }
 }
 
-export function headLine({ v, origin, tenant, checkpoint }: BundleHead): string {
-  return `${JSON.stringify({ v, origin, tenant, checkpoint }).slice(0, -1)},`
+export function headLine({ v, origin, tenant, checkpoint, keys }: BundleHead): string {
+  return `${JSON.stringify({ v, origin, tenant, checkpoint, keys }).slice(0, -1)},`
 }
 export function openLine(section: Section): string {
   return `"${section}":[`
@@ -139,7 +142,8 @@ export class BundleReader {
     const whole = new Uint8Array(bytes)
     whole[whole.length - 1] = BRACE
     const fields = new Fields(parseStrict(whole, LINE_LIMITS), 'artifact_malformed', 'bundle')
-    const head = { v: fields.literal('v', 1), origin: fields.text('origin'), tenant: fields.text('tenant', 63), checkpoint: fields.text('checkpoint', MAX_PROOF_LENGTH) } as const
+    const keys = fields.optional('keys', () => readSealedList(fields))
+    const head = { v: fields.literal('v', 1), origin: fields.text('origin'), tenant: fields.text('tenant', 63), checkpoint: fields.text('checkpoint', MAX_PROOF_LENGTH), ...(keys === undefined ? {} : { keys }) } as const
     fields.end()
     this.#isHeaded = true
     this.#listener.head(head)
@@ -198,6 +202,17 @@ function readLinked(fields: Fields): LinkedCheckpoint {
   const linked = { checkpoint: fields.text('checkpoint', MAX_PROOF_LENGTH), consistency: fields.strings('consistency', 2 * MAX_PROOF_HASHES, 44) }
   fields.end()
   return linked
+}
+
+function readSealedList(fields: Fields): readonly SealedEntry[] {
+  const list = fields.value('keys')
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_KEY_ENTRIES) return refuse('keys is not a list of allowed length')
+  return list.map((item: JsonValue) => {
+    const sealed = new Fields(item, 'artifact_malformed', 'keys')
+    const entry = { entry: sealed.text('entry', MAX_ENTRY), proof: sealed.text('proof', MAX_PROOF_LENGTH) }
+    sealed.end()
+    return entry
+  })
 }
 
 function readPolicies(fields: Fields): PolicyTexts {

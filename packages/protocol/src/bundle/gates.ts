@@ -8,25 +8,29 @@ import { type SigningKey, signingKey } from '../receipt/jws.ts'
 import { type Receipt, verifyReceipt } from '../receipt/receipt.ts'
 import type { KnownPermit } from './endings.ts'
 import { Numbering } from './numbering.ts'
+import type { Keys } from './keys.ts'
 import type { Tally } from './tally.ts'
 
 /** What gates signed, under the keys that they were enrolled with. */
 export class Gates {
   readonly #given: readonly SigningKey[]
+  readonly #log: Keys
   readonly #crypto: Crypto
   readonly #tally: Tally
   readonly #keys = new Map<string, SigningKey>()
   readonly #numbering = new Numbering()
 
   /** @param given keys that the verifier holds independently of the plane */
-  constructor(given: readonly SigningKey[], crypto: Crypto, tally: Tally) {
+  constructor(given: readonly SigningKey[], log: Keys, crypto: Crypto, tally: Tally) {
     this.#given = given
+    this.#log = log
     this.#crypto = crypto
     this.#tally = tally
   }
 
   /** A gate is its key: an enrolment under the thumbprint of another key is a contradiction, not a new key. */
   enrolled({ gate, event, key: text, seq }: GateEntry & EntryHead): void {
+    this.#log.checkGate(gate, seq)
     if (event !== 'enrolled' || text === undefined) return
     this.#tally.claim('the gate was enrolled with the key that it is named by', () => {
       const key = signingKey(fromBase64Url(text), this.#crypto.sha256)
@@ -42,6 +46,8 @@ export class Gates {
     if (permit === undefined) return void this.#tally.found('not established', 'the receipt belongs to a permit that is not in this bundle', at)
     const key = this.#key(permit.aud)
     if (key === undefined) return void this.#tally.found('not established', 'the gate that signed the receipt is not enrolled in this bundle', at)
+    this.#log.checkGate(permit.aud, seq)
+    if (!this.#log.counts(permit.aud, seq)) return void this.#tally.found('not established', 'the receipt is of a gate whose key is revoked from an index on that is not above this one', at)
     const receipt = this.#tally.claim('the gate signed the receipt, and it is about this permit', () => {
       const claims = verifyReceipt(token, key, this.#crypto)
       bind(claims, jti, permit, seq)
@@ -57,6 +63,7 @@ export class Gates {
     if (token === undefined) return
     const key = this.#key(aud ?? '')
     if (key === undefined) return this.#tally.found('not established', 'the gate that signed the denial is not enrolled in this bundle', { seq })
+    if (!this.#log.counts(aud ?? '', seq)) return this.#tally.found('not established', 'the denial is of a gate whose key is revoked from an index on that is not above this one', { seq })
     this.#tally.claim('the gate signed the denial', () => {
       const report = verifyDenialReport(token, key, this.#crypto)
       if (report.code !== code || report.gate !== aud) throw new Denied('seal_invalid', 'denial and entry disagree')

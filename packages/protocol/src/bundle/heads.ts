@@ -4,8 +4,8 @@ import { equalBytes, fromBase64 } from '../encoding.ts'
 import { type Checkpoint, verifyCheckpoint } from '../log/checkpoint.ts'
 import type { Frontier } from '../log/frontier.ts'
 import { verifyConsistency } from '../log/merkle.ts'
-import type { NoteKey } from '../log/note.ts'
 import type { BundleHead, LinkedCheckpoint } from './bundle.ts'
+import type { Keys } from './keys.ts'
 import type { Tally } from './tally.ts'
 
 /** Checkpoints of one bundle that are remembered. */
@@ -15,7 +15,8 @@ const MAX_HELD = 64
 
 /** The checkpoint of a bundle, and earlier ones of the same log: those that the bundle links, and those that the verifier holds. */
 export class Heads {
-  readonly #logKey: NoteKey
+  readonly #keys: Keys
+  #given: readonly string[]
   readonly #crypto: Crypto
   readonly #tally: Tally
   /** Checkpoints that belong to the history of the bundle, by size. */
@@ -25,15 +26,12 @@ export class Heads {
   #head: Checkpoint | undefined
 
   /** @param held signed checkpoints that the verifier holds from elsewhere */
-  constructor(logKey: NoteKey, held: readonly string[], crypto: Crypto, tally: Tally) {
-    this.#logKey = logKey
+  constructor(keys: Keys, held: readonly string[], crypto: Crypto, tally: Tally) {
+    this.#keys = keys
+    this.#given = held
     this.#crypto = crypto
     this.#tally = tally
     if (held.length > MAX_HELD) throw new TypeError(`more than ${MAX_HELD} checkpoints`)
-    for (const note of held) {
-      const checkpoint = tally.claim('a checkpoint that was given is signed by the given log key', () => verifyCheckpoint(note, logKey, crypto))
-      if (checkpoint !== undefined) this.#held.push(checkpoint.value)
-    }
   }
 
   /** The verified checkpoint of the bundle; undefined while there is none. */
@@ -42,12 +40,18 @@ export class Heads {
   }
 
   head({ checkpoint: note, origin, tenant }: BundleHead): void {
-    this.#head = this.#tally.claim('the checkpoint is signed by the given log key', () => {
-      const checkpoint = verifyCheckpoint(note, this.#logKey, this.#crypto)
+    this.#tally.prove('the checkpoint is signed by the given log key', () => {
+      const { trusted } = this.#keys.followed
+      const checkpoint = verifyCheckpoint(note, trusted, this.#crypto)
       if (checkpoint.origin !== origin) throw new Denied('key_unknown', 'the bundle names another log')
       if (!origin.endsWith(`/${tenant}`)) throw new Denied('tenant_mismatch', 'the bundle names another tenant than its log')
-      return checkpoint
-    })?.value
+      this.#tally.holds(this.#keys.signedHead(note))
+      this.#head = checkpoint
+    })
+    for (const given of this.#given) {
+      const held = this.#tally.claim('a checkpoint that was given is signed by a key of the log', () => verifyCheckpoint(given, this.#keys.followed.named, this.#crypto))
+      if (held !== undefined) this.#held.push(held.value)
+    }
     if (this.#head !== undefined) this.#place(this.#head)
   }
 
@@ -55,7 +59,7 @@ export class Heads {
     const head = this.#head
     if (head === undefined) return
     const older = this.#tally.claim('the checkpoint extends an earlier one that the log key signed', () => {
-      const checkpoint = verifyCheckpoint(note, this.#logKey, this.#crypto)
+      const checkpoint = verifyCheckpoint(note, this.#keys.followed.named, this.#crypto)
       verifyConsistency(checkpoint, head, consistency.map(fromBase64), this.#crypto.sha256)
       return checkpoint
     })

@@ -22,6 +22,7 @@ import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheck
 import { Endings } from './endings.ts'
 import { Gates } from './gates.ts'
 import { Heads } from './heads.ts'
+import { Keys } from './keys.ts'
 import { People } from './people.ts'
 import { Prohibitions } from './prohibitions.ts'
 import { Proofs } from './proofs.ts'
@@ -79,6 +80,7 @@ export function verifyBundle(bundle: Bundle, trust: Trust): Report {
 export class BundleVerifier implements BundleListener {
   readonly #trust: Trust
   readonly #tally = new Tally()
+  readonly #keys: Keys
   readonly #heads: Heads
   readonly #gates: Gates
   readonly #endings: Endings
@@ -102,8 +104,9 @@ export class BundleVerifier implements BundleListener {
 
   constructor(trust: Trust) {
     this.#trust = trust
-    this.#heads = new Heads(trust.logKey, trust.checkpoints ?? [], trust.crypto, this.#tally)
-    this.#gates = new Gates(trust.gateKeys, trust.crypto, this.#tally)
+    this.#keys = new Keys(trust.logKey, trust.crypto, this.#tally)
+    this.#heads = new Heads(this.#keys, trust.checkpoints ?? [], trust.crypto, this.#tally)
+    this.#gates = new Gates(trust.gateKeys, this.#keys, trust.crypto, this.#tally)
     this.#endings = new Endings(this.#tally)
     this.#prohibitions = new Prohibitions(this.#tally)
     this.#people = new People(this.#tally)
@@ -112,8 +115,10 @@ export class BundleVerifier implements BundleListener {
     this.#tree = new Frontier(trust.crypto.sha256)
   }
 
-  head(head: BundleHead): void {
+  /** @param keys of a whole log: the texts of its entries about keys, so that they are known before what is judged by them */
+  head(head: BundleHead, keys?: readonly string[]): void {
     this.#bundle = head
+    this.#keys.head(head, keys)
     this.#heads.head(head)
     if (this.#heads.newest !== undefined) this.#proofs = new Proofs(head.checkpoint, this.#heads.newest, this.#trust.crypto)
     this.#cosigned(head.checkpoint)
@@ -138,7 +143,7 @@ export class BundleVerifier implements BundleListener {
   anchor(anchor: Anchor): void {
     if (this.#heads.newest === undefined) return
     const shown = this.#tally.claim('the anchor is of a checkpoint that the log key signed, and holds', () => {
-      const verdict = verifyAnchor(anchor, this.#trust.logKey, this.#trust.tsa, this.#trust.crypto)
+      const verdict = verifyAnchor(anchor, this.#keys.followed.named, this.#trust.tsa, this.#trust.crypto)
       if (!this.#heads.includes(verdict.checkpoint)) throw new Denied('seal_invalid', 'nothing in the bundle links the anchored checkpoint')
       return verdict
     })?.value
@@ -219,6 +224,7 @@ export class BundleVerifier implements BundleListener {
         this.#decided(entry.policy.digest)
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         this.#prohibitions.permitted(entry)
+        this.#keys.checkGate(entry.aud, entry.seq)
         this.#approvals.permitted(entry, bodies)
         this.#spent(entry)
         return undefined
@@ -248,6 +254,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'key':
         this.#approvals.key(entry)
+        this.#keys.entry(entry)
         if (entry.purpose === 'log' && entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
       case 'approval':
@@ -259,6 +266,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'lease':
         this.#prohibitions.renewed(entry)
+        this.#keys.checkGate(entry.gate, entry.seq)
         return undefined
       case 'policy':
         this.#unnamedPolicies.delete(entry.digest)

@@ -2,6 +2,7 @@ import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
 import { fromBase64, toBase64 } from '../encoding.ts'
 import { HASH_BYTES, type TreeHead } from './merkle.ts'
+import { isRing, type KeyRing, verifyByRing } from './keys.ts'
 import { type NoteKey, parseNote, verifyNote } from './note.ts'
 
 /** A tree head with the log it belongs to. */
@@ -39,14 +40,15 @@ export function parseCheckpointText(text: string, extensions: 'refused' | 'allow
 }
 
 /**
- * Verifies a signed checkpoint: the log is the trusted one, and its key signed it.
+ * Verifies a signed checkpoint: the log is the trusted one, and its key signed it, or one of its keys that may sign for such a tree.
  * @param note the checkpoint as a signed note
- * @throws {Denied} `artifact_malformed`, `encoding_invalid`, `key_unknown` (another origin), `signature_invalid`
+ * @throws {Denied} `artifact_malformed`, `encoding_invalid`, `key_unknown` (another origin), `signature_invalid`; for a ring `key_unknown`, `key_revoked` too
  */
-export function verifyCheckpoint(note: string, key: NoteKey, crypto: Crypto): Checkpoint {
+export function verifyCheckpoint(note: string, key: NoteKey | KeyRing, crypto: Crypto): Checkpoint {
   const parsed = parseNote(note)
   const checkpoint = parseCheckpointText(parsed.text)
   if (checkpoint.origin !== key.name) throw new Denied('key_unknown', 'the checkpoint is of another log')
-  verifyNote(parsed, key, crypto)
+  if (isRing(key)) verifyByRing(parsed, checkpoint.size, key, crypto)
+  else verifyNote(parsed, key, crypto)
   return checkpoint
 }

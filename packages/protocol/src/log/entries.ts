@@ -10,6 +10,7 @@ import { fromBase64Url } from '../encoding.ts'
 import { isAgentName } from '../identity.ts'
 import { Fields } from '../json/fields.ts'
 import type { JsonValue } from '../json/value.ts'
+import { type GateKeyEntry, type LogKeyEntry, readGateKey, readLogKey } from './keys.ts'
 
 /** Longest compact JWS inside an entry, in characters. */
 export const MAX_JWS = 8_192
@@ -90,15 +91,6 @@ export interface PolicyEntry {
   /** Who brought it about, where somebody did; older logs do not say. */
   readonly by?: string
 }
-/** The log's own key, as a verifier-key line: the first entry of every log, and the first after an operator re-anchored it. */
-export interface LogKeyEntry {
-  readonly kind: 'key'
-  readonly purpose: 'log'
-  readonly event: 'created' | 're_anchored'
-  readonly key: string
-  /** The newest tree known of the history that was lost; only, and always, where the log was re-anchored. */
-  readonly lost?: { readonly size: number; readonly root: Digest }
-}
 /** What the selector names is void from here on, for good. */
 export interface RevocationEntry {
   readonly kind: 'revocation'
@@ -122,7 +114,7 @@ export interface LeaseEntry {
   readonly nonce: string
   readonly jtis: readonly string[]
 }
-export type KeyEntry = LogKeyEntry | ApproverEntry | PersonEntry
+export type KeyEntry = LogKeyEntry | GateKeyEntry | ApproverEntry | PersonEntry
 /** Bodies and salts of these entries were deleted; the entries and their proofs stay. */
 export interface ErasureEntry {
   readonly kind: 'erasure'
@@ -261,22 +253,16 @@ export function readPolicy(fields: Fields): PolicyEntry {
 }
 
 export function readKey(fields: Fields): KeyEntry {
-  if (fields.peek('purpose') === 'approver') return readApprover(fields)
-  if (fields.peek('purpose') === 'person') return readPerson(fields)
-  const entry = present<LogKeyEntry>({
-    kind: 'key',
-    purpose: fields.literal('purpose', 'log'),
-    event: fields.oneOf<LogKeyEntry['event']>('event', ['created', 're_anchored']),
-    key: fields.text('key'),
-    lost: fields.optional('lost', (name) => {
-      const lost = fields.object(name)
-      const head = { size: lost.integer('size'), root: lost.digest('root') }
-      lost.end()
-      return head
-    }),
-  })
-  if ((entry.event === 're_anchored') !== (entry.lost !== undefined)) throw new Denied('artifact_malformed', 'key: event and lost disagree')
-  return entry
+  switch (fields.peek('purpose')) {
+    case 'approver':
+      return readApprover(fields)
+    case 'person':
+      return readPerson(fields)
+    case 'gate':
+      return readGateKey(fields)
+    default:
+      return readLogKey(fields)
+  }
 }
 
 export function readRevocation(fields: Fields): RevocationEntry {
