@@ -1,6 +1,7 @@
 """approval.md: who may approve, what they signed, and which permits rest on it."""
 import re
-from formats import Refused, canonical, need, read_account, references, thumbprint, unbase64url
+from formats import Refused, canonical, need, references, unbase64url
+from notes import read_account, thumbprint
 
 class Approvals:
     def __init__(self, tenant, not_established):

@@ -1,7 +1,5 @@
-"""The formats under an evidence bundle, written from the pages of spec/ alone: canonical JSON, closed objects, the Merkle tree,
-signed notes and the signed accounts of gates. Standard library, and the command `openssl` for Ed25519.
-"""
-import base64, collections, functools, hashlib, json, os, re, subprocess, tempfile
+"""The formats under an evidence bundle, written from the pages of spec/ alone: canonical JSON, closed objects, the Merkle tree, entries."""
+import base64, hashlib, json, os, re
 from decimal import Decimal
 
 WRITER = json.JSONEncoder(ensure_ascii=False)
@@ -80,7 +78,7 @@ TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$stri
          '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
          '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
          '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
-         '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
+         '$epoch': lambda v: type(v) is int and 0 <= v <= 256, '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
              '(artifact|lineage):[A-Za-z0-9_-]{21}[AQgw]|(agent|subject|tool|target|policy|key|tenant):.+', v) is not None),
          '$any': lambda v: True, '$files': lambda v: isinstance(v, dict) and all(isinstance(text, str) for text in v.values())}
 
@@ -139,105 +137,6 @@ def hashes(lines):
     found = [unbase64(line) for line in lines]
     need(all(len(one) == 32 for one in found), 'not hashes')
     return found
-
-# log.md, witness.md, receipt.md: what is signed (Ed25519 by OpenSSL)
-
-SCRATCH = tempfile.TemporaryDirectory()
-Checkpoint = collections.namedtuple('Checkpoint', 'size root text lines anchored')
-
-# README.md: y of the points of order 1, 2, 4 and 8, under which one signature verifies for many messages
-SMALL_ORDER = {0, 1, 2**255 - 20, 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7,
-               0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826}
-
-def is_weak(point):
-    y = int.from_bytes(point, 'little') % 2**255
-    return y >= 2**255 - 19 or y in SMALL_ORDER
-
-@functools.lru_cache(maxsize=100_000)
-def is_signed(public, message, signature):
-    if len(signature) != 64 or is_weak(public) or is_weak(signature[:32]):
-        return False
-    for name, data in ('key', bytes.fromhex('302a300506032b6570032100') + public), ('message', message), ('signature', signature):
-        with open(os.path.join(SCRATCH.name, name), 'wb') as file:
-            file.write(data)
-    command = 'openssl pkeyutl -verify -pubin -keyform DER -inkey key -rawin -in message -sigfile signature'
-    return subprocess.run(command.split(), cwd=SCRATCH.name, capture_output=True, check=False).returncode == 0
-
-def verifier_key(text, kind):
-    """The name, id and public key of `name+id+base64(type ‖ key)`."""
-    name, given, key = (text.split('+', 2) + ['', ''])[:3]
-    key = unbase64(key)
-    need(re.fullmatch(r'[^\s+]+', name) and len(key) == 33 and key[0] == kind, 'not a verifier key of this type')
-    need(given == sha256(name.encode('utf-8', 'surrogateescape') + b'\n' + key)[:4].hex(), 'a verifier key with the id of another')
-    return name, bytes.fromhex(given), key[1:]
-
-def read_checkpoint(note, key):
-    text, _, signatures = note.rpartition('\n\n')
-    need(not re.search('[\0-\x09\x0b-\x1f]', note) and signatures.endswith('\n') and signatures.count('\n') <= 64, 'not a signed note')
-    lines = {}
-    for line in signatures[:-1].split('\n'):
-        match = re.fullmatch(r'— ([^\s+]+) (\S+)', line)
-        blob = unbase64(match[2]) if match else b''
-        need(len(blob) > 4, 'not a signature line')
-        lines.setdefault((match[1], blob[:4]), []).append((blob[4:], line))
-    match = re.fullmatch('([^\n]+)\n(0|[1-9][0-9]{0,15})\n([^\n]+)', text)
-    need(match and match[1] == key[0] and int(match[2]) < 2**53 and len(unbase64(match[3])) == 32, 'not a checkpoint of this log')
-    need(len(lines.get(key[:2], [])) == 1 and is_signed(key[2], f'{text}\n'.encode(), lines[key[:2]][0][0]), 'not signed by the log key')
-    return Checkpoint(int(match[2]), unbase64(match[3]), f'{text}\n', lines, f'{text}\n\n{lines[key[:2]][0][1]}\n'.encode())
-
-def cosigners(head, witnesses, now):
-    """The witnesses of a policy that cosigned the checkpoint."""
-    found = set()
-    for name, key in witnesses.items():
-        blobs = [blob for blob, _ in head.lines.get(key[:2], [])]
-        for blob in blobs:
-            seen = int.from_bytes(blob[:8], 'big')
-            need(len(blobs) == 1 and len(blob) == 72 and seen < 2**53 and seen <= now + 30, f'the cosignature of `{name}` stands twice, or has no such time')
-            need(is_signed(key[2], f'cosignature/v1\ntime {seen}\n{head.text}'.encode(), blob[8:]), f'the cosignature of `{name}` does not verify')
-            found.add(name)
-    return found
-
-def read_policy(data):
-    """Logs, witnesses, groups and quorum of a C2SP tlog-policy."""
-    need(len(data) <= 65_536 and data.endswith(b'\n') and not re.search(rb'[\0-\x08\x0b-\x1f\x7f]', data), 'not a witness policy')
-    logs, witnesses, groups, quorum, used = [], {}, {'none': (0, [])}, None, {'none'}
-    for line in data.decode('utf-8', 'surrogateescape')[:-1].split('\n'):
-        keyword, *items = re.findall('[^ \t]+', line) or ['#']
-        defined, name = {**witnesses, **groups}, items[0] if items else ''
-        if keyword == 'log' and len(items) in (1, 2):
-            logs.append(verifier_key(name, 1))
-        elif keyword == 'witness' and len(items) in (2, 3) and name not in defined:
-            witnesses[name] = verifier_key(items[1], 4)
-        elif keyword == 'group' and len(items) > 2 and name not in defined:
-            k = {'any': '1', 'all': str(len(items) - 2)}.get(items[1], items[1])
-            need(re.fullmatch('[1-9][0-9]?', k) and int(k) <= len(set(items[2:])) == len(items) - 2, f'`{name}` has no such threshold')
-            need(not used & set(items[2:]) and defined.keys() >= set(items[2:]), f'`{name}` has no such members')
-            used.update(items[2:])
-            groups[name] = int(k), items[2:]
-        elif not keyword.startswith('#'):
-            need(keyword == 'quorum' and quorum is None and len(items) == 1 and name in defined, f'not a policy line: `{line}`')
-            quorum = name
-    for keys in logs, list(witnesses.values()):
-        need(len({key[2] for key in keys}) == len(keys) <= 32, 'a key stands twice, or there are too many')
-    need(quorum is not None and len(groups) <= 65, 'a policy without quorum, or with too many groups')
-    return logs, witnesses, groups, quorum
-
-def is_met(name, groups, found):
-    return name in found if name not in groups else sum(is_met(n, groups, found) for n in groups[name][1]) >= groups[name][0]
-
-def read_account(token, kind, gate, public):
-    """The claims that a gate signed in a compact JWS; nothing in it is looked at before its header and signature hold."""
-    need(token.count('.') == 2 and len(token) <= 8_192, 'not a compact JWS')
-    header, payload, signature = map(unbase64url, token.split('.'))
-    need(header == canonical({'alg': 'Ed25519', 'kid': gate, 'typ': kind}).encode(), 'another header')
-    need(is_signed(public, token.rpartition('.')[0].encode(), signature), 'it is not signed by its gate')
-    claims = parse(payload)
-    need(canonical(claims).encode() == payload and fits(FORMS[kind], claims), f'not the claims of {kind}')
-    need(('started' in claims) == (claims.get('outcome', 'not_started') != 'not_started'), '`started` is absent exactly where nothing started')
-    return claims
-
-def thumbprint(public):
-    return base64url(sha256(canonical({'crv': 'Ed25519', 'kty': 'OKP', 'x': base64url(public)}).encode()))  # RFC 7638
 
 # entries.md, artifact.md
 

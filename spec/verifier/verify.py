@@ -5,21 +5,22 @@ Needs Python 3.9 with its standard library, and the command `openssl`. Policies 
 imprint is looked at, not signature and certificates: where there is something of the kind, that is said. Exit 0 established,
 13 otherwise, 2 usage.
 """
-import argparse, json, os, re, sys, time
+import argparse, json, os, sys, time
 from approvals import Approvals
 from budgets import Budgets
 from bundles import read_bundle, read_mirror
+from keys import Keys
 from people import People
-from formats import (FORMS, Refused, base64url, canonical, cosigners, digest, extended, fits, hashes, included, is_met, is_signed, need, parse, read_account,
-                     read_checkpoint, read_entry, read_policy, selectors, sha256, thumbprint, tree, unbase64, unbase64url, verifier_key)
+from formats import FORMS, Refused, canonical, digest, extended, fits, hashes, need, read_entry, selectors, sha256, tree, unbase64, unbase64url
+from notes import cosigners, has_ml_dsa, is_met, is_signed, log_key, proved, read_account, read_checkpoint, read_policy, thumbprint
 
 # bundle.md: the verdict. A `need` that fails contradicts; what would be shown by something outside the bundle is not established
 
-PROOF = re.compile(r'c2sp\.org/tlog-proof@v1\nindex (0|[1-9][0-9]*)\n((?:[^\n]+\n)*)\n(.*)', re.DOTALL)
-
 class Evidence:
     def __init__(self, bundle, key, gate_keys=()):
-        self.bundle, self.key, self.head = bundle, key, read_checkpoint(bundle['checkpoint'], key)
+        self.bundle, self.key, self.keys, self.head = bundle, key, Keys(key), None
+        self.keys.know(bundle)
+        self.head = read_checkpoint(bundle['checkpoint'], self.keys.trusted)
         need(bundle['origin'] == key[0] and key[0].endswith(f'/{bundle["tenant"]}'), 'a bundle of another log or tenant')
         self.gates = {thumbprint(public): public for public in gate_keys}
         self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
@@ -50,6 +51,8 @@ class Evidence:
         for note in held:
             self.claim('a checkpoint that you hold', self.check_held, note)
         self.say_what_is_not_shown()
+        if self.key[3] and not has_ml_dsa():
+            self.not_established.append('the ML-DSA-65 signatures: this openssl has none')
         return self
 
     def check_witnesses(self, policy, now):
@@ -63,14 +66,14 @@ class Evidence:
 
     def check_link(self, link):
         """Every linked checkpoint is signed by the given key, and extended by the one of the head."""
-        old, proof = read_checkpoint(link['checkpoint'], self.key), hashes(link['consistency'])
+        old, proof = read_checkpoint(link['checkpoint'], self.keys.named), hashes(link['consistency'])
         need(0 < old.size <= self.head.size, 'it is newer than the head, or empty')
         need(extended(old.size, self.head.size, old.root, proof) == (old.root, self.head.root), 'the head does not extend it')
         self.roots[old.size] = old.root
 
     def check_held(self, note):
         """By a link, or because all entries up to there are in the bundle."""
-        old = read_checkpoint(note, self.key)
+        old = read_checkpoint(note, self.keys.named)
         root = self.roots.get(old.size, tree([self.leaves[seq] for seq in range(old.size)]) if old.size <= self.prefix else None)
         need(root in (None, old.root), f'the log has another history than yours of size {old.size}')
         if root is None:
@@ -78,10 +81,10 @@ class Evidence:
 
     def check_anchor(self, anchor):
         """Anchors are of checkpoints that the bundle links, or of its own."""
-        checkpoint = read_checkpoint(anchor['checkpoint'], self.key)
+        checkpoint = read_checkpoint(anchor['checkpoint'], self.keys.named)
         need(self.roots.get(checkpoint.size) == checkpoint.root, 'it is of a checkpoint that the bundle does not link')
         if anchor['type'] == 'rfc3161':
-            need(len(unbase64(anchor['token'])) <= 32_768 and sha256(checkpoint.anchored) in unbase64(anchor['token']), 'the token is of something else')
+            need(len(unbase64(anchor['token'])) <= 32_768 and any(sha256(one) in unbase64(anchor['token']) for one in checkpoint.anchored), 'the token is of something else')
             self.not_checked.append(f'signature and certificates of the timestamp token for size {checkpoint.size}')
 
     def check_policies(self, policies):
@@ -95,10 +98,7 @@ class Evidence:
         entry = read_entry(item['entry'], self.bundle)
         seq, leaf = entry['seq'], sha256(b'\0' + item['entry'].encode())
         if 'proof' in item:
-            match = PROOF.fullmatch(item['proof'])
-            need(match and match[3] == self.bundle['checkpoint'], 'the proof does not lead to the checkpoint of the head')
-            need(int(match[1]) == seq < self.head.size, 'the proof is of another index')
-            need(included(seq, self.head.size, leaf, hashes(match[2].split('\n')[:-1])) == self.head.root, 'it is not in the log')
+            need(proved(item, self.bundle['checkpoint'], self.head.size, self.head.root) == seq, 'the proof is of another index')
         need(seq > self.last[0] and 'proof' in item or seq == self.last[0] + 1, 'it is not in the order of the log')
         need(entry['time'] >= self.last[1] or entry.get('event') == 're_anchored', 'its time goes back')
         self.leaves[seq], self.last = leaf, (seq, entry['time'])
@@ -121,6 +121,7 @@ class Evidence:
         need(permit['jti'] not in self.permits, 'a second permit of this `jti`')
         self.permits[permit['jti']] = permit, leaf
         need(not selectors(permit) & (self.revoked | self.killed), 'it follows what forbids it')
+        self.keys.check_gate(permit['aud'], permit['seq'])
 
     def check_revocation(self, revocation, _leaf):
         self.revoked.add(revocation['selector'])
@@ -131,6 +132,7 @@ class Evidence:
 
     def check_lease(self, lease, _leaf):
         """Nothing is renewed after what forbids it, or by another gate."""
+        self.keys.check_gate(lease['gate'], lease['seq'])
         for jti in lease['jtis']:
             permit = self.permits.get(jti, (None, ''))[0]
             if permit is not None and self.endings.get(jti, (0, ''))[1] != 'receipt':
@@ -138,7 +140,7 @@ class Evidence:
 
     def check_deny(self, deny, _leaf):
         """`denial` is signed by the gate that the entry names, with the same code, gate and tenant."""
-        if 'denial' in deny and self.key_of(deny, deny.get('aud')):
+        if 'denial' in deny and self.key_of(deny, deny.get('aud')) and self.counts(deny, deny['aud']):
             claims = read_account(deny['denial'], 'execution-denial+jwt', deny['aud'], self.gates[deny['aud']])
             need([claims[name] for name in ('code', 'gate', 'tenant')] == [deny[name] for name in ('code', 'aud', 'tenant')], 'denial and entry disagree')
 
@@ -147,6 +149,9 @@ class Evidence:
         self.receipts += 1
         permit, leaf = self.permit_of(receipt)
         if permit is None or not self.key_of(receipt, permit['aud']):
+            return {'result': 'unknown'}
+        self.keys.check_gate(permit['aud'], receipt['seq'])
+        if not self.counts(receipt, permit['aud']):
             return {'result': 'unknown'}
         claims = read_account(receipt['receipt'], 'execution-receipt+jwt', permit['aud'], self.gates[permit['aud']])
         bound = [receipt['jti'], leaf, permit['aud'], permit['tenant']]
@@ -185,6 +190,12 @@ class Evidence:
             self.not_established.append(f'the key of the gate of entry {entry["seq"]} is neither given nor enrolled in the bundle before it')
         return gate in self.gates
 
+    def counts(self, entry, gate):
+        """Below the index from which on its key is revoked."""
+        if not self.keys.counts(gate, entry['seq']):
+            self.not_established.append(f'entry {entry["seq"]} is of a gate whose key is revoked from there on')
+        return self.keys.counts(gate, entry['seq'])
+
     def check_redemption(self, redemption, _leaf):
         """Once, before any ending, by the gate that the permit names, with its leaf hash and `exp`, in its time."""
         jti, (permit, leaf) = redemption['jti'], self.permit_of(redemption)
@@ -197,6 +208,7 @@ class Evidence:
 
     def check_gate(self, gate, _leaf):
         """A gate is the RFC 7638 thumbprint of its key."""
+        self.keys.check_gate(gate['gate'], gate['seq'])
         if gate['event'] == 'enrolled':
             public = unbase64url(gate['key'])
             need(len(public) == 32 and thumbprint(public) == gate['gate'], 'the gate is not the thumbprint of its key')
@@ -212,6 +224,8 @@ class Evidence:
         self.approvals.hold(hold, leaf)
 
     def check_key(self, key, _leaf):
+        if key['purpose'] != 'approver':
+            self.keys.entry(key, canonical(key))
         if key['event'] == 're_anchored':
             self.not_shown.append(f'the log was re-anchored at index {key["seq"]}; a tree of size {key["lost"]["size"]} was lost')
         return self.approvals.key(key)
@@ -266,7 +280,7 @@ def main():
     parser.add_argument('--json', action='store_true')
     given = parser.parse_args()
     try:
-        key = verifier_key((content(given.key).decode() if os.path.isfile(given.key) else given.key).strip(), 1)
+        key = log_key(*(content(given.key).decode() if os.path.isfile(given.key) else given.key).split()[:2])
         gate_keys = [unbase64url(text) for text in given.gate_key]
         need(all(len(public) == 32 for public in gate_keys), 'a gate key has 32 bytes')
         held = [content(name).decode() for name in given.checkpoint]

@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import * as path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { nodeCryptography } from '@sealwrit/control-plane'
-import { Denied, formatVerifierKey, type NoteKey, parseBundle, parseWitnessPolicy, type SigningKey, toBase64Url, utf8, verifyBundle } from '@sealwrit/protocol'
+import { Denied, formatLogKey, type NoteKey, parseBundle, parseWitnessPolicy, type SigningKey, toBase64Url, utf8, verifyBundle } from '@sealwrit/protocol'
 
 export const VERIFIER_FOLDER: string = fileURLToPath(new URL('../../spec/verifier/', import.meta.url))
 const RUNNER = fileURLToPath(new URL('./verify_many.py', import.meta.url))
@@ -58,7 +58,7 @@ export async function secondOpinions(cases: readonly Case[]): Promise<Opinion[]>
   const ended = new Promise<void>((resolve, reject) => child.once('error', reject).once('close', (code) => (code === 0 ? resolve() : reject(new Error(`the second verifier failed with ${code}`)))))
   child.stdin.on('error', () => undefined) // it failed; its exit says so
   for (const { bytes, folder, key, gateKeys = [], checkpoints = [], policy, nowSeconds = 0 } of cases) {
-    const given = { key: formatVerifierKey(key), gate_keys: gateKeys.map(({ publicKey }) => toBase64Url(publicKey)), checkpoints, now: nowSeconds, ...(policy === undefined ? {} : { policy: Buffer.from(policy).toString('base64') }) }
+    const given = { key: formatLogKey(key), gate_keys: gateKeys.map(({ publicKey }) => toBase64Url(publicKey)), checkpoints, now: nowSeconds, ...(policy === undefined ? {} : { policy: Buffer.from(policy).toString('base64') }) }
     child.stdin.write(`${JSON.stringify({ ...given, ...(folder === undefined ? { bytes: Buffer.from(bytes).toString('base64') } : { folder: path.resolve(folder) }) })}\n`)
   }
   child.stdin.end()

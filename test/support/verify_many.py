@@ -3,7 +3,8 @@ import base64, json, os, sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'spec', 'verifier'))
 import verify
-from formats import Refused, read_policy, unbase64url, verifier_key
+from formats import Refused, unbase64url
+from notes import log_key, read_policy
 
 for line in sys.stdin:
     case = json.loads(line)
@@ -13,5 +14,5 @@ for line in sys.stdin:
     except Refused as refused:
         print(json.dumps({'verdict': 'usage', 'contradicted': [str(refused)]}))
         continue
-    found = verify.report(source, verifier_key(case['key'], 1), [unbase64url(key) for key in case['gate_keys']], case['checkpoints'], policy, case['now'])
+    found = verify.report(source, log_key(*case['key'].split()), [unbase64url(key) for key in case['gate_keys']], case['checkpoints'], policy, case['now'])
     print(json.dumps(found))

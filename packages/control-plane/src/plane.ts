@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, formatVerifierKey, type Action, actionDigest, type Agent, type Identity,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest, type Agent, type Identity,
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
@@ -13,6 +13,7 @@ import { completeErasures, erase, type Erasure, leafAt, selected, watchRetention
 import { Environments, type Situated } from './govern/environments.ts'
 import { Events } from './govern/events.ts'
 import { enrolGate } from './govern/gates.ts'
+import { Keys } from './govern/keys.ts'
 import { renew } from './govern/leases.ts'
 import { Accounts } from './govern/accounts.ts'
 import { Registry } from './govern/registry.ts'
@@ -30,6 +31,7 @@ import type { Initiator } from './identify/initiator.ts'
 import { Nonces } from './identify/nonces.ts'
 import { type PasswordCost, Passwords } from './identify/password.ts'
 import { LogDamaged } from './log/history.ts'
+import { keyStatements } from './log/sealed-keys.ts'
 import { Sequencer } from './log/sequencer.ts'
 import { show, type Shown } from './log/shown.ts'
 import { isEnded, type OpenPermit } from './log/state.ts'
@@ -105,6 +107,7 @@ export class Plane {
   readonly registry: Registry
   readonly accounts: Accounts
   readonly stops: Stops
+  readonly keys: Keys
   readonly metrics: Metrics
   readonly policies: Policies
   readonly #ports: PlanePorts
@@ -132,9 +135,10 @@ export class Plane {
     this.registry = new Registry(log, ports, this.#directory, this.#owner)
     this.accounts = new Accounts(log, ports, { names: this.#directory, passwords: new Passwords(ports.rng, options.passwordCost), attempts: new Attempts(ports.clock) })
     this.events = new Events(log, ports.clock, ports.store.isShared)
+    this.keys = new Keys(log, ports)
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.people = new People(log, ports, this.#owner, options.notices)
-    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
+    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), () => this.keys.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }
@@ -147,7 +151,7 @@ export class Plane {
     const log = await Sequencer.open(ports, options.tenant)
     if (log.size === 0) {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
-      await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', key: formatVerifierKey(ports.logKey.key) }, bodies: [] }))
+      await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', ...keyMembers(ports.logKey.key) }, bodies: [] }))
     }
     // A closed log can be read and asked, and takes nothing.
     if (log.stopped === undefined) await completeErasures(log, ports.store)
@@ -172,13 +176,15 @@ export class Plane {
     return this.#nonces.give()
   }
 
-  async enrol(request: EnrolRequest, shown: Shown): Promise<{ sealed: SealedEntry; consistency: string[]; sub: string; epoch: number }> {
+  async enrol(request: EnrolRequest, shown: Shown): Promise<{ sealed: SealedEntry; consistency: string[]; sub: string; epoch: number; keys?: readonly SealedEntry[] }> {
     if (request.checkpoint !== undefined) await this.#recall(request.checkpoint)
     const { session } = await enrolGate(request, this.log, this.#ports.crypto, (nonce) => this.#nonces.take(nonce))
+    const statements = await keyStatements(this.log)
     return this.log.sealed(Math.max(session.seq + 1, request.floor ?? 0, shown.size), (head) => {
+      const keys = statements.filter(({ seq }) => seq < head.size).map((statement) => this.log.seal(statement, head))
       const sealed = this.log.seal(session, head)
       const consistency = this.log.extends(shown.size > 0 ? shown.size : (request.floor ?? 0), head).map(toBase64) // on a connection that was shown more, from there
-      return show(shown, head.size, { sealed, consistency, sub: this.#sub, epoch: this.epoch })
+      return show(shown, head.size, { sealed, consistency, sub: this.#sub, epoch: this.epoch, ...(keys.length === 0 ? {} : { keys }) })
     })
   }
 
@@ -356,7 +362,7 @@ export class Plane {
 
   /** Why the plane cannot do its work; undefined when it can. */
   get notReady(): Denied | undefined {
-    return this.log.stopped
+    return this.log.stopped ?? this.log.signing.failure
   }
 
   async close(): Promise<void> {

@@ -10,8 +10,23 @@ export interface PlaneClock extends Clock {
 /** The log's signing key. */
 export interface LogKey {
   readonly key: NoteKey
-  /** 64 bytes over `message`. */
-  readonly sign: (message: Uint8Array) => Uint8Array
+  /**
+   * 64 bytes over `message`: at once from a key in memory, or later from another process, a token or a service. One that fails or takes
+   * longer than {@link MAX_SIGNING_MS} refuses the group that waits for it, and nothing that was acknowledged.
+   */
+  readonly sign: Sign
+  /** The ML-DSA-65 half of a hybrid key, in the same way. */
+  readonly signPq?: Sign
+}
+
+export type Sign = (message: Uint8Array) => Uint8Array | Promise<Uint8Array>
+
+/** Where the keys of the log are made and kept, where this plane may change them. */
+export interface Keychain {
+  /** The key that is to take over; made, and durable, where there is none. @throws {Error} with the way out */
+  next(): Promise<LogKey>
+  /** `key` is the log key from here on: what is older is put away. */
+  adopt(key: NoteKey): void
 }
 
 /**
@@ -55,6 +70,10 @@ export interface PlanePorts {
   readonly crypto: Crypto
   readonly store: Store
   readonly logKey: LogKey
+  /** The key that is taking over, where a rotation had begun. */
+  readonly nextLogKey?: LogKey | undefined
+  /** Log keys cannot be changed without it. */
+  readonly keychain?: Keychain | undefined
   /** The key before the log was re-anchored; only while that is done. */
   readonly formerLogKey?: NoteKey
   readonly highWater: HighWater

@@ -145,7 +145,7 @@ describe('S33: the fail-open counter', () => {
   })
   it('counts a permit that no checkpoint would have covered: it does not leave, and the writer stops', async () => {
     const gate = await rig.gate()
-    vi.spyOn(History.prototype, 'sign').mockReturnValue('not a signature') // a defect: the group is stored and nothing covers it
+    vi.spyOn(History.prototype, 'sign').mockResolvedValue('not a signature') // a defect: the group is stored and nothing covers it
     expect(await outcome(gate.authorize())).toBe('evidence_unavailable')
     expect(await value('fail_open_total')).toBe(1)
     expect(rig.plane.notReady?.message).toContain('a permit was not covered by a checkpoint')

@@ -5,7 +5,7 @@ import {
 } from '@sealwrit/protocol'
 import { type Answer, readNonce, readOrEnd } from './answer.ts'
 import type { MeasuredEnvironment } from './environment/measured.ts'
-import { type Floor, readFloor, writeFloor } from './floor.ts'
+import { type Floor, readFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
 import { LogView } from './log-view.ts'
 import { askedOf, type Identify } from './identity.ts'
@@ -21,8 +21,6 @@ import { begin, type Trace, traceparentOf } from './trace.ts'
 export const FRESH_MS = 2_000
 /** Challenges that may be outstanding at once: one for each execution that waits for its answer. */
 export const MAX_OUTSTANDING = 4_096
-/** The floor is written at most this often; a crash may lose this much of it. */
-const FLOOR_INTERVAL_MS = 1_000
 /** A session is opened again after this part of its time, and not more often than this, in milliseconds. */
 const RENEWED_AFTER = 0.6
 const MIN_RENEWAL_MS = 1_000
@@ -82,7 +80,6 @@ export class Gate {
   #sub: string | undefined
   /** Commitment of the environment that the session was opened with. */
   #enrolled: Digest | undefined
-  #floorWrittenMs = Number.NEGATIVE_INFINITY
   #closed = false
   /** Which of the planes answered last. */
   #planeAt = 0
@@ -149,6 +146,7 @@ export class Gate {
   async #enrol(): Promise<PlaneLink> {
     const { environment } = this.#options
     if (environment === undefined) throw new Denied('environment_unattested', 'the environment was not measured')
+    this.#view.keys.refresh(this.#ports.clock.monotonicMs())
     // A session that is due is opened again on the connection that is there.
     const link = this.#link?.isOpen === true ? this.#link : await this.#reach((ended) => {
       if (this.#link !== ended) return
@@ -169,16 +167,19 @@ export class Gate {
         const fields = new Fields(value, 'request_malformed', 'enrolment')
         const sealed = fields.value('sealed')
         const consistency = parseHashes(fields, 'consistency')
+        const keys = fields.optional('keys', (name) => fields.value(name)) ?? []
         const sub = fields.text('sub')
         const epoch = fields.integer('epoch')
         fields.end()
-        this.#verifyEnrolment(this.#view.open(sealed, consistency))
+        if (!Array.isArray(keys)) throw new Denied('request_malformed', 'enrolment: keys')
+        this.#verifyEnrolment(this.#view.open(sealed, consistency, keys))
         if (epoch < this.#epoch) throw new Denied('policy_rollback', 'the plane shows an older policy epoch')
         this.#epoch = epoch
         this.#sub = sub
         this.#enrolled = commit
       })
     } catch (error) {
+      this.#view.keys.failed(error)
       this.#tryNext()
       link.close()
       throw error
@@ -201,6 +202,7 @@ export class Gate {
       const entry = this.#view.open(sealed, consistency)
       if (entry.kind === 'revocation' || entry.kind === 'kill') this.leases.prohibit(entry)
       else if (entry.kind === 'policy') this.#epoch = Math.max(this.#epoch, entry.epoch)
+      else if (entry.kind === 'key') this.saveFloor() // its key was taken with it
       else throw new Denied('type_mismatch', 'no event is of this kind')
       void link.request('events.ack', { session: this.session, seq: entry.seq }, () => undefined).catch(() => undefined)
     } catch {
@@ -279,6 +281,7 @@ export class Gate {
           return artifact
         } catch (error) {
           verified(error instanceof Denied ? error.code : 'unavailable')
+          this.#view.keys.failed(error)
           // Its checkpoint was not taken, so the next proof on this connection would hang in the air: begin anew from the floor.
           if (this.#view.newestNote === known && !this.#view.isCarriedBy(sealed)) link.close()
           throw error
@@ -321,7 +324,7 @@ export class Gate {
     const { logKey, witnesses, tenant } = this.#options
     return {
       crypto: this.#ports.crypto,
-      logKey,
+      logKey: this.#view.keys.ring,
       witnesses,
       tenant,
       gateId: this.id,
@@ -369,21 +372,12 @@ export class Gate {
 
   /** Remembers the newest checkpoint, at most once a second. @throws {Denied} `evidence_unavailable` when it cannot be written */
   saveFloor(): void {
-    const now = this.#ports.clock.monotonicMs()
-    if (this.#view.newest === undefined || now - this.#floorWrittenMs < FLOOR_INTERVAL_MS) return
-    this.#floorWrittenMs = now
-    try {
-      writeFloor(this.#ports.floor, { origin: this.#options.logKey.name, head: this.#view.newest, note: this.#view.keptNote, epoch: this.#epoch, timeMs: this.time.highMs })
-    } catch {
-      this.#floorWrittenMs = Number.NEGATIVE_INFINITY
-      throw new Denied('evidence_unavailable', 'the floor of this gate cannot be written')
-    }
+    this.#view.save(this.#epoch)
   }
 
   close(): void {
     this.#closed = true
-    this.#floorWrittenMs = Number.NEGATIVE_INFINITY
     this.#link?.close()
-    this.saveFloor()
+    this.#view.save(this.#epoch, true)
   }
 }

@@ -158,7 +158,7 @@ describe('what cannot run here is not spent', () => {
   it('of another log, or with another entry, it is refused by its seal', async () => {
     const { rig, carried } = await ready()
     const other = await ready('other')
-    expect(await present(rig, other.carried)).toBe('signature_invalid')
+    expect(await present(rig, other.carried)).toBe('key_unknown')
     expect(await present(rig, { ...carried, entry: carried.entry.replace('"risk":"low"', '"risk":"high"') })).toBe('seal_invalid')
     expect(spent(rig)).toBe(false)
   })

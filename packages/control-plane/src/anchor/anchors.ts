@@ -144,7 +144,7 @@ export class Anchors {
 
   async #anchorAt(sinks: readonly AnchorSink[]): Promise<readonly AnchorOutcome[]> {
     const { note, size } = await this.#log.refresh()
-    const bytes = anchoredBytes(note, this.#ports.logKey.key, this.#ports.crypto)
+    const bytes = anchoredBytes(note, this.#log.signing.keys(this.#log.state).named, this.#ports.crypto)
     const given = { note: fromUtf8(bytes), bytes }
     const asked = sinks.map((sink) => sink.anchor(given, this.#ending.signal).then((anchor) => ({ sink, anchor }), (error: unknown) => ({ sink, error })))
     const outcomes: AnchorOutcome[] = []

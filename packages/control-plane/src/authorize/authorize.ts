@@ -184,6 +184,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
 function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined) return 'identity_unknown'
+  if (state.revokedGates.has(caller.gate)) return 'key_revoked'
   if (caller.session !== undefined && !isOpen(gate, caller.session, timeMs)) return 'identity_invalid'
   if (!caller.holds(state, timeMs)) return 'identity_invalid' // the key was removed or the token ended meanwhile
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'

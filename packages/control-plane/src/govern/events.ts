@@ -12,8 +12,8 @@ const FOLLOW_MS = 250
 /** Events whose way to the gates is followed. */
 const MAX_FOLLOWED = 1_000
 
-/** What gates are told at once: what may stop something that runs. */
-const TOLD: ReadonlySet<Entry['kind']> = new Set(['revocation', 'kill', 'policy'])
+/** What gates are told at once: what may stop something that runs, and by which keys they are told. */
+const TOLD: ReadonlySet<Entry['kind']> = new Set(['revocation', 'kill', 'policy', 'key'])
 
 /** An entry that a gate is told of, sealed like everything else that it believes. */
 export interface Event {
@@ -84,8 +84,8 @@ export class Events {
 
   #happened(committed: Committed): void {
     const { kind, time } = committed.entry
-    if (!TOLD.has(kind)) return
-    if (kind !== 'policy') this.#follow(committed.seq, time)
+    if (!TOLD.has(kind) || (committed.entry.kind === 'key' && committed.entry.purpose !== 'log')) return
+    if (kind !== 'policy' && kind !== 'key') this.#follow(committed.seq, time)
     for (const listener of this.#listeners) void this.#tell(listener, committed)
   }
 

@@ -1,7 +1,7 @@
 import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, parseEnvironmentDocument, present, signingKey, canonicalText, verifyGateProof } from '@sealwrit/protocol'
 import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
-import type { EnrolledGate } from '../log/state.ts'
+import { type EnrolledGate, refuseRevoked } from '../log/state.ts'
 import { type Page, pageOf, type Paged } from '../page.ts'
 
 /** Gates that may be enrolled. */
@@ -34,14 +34,18 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
   if (commitment('environment', salt, digest, crypto.sha256) !== commit) throw new Denied('environment_mismatch', 'commitment and document disagree')
   const body = { purpose: 'environment', commit, salt, digest, text: canonicalText(document) } as const
 
+  refuseRevoked(gate, log.state)
+
   // Two entries at the most, in one group: the key when it is new, and the session.
   const enrolled = log.ensure((state) => {
+    refuseRevoked(gate, state)
     if (state.gates.has(gate)) return undefined
     if (state.gates.size >= MAX_GATES) throw new Denied('overloaded', 'too many gates')
     if (state.agentKeys.has(request.key)) throw new Denied('identity_invalid', 'the key is that of an agent')
     return { body: { kind: 'gate', gate, event: 'enrolled', key: request.key }, bodies: [] }
   })
   const session = log.submit((state, _seq, timeMs) => {
+    refuseRevoked(gate, state)
     const known = state.gates.get(gate)
     if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined && isYoung(known, timeMs)) return { repeat: known.sessionSeq }
     if (state.sessions.has(request.session) && known?.session !== request.session) throw new Denied('identity_invalid', 'the session is that of another gate')

@@ -1,5 +1,5 @@
 import {
-  type Body, BundleVerifier, canonicalText, commitment, type Crypto, Denied, digestOf, type Entry, equalBytes, fromBase64Url, leafHash, type NoteKey, parseEntry, parseStrictText, parseVerifierKey, peekClaims, present, type Report,
+  type Body, BundleVerifier, canonicalText, commitment, type Crypto, Denied, digestOf, type Entry, type EntryHead, equalBytes, followKeys, fromBase64Url, type KeyRing, leafHash, type LogKeyEntry, type NoteKey, parseEntry, parseStrictText, peekClaims, present, type Report,
   type SigningKey, signingKey, TileStack, utf8, canonicalize, verifyAnchor, verifyCheckpoint, verifyReceipt,
 } from '@sealwrit/protocol'
 import { KeptAnchors } from '../anchor/kept.ts'
@@ -61,7 +61,7 @@ class Fsck {
   readonly #tiles = new Map<string, Uint8Array>()
   readonly #derived: Derived
   readonly #gateKeys = new Map<string, SigningKey>()
-  readonly #keys: { readonly key: NoteKey; readonly from: number }[] = []
+  readonly #keys: (LogKeyEntry & EntryHead)[] = []
   readonly #problems: string[] = []
   readonly #counts = { groups: 0, bodies: 0, tiles: 0, checkpoints: 0 }
   #signedSize = 0
@@ -210,18 +210,28 @@ class Fsck {
     this.#lastTimeMs = entry.time
     this.#derived.entry(entry, groupSeq)
     if (entry.kind === 'gate' && entry.key !== undefined) this.#gateKeys.set(entry.gate, signingKey(fromBase64Url(entry.key), this.#trust.crypto.sha256))
-    if (entry.kind === 'key' && entry.purpose === 'log') this.#keys.push({ key: parseVerifierKey(entry.key, this.#trust.crypto.sha256), from: entry.event === 'created' ? 0 : entry.seq + 1 })
+    if (entry.kind === 'key' && entry.purpose === 'log') this.#keys.push(entry)
   }
 
   #checkpoint(note: string, firstSeq: number): void {
     this.#counts.checkpoints++
-    const key = this.#keys.findLast(({ from }) => from <= this.entries)?.key ?? this.#trust.logKey
     try {
-      const { size, root } = verifyCheckpoint(note, key, this.#trust.crypto)
+      const { size, root } = verifyCheckpoint(note, this.#signers(), this.#trust.crypto)
       if (size !== this.entries || !equalBytes(root, this.#tree.root())) throw new Denied('seal_invalid', 'it is not over these entries')
     } catch (error) {
       this.#problem(`the checkpoint of group ${firstSeq}: ${reason(error)}`)
     }
+  }
+
+  #ring(): KeyRing {
+    return followKeys([this.#trust.logKey], this.#keys, this.#trust.crypto).named
+  }
+
+  /** Who may have signed the tree of the entries so far: after the log was re-anchored, none of the keys before. */
+  #signers(): KeyRing {
+    const { name, keys } = this.#ring()
+    const since = this.#keys.filter(({ event }) => event !== 'revoked').findLastIndex(({ event }) => event === 're_anchored')
+    return { name, keys: since < 0 ? keys : keys.filter(({ epoch }) => epoch > since) }
   }
 
   #tile({ level, index, hashes }: StoredRow & { kind: 'tile' }): void {
@@ -236,12 +246,12 @@ class Fsck {
 
   /** Every anchor that is kept can be read, and is of a checkpoint that a key of this log signed. */
   async anchors(kept: KeptAnchors): Promise<void> {
-    const keys = [this.#trust.logKey, ...this.#keys.map(({ key }) => key)]
     try {
+      const keys = this.#ring()
       for (const [place, { count }] of (await kept.records()).entries()) {
         for (let n = 0; n < count; n++) {
           const { anchor, size } = await kept.at(place, n)
-          const verdict = firstOf(keys, (key) => verifyAnchor(anchor, key, undefined, this.#trust.crypto))
+          const verdict = verifyAnchor(anchor, keys, undefined, this.#trust.crypto)
           if (verdict.checkpoint.size !== size) throw new Denied('seal_invalid', `anchor ${n} of sink ${place} is of another size`)
         }
       }
@@ -269,16 +279,6 @@ class Fsck {
 
   #report(): FsckReport {
     return { entries: this.entries, ...this.#counts, problems: this.#problems, omitted: this.#omitted }
-  }
-}
-
-/** What `run` gives for the first key that it accepts. @throws what it throws for the last */
-function firstOf<T>([key, ...others]: readonly NoteKey[], run: (key: NoteKey) => T): T {
-  try {
-    return run(key as NoteKey)
-  } catch (error) {
-    if (others.length === 0) throw error
-    return firstOf(others, run)
   }
 }
 

@@ -93,12 +93,13 @@ export function place(items: readonly (Queued | Cover)[], history: History, tena
 }
 
 /** The placed entries as rows that belong together. @param after as in {@link Group.after} */
-export function packed(placed: readonly Placed[], history: History, signs: boolean, after: string | undefined): Group {
+export async function packed(placed: readonly Placed[], history: History, signs: boolean, after: string | undefined): Promise<Group> {
+  const checkpoint = signs ? await history.sign() : undefined
   return {
     firstSeq: history.size - placed.length,
     entries: placed.map(({ text }) => text),
     bodies: placed.flatMap(({ written, entry }) => written.bodies.map((body) => ({ seq: entry.seq, ...body }))),
-    checkpoint: signs ? history.sign() : undefined,
+    checkpoint,
     after,
     tiles: history.takeFilled(),
     spent: placed.flatMap(({ written }) => written.spends ?? []),

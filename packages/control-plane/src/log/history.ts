@@ -1,10 +1,11 @@
 import {
-  type Checkpoint, checkpointText, concatBytes, consistencyProof, Denied, type Digest, type Entry, equalBytes, formatProof, formatSignature, fromBase64Url,
-  fromUtf8, inclusionProof, leafDigest, leafHash, parseEntry, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
+  type Checkpoint, checkpointText, concatBytes, consistencyProof, Denied, type Digest, type Entry, equalBytes, formatProof, fromBase64Url,
+  fromUtf8, inclusionProof, leafDigest, leafHash, parseCheckpointText, parseEntry, parseNote, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
 } from '@sealwrit/protocol'
 import type { PlanePorts } from '../ports.ts'
 import type { Tile } from '../store/store.ts'
 import { CHALLENGE_LIFE_MS, LogState } from './state.ts'
+import { Signing } from './signing.ts'
 import { EdgeTree, TileNeeded } from './tree.ts'
 
 /** The store does not hold what the log key signed, or is damaged: the plane must not start or go on. */
@@ -16,6 +17,15 @@ export interface SignedHead {
   readonly note: string
 }
 
+/** What a checkpoint says; who signed it is looked at when its entries were read. */
+function shown(note: string): Checkpoint {
+  try {
+    return parseCheckpointText(parseNote(note).text)
+  } catch (error) {
+    throw new LogDamaged(`its newest checkpoint is none: ${error instanceof Error ? error.message : 'malformed'}`)
+  }
+}
+
 /** Leaves read at a time. */
 const PAGE = 1_024
 
@@ -25,6 +35,7 @@ const PAGE = 1_024
  */
 export class History {
   readonly state: LogState = new LogState()
+  readonly signing: Signing
   readonly #ports: PlanePorts
   readonly #tree: EdgeTree
   #checkpoint: Checkpoint | undefined
@@ -39,6 +50,7 @@ export class History {
 
   constructor(ports: PlanePorts) {
     this.#ports = ports
+    this.signing = new Signing(ports)
     this.#tree = new EdgeTree(ports.crypto.sha256)
   }
 
@@ -61,7 +73,7 @@ export class History {
     const { size, checkpoint: note, server } = await store.head()
     if (size < this.size) throw new LogDamaged('the store is shorter than it was')
     if (note === undefined && size > 0) throw new LogDamaged('the store holds entries, but no signed checkpoint')
-    const checkpoint = note === undefined ? undefined : this.#verified(note)
+    const checkpoint = note === undefined ? undefined : shown(note)
     if (checkpoint !== undefined && checkpoint.size > size) throw new LogDamaged('the store is shorter than its own signed checkpoint')
     if ((checkpoint?.size ?? 0) < this.checkpoint.size) throw new LogDamaged('the store shows an older signed checkpoint than it did')
     if (server !== this.#server) await this.#compareUnsigned()
@@ -72,16 +84,17 @@ export class History {
       if (this.size === before) throw new LogDamaged('entries are missing from the store')
     }
     if (checkpoint === undefined || note === undefined) return
+    this.#verified(note) // by a key of this plane, or one that the entries under it lead to
     const root = await this.proved(() => treeRoot(checkpoint.size, this.#tree.subtree, crypto.sha256))
     if (!equalBytes(root, checkpoint.root)) throw new LogDamaged('the stored entries are not those that the log key signed')
     this.#checkpoint = checkpoint
     this.#note = note
   }
 
-  /** Whether a checkpoint that this log key signed belongs to this history; false when the store was longer, or another one. @throws {Denied} when it did not sign it */
+  /** Whether a checkpoint that a key of this log signed belongs to this history; false when the store was longer, or another one. @throws {Denied} when it did not sign it */
   async holds(note: string): Promise<boolean> {
-    const { logKey, crypto } = this.#ports
-    const { size, root } = verifyCheckpoint(note, logKey.key, crypto)
+    const { crypto } = this.#ports
+    const { size, root } = verifyCheckpoint(note, this.signing.keys(this.state).named, crypto)
     if (size === 0) return true
     return size <= this.size && equalBytes(await this.proved(() => treeRoot(size, this.#tree.subtree, crypto.sha256)), root)
   }
@@ -101,11 +114,9 @@ export class History {
   }
 
   #verified(note: string): Checkpoint {
-    const { logKey, formerLogKey, crypto } = this.#ports
     try {
-      return verifyCheckpoint(note, logKey.key, crypto)
+      return verifyCheckpoint(note, this.signing.keys(this.state).trusted, this.#ports.crypto)
     } catch (error) {
-      if (formerLogKey !== undefined) return verifyCheckpoint(note, formerLogKey, crypto)
       throw new LogDamaged(`its newest checkpoint is not one of this log key: ${error instanceof Error ? error.message : 'another key'}`)
     }
   }
@@ -150,12 +161,10 @@ export class History {
     this.state.apply(entry, leafDigest(leaf), request)
   }
 
-  /** Signs the tree as it is with the group under way. */
-  sign(): string {
-    const { key, sign } = this.#ports.logKey
-    const checkpoint: Checkpoint = { origin: key.name, size: this.size, root: treeRoot(this.size, this.#tree.subtree, this.#ports.crypto.sha256) }
-    const text = checkpointText(checkpoint)
-    const note = `${text}\n${formatSignature(key, sign(utf8(text)))}`
+  /** Signs the tree as it is with the group under way. @throws {Denied} as {@link Signing.sign} */
+  async sign(): Promise<string> {
+    const checkpoint: Checkpoint = { origin: this.#ports.logKey.key.name, size: this.size, root: treeRoot(this.size, this.#tree.subtree, this.#ports.crypto.sha256) }
+    const note = await this.signing.sign(checkpointText(checkpoint), this.state)
     this.#pending = { checkpoint, note }
     return note
   }

@@ -1,4 +1,4 @@
-import { type Checkpoint, type Crypto, Denied, formatVerifierKey, type NoteKey, toHex, verifyCheckpoint } from '@sealwrit/protocol'
+import { type Checkpoint, type Crypto, Denied, keyMembers, type NoteKey, toHex, verifyCheckpoint } from '@sealwrit/protocol'
 import type { PlanePorts } from '../ports.ts'
 import { Sequencer } from './sequencer.ts'
 
@@ -24,7 +24,7 @@ export async function reAnchor(ports: PlanePorts & { readonly formerLogKey: Note
   if (log.size === 0) throw new Denied('request_malformed', 'an empty log has nothing to go on from')
   const known = verified(highWater.read() ?? log.checkpoint.note, [formerLogKey, logKey.key], crypto)
   const lost = { size: known.size, root: `sha256:${toHex(known.root)}` }
-  const { seq } = await log.submit(() => ({ body: { kind: 'key', purpose: 'log', event: 're_anchored', key: formatVerifierKey(logKey.key), lost }, bodies: [] }))
+  const { seq } = await log.submit(() => ({ body: { kind: 'key', purpose: 'log', event: 're_anchored', ...keyMembers(logKey.key), lost }, bodies: [] }))
   highWater.write(log.checkpoint.note)
   return { seq, lost }
 }

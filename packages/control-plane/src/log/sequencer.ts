@@ -5,6 +5,7 @@ import { ClockGuard } from './clock-guard.ts'
 import { type Attempt, type Committed, type Cover, type Draft, kept, MAX_GROUP, packed, place, type Queued, type Written } from './group.ts'
 import { HighWaterMark } from './high-water-mark.ts'
 import { History, type SignedHead } from './history.ts'
+import type { Signing } from './signing.ts'
 import type { LogState } from './state.ts'
 import { type WitnessedLog, type WitnessOptions, Witnesses } from './witnesses.ts'
 
@@ -78,6 +79,10 @@ export class Sequencer {
   get size(): number {
     return this.#history.size
   }
+  /** The keys that sign here. */
+  get signing(): Signing {
+    return this.#history.signing
+  }
   get origin(): string {
     return this.#ports.logKey.key.name
   }
@@ -142,9 +147,12 @@ export class Sequencer {
 
   /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
   witnessedBy(options: WitnessOptions): void {
-    const { clock, crypto, logKey } = this.#ports
+    const { clock, crypto } = this.#ports
+    const [signing, state] = [this.signing, this.state]
     const log: WitnessedLog = {
-      key: logKey.key,
+      get key() {
+        return signing.keys(state).named
+      },
       newest: () => this.checkpoint,
       extends: (older, head) => this.extends(older, head),
       proved: (prove) => this.proved(prove),
@@ -247,9 +255,9 @@ export class Sequencer {
     // may be there for readers only, as after a crash before the standby had it: a write behind it is durable where it is.
     const confirms = repeats.length > 0 && store.isShared
     const signs = confirms || (covers.length > 0 ? this.checkpoint.size < size : placed.some(({ entry }) => entry.kind !== 'receipt'))
-    if (placed.length === 0) return !signs || (await store.putCheckpoint(size, this.#history.sign())) ? 'appended' : 'lost'
+    if (placed.length === 0) return !signs || (await store.putCheckpoint(size, await this.#history.sign())) ? 'appended' : 'lost'
     const after = this.checkpoint.size === 0 ? undefined : this.checkpoint.note
-    return store.append(packed(placed, this.#history, signs, after))
+    return store.append(await packed(placed, this.#history, signs, after))
   }
 
   /** From here on the group is durable; a crash before the answers leaves permits that their gates never saw. */
@@ -311,7 +319,7 @@ export class Sequencer {
     this.#history.begin()
     let isDurable = false
     try {
-      isDurable = await store.putCheckpoint(this.size, this.#history.sign())
+      isDurable = await store.putCheckpoint(this.size, await this.#history.sign())
     } finally {
       if (isDurable) this.#history.settle()
       else this.#history.rollback()

@@ -1,4 +1,4 @@
-import { type Action, type AgentEntry, Budgets, type DenialCode, type Digest, type Edits, type Entry, type ErasureEntry, type GateEntry, type KillEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
+import { type Action, type AgentEntry, Budgets, Denied, type DenialCode, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
@@ -90,6 +90,8 @@ export class LogState {
   policyDigest: Digest | undefined
   /** Where the policy sets stand: which is active since when, what is staged, what runs in shadow mode. */
   standing: PolicyStanding = NO_POLICY
+  /** What was said of the log's own keys, in order. */
+  keyEntries: readonly (LogKeyEntry & EntryHead)[] = []
   /** Bodies below this leaf index were erased by the rule of retention. */
   retainedFrom = 0
   /** Permits below this leaf index can no longer be redeemed: what spent them may be in a history that was lost. */
@@ -113,6 +115,8 @@ export class LogState {
   readonly killed: Map<string, Kill> = new Map()
   /** Permits that the plane ended as `indeterminate`: leaf index of permit and of that ending. */
   readonly indeterminate: Map<string, { readonly permit: OpenPermit; readonly seq: number }> = new Map()
+  /** Gates whose key is revoked: the leaf index from which on, and those of the entries that say so. */
+  readonly revokedGates: Map<string, { readonly from: number; readonly seqs: readonly number[] }> = new Map()
   /** Gate of each open session. */
   readonly sessions: Map<string, string> = new Map()
   readonly approvals: Approvals = new Approvals(this.#edits)
@@ -125,8 +129,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest, standing, retainedFrom, voidBefore } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, retainedFrom, voidBefore })]
+    const { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore })]
   }
 
   /** What was applied so far stays. */
@@ -218,7 +222,10 @@ export class LogState {
       case 'approval':
         break // above
       case 'key':
-        if (entry.purpose === 'log' && entry.lost !== undefined) this.voidBefore = entry.seq
+        if (entry.purpose === 'log') {
+          this.keyEntries = [...this.keyEntries, entry]
+          if (entry.lost !== undefined) this.voidBefore = entry.seq
+        } else if (entry.purpose === 'gate') this.#revokeGate(entry.gate, entry.from, entry.seq)
         else if (entry.purpose === 'person') this.#set(this.people, ownText(entry.person), withPerson(this.people.get(entry.person), entry))
         break
     }
@@ -274,6 +281,15 @@ export class LogState {
     }
   }
 
+  /** Its session is over, and it opens none again. */
+  #revokeGate(gate: string, from: number, seq: number): void {
+    const [known, earlier] = [this.gates.get(gate), this.revokedGates.get(gate)]
+    this.#set(this.revokedGates, gate, { from, seqs: [...(earlier?.seqs ?? []), seq] })
+    if (known?.session === undefined) return
+    this.#delete(this.sessions, known.session)
+    this.#set(this.gates, gate, { ...known, session: undefined, expires: undefined })
+  }
+
   #applyKill({ selector, event, by }: KillEntry, seq: number): void {
     const kill = this.killed.get(selector)
     if (event === 'killed') this.#set(this.killed, selector, { seq, lifters: [] })
@@ -319,6 +335,11 @@ export function isEnded({ expires }: EnrolledGate, timeMs: number): boolean {
 /** Whether `session` is the one that its gate has open: a newer one fences the older, and each ends. */
 export function isOpen(gate: EnrolledGate | undefined, session: string, timeMs: number): boolean {
   return gate?.session === session && !isEnded(gate, timeMs)
+}
+
+/** @throws {Denied} `key_revoked` */
+export function refuseRevoked(gate: string, { revokedGates }: LogState): void {
+  if (revokedGates.has(gate)) throw new Denied('key_revoked', 'the key of this gate is revoked; give the gate a new one')
 }
 
 /** Why a tool call may not be: its definition was never recorded, or is another one now. */

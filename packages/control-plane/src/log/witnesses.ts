@@ -1,5 +1,5 @@
 import {
-  Denied, type DenialCode, fromUtf8, type NoteKey, parseDecimal, parseForkProof, parseNote, parseStrictText, formatSignature, isQuorumMet, MAX_SKEW_SECONDS, type PolicyWitness, toBase64, utf8,
+  Denied, type DenialCode, fromUtf8, type KeyRing, type NoteKey, parseDecimal, parseForkProof, parseNote, parseStrictText, formatSignature, isQuorumMet, MAX_SKEW_SECONDS, type PolicyWitness, toBase64, utf8,
   verifyCosignature, verifyFork, type WitnessPolicy, type Crypto, type Clock,
 } from '@sealwrit/protocol'
 import type { SignedHead } from './history.ts'
@@ -35,7 +35,7 @@ export interface WitnessOptions {
 
 /** The log that is witnessed, as far as it is needed here. */
 export interface WitnessedLog {
-  readonly key: NoteKey
+  readonly key: NoteKey | KeyRing
   /** The newest signed checkpoint that is durable. */
   newest(): SignedHead
   extends(older: number, head: SignedHead): readonly Uint8Array[]

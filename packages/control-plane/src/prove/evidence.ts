@@ -5,6 +5,7 @@ import { anchorsFor } from '../anchor/kept.ts'
 import type { SignedHead } from '../log/history.ts'
 import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import { sealedKeys } from '../log/sealed-keys.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { withApprovals } from './approved.ts'
@@ -63,7 +64,8 @@ export class Evidence {
     for (const note of new Set([...(since === undefined ? [] : [since]), ...anchors.map(({ checkpoint }) => checkpoint)])) {
       if (note !== head.note) checkpoints.push(await this.#link(note, head))
     }
-    const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note }, size: head.size, checkpoints, anchors } as const
+    const keys = await sealedKeys(log, head)
+    const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note, ...(keys.length === 0 ? {} : { keys }) }, size: head.size, checkpoints, anchors } as const
     if (wanted === undefined) return { ...start, policies: [...log.state.policies].filter(([, seq]) => seq < head.size).map(([digest]) => digest), seqs: undefined }
     const seqs = new Set(await withApprovals(wanted, log))
     const policies = new Set<Digest>()
@@ -78,7 +80,7 @@ export class Evidence {
   }
 
   async #link(note: string, head: SignedHead): Promise<LinkedCheckpoint> {
-    const older = verifyCheckpoint(note, this.#ports.logKey.key, this.#ports.crypto)
+    const older = verifyCheckpoint(note, this.#log.signing.keys(this.#log.state).named, this.#ports.crypto)
     const consistency = await this.#log.proved(() => this.#log.extends(older.size, head))
     return { checkpoint: note, consistency: consistency.map(toBase64) }
   }

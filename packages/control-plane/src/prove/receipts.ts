@@ -1,5 +1,5 @@
 import { type Crypto, Denied, type DenialRequest, fromBase64Url, type ReceiptRequest, type SigningKey, signingKey, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
-import type { LogState } from '../log/state.ts'
+import { type LogState, refuseRevoked } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 
@@ -11,6 +11,7 @@ export async function recordReceipt(request: ReceiptRequest, gate: string, log: 
   const receipt = verifyReceipt(request.receipt, gateKey(gate, log.state, crypto), crypto)
   if (receipt.gate !== gate || receipt.session !== request.session || receipt.tenant !== log.tenant) throw new Denied('subject_mismatch')
   const committed = await log.submit((state) => {
+    refuseRevoked(gate, state)
     const known = state.receiptOf(receipt.jti)
     if (known !== undefined && !state.indeterminate.has(receipt.jti)) return { repeat: known }
     const open = state.open.get(receipt.jti)
@@ -34,7 +35,8 @@ export async function recordReceipt(request: ReceiptRequest, gate: string, log: 
 export async function recordDenial(request: DenialRequest, gate: string, log: Sequencer, crypto: Crypto): Promise<Committed> {
   const report = verifyDenialReport(request.denial, gateKey(gate, log.state, crypto), crypto)
   if (report.gate !== gate || report.session !== request.session || report.tenant !== log.tenant) throw new Denied('subject_mismatch')
-  const committed = await log.submit((): Written => {
+  const committed = await log.submit((state): Written => {
+    refuseRevoked(gate, state)
     const { code, scope } = report
     return { body: { kind: 'deny', code, aud: gate, denial: request.denial, ...(scope === undefined ? {} : { scope }) }, bodies: [] }
   })

@@ -7,6 +7,7 @@ import { isProtected } from '../decide/policy-set.ts'
 import { type Page, readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
+import { KEY_METHODS } from './key-methods.ts'
 import { type Peer, refuseGates } from './peer.ts'
 import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
@@ -158,6 +159,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   },
   ...PEOPLE_METHODS,
   ...POLICY_METHODS,
+  ...KEY_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'approvals.list': (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'approvals.list')

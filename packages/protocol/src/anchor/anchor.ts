@@ -49,7 +49,7 @@ export function parseAnchor(value: JsonValue | undefined): Anchor {
 const MAX_TIME_MS = 253_402_300_799_999
 
 /**
- * What is anchored: the checkpoint's text, an empty line and the log key's own signature line, as UTF-8. Cosignatures are left
+ * What is anchored: the checkpoint's text, an empty line and the log key's own signature line, of a hybrid key both, as UTF-8. Cosignatures are left
  * out: they come later and change, and an anchor must go on holding.
  * @throws {Denied} what {@link verifyCheckpoint} throws
  */
@@ -62,7 +62,8 @@ function anchoredBy(note: string, key: NoteKey | KeyRing, crypto: Crypto): reado
   verifyCheckpoint(note, key, crypto) // signed exactly once by each of its keys
   const { text, signatures } = parseNote(note)
   const keys = isRing(key) ? key.keys.map((one) => one.key) : [key]
-  return keys.flatMap((one) => signatures.filter(({ name, id }) => name === one.name && id === one.id).map(({ signature }) => utf8(`${text}\n${formatSignature(one, signature)}`)))
+  const lines = (name: string, id: string): readonly string[] => signatures.filter((one) => one.name === name && one.id === id).map(({ signature }) => formatSignature({ name, id }, signature))
+  return keys.flatMap(({ name, id, pq }) => lines(name, id).map((line) => utf8(`${text}\n${line}${pq === undefined ? '' : lines(name, pq.id).join('')}`)))
 }
 
 /**

@@ -2,8 +2,8 @@ import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
 import { fromBase64, toBase64 } from '../encoding.ts'
 import { HASH_BYTES, type TreeHead } from './merkle.ts'
-import { isRing, type KeyRing, verifyByRing } from './keys.ts'
-import { type NoteKey, parseNote, verifyNote } from './note.ts'
+import { type KeyRing, verifySigned } from './keys.ts'
+import { type NoteKey, parseNote } from './note.ts'
 
 /** A tree head with the log it belongs to. */
 export interface Checkpoint extends TreeHead {
@@ -48,7 +48,6 @@ export function verifyCheckpoint(note: string, key: NoteKey | KeyRing, crypto: C
   const parsed = parseNote(note)
   const checkpoint = parseCheckpointText(parsed.text)
   if (checkpoint.origin !== key.name) throw new Denied('key_unknown', 'the checkpoint is of another log')
-  if (isRing(key)) verifyByRing(parsed, checkpoint.size, key, crypto)
-  else verifyNote(parsed, key, crypto)
+  verifySigned(parsed, checkpoint.size, key, crypto)
   return checkpoint
 }

@@ -5,7 +5,8 @@ import { asCode, Fields } from '../json/fields.ts'
 import type { JsonValue } from '../json/value.ts'
 import { type Checkpoint, parseCheckpointText } from './checkpoint.ts'
 import { consistencyRoots, HASH_BYTES, MAX_PROOF_HASHES } from './merkle.ts'
-import { type NoteKey, parseNote, verifyNote } from './note.ts'
+import { type KeyRing, verifySigned } from './keys.ts'
+import { type NoteKey, parseNote } from './note.ts'
 
 /** Longest note inside a fork proof, in UTF-16 units. */
 const MAX_NOTE = 65_536
@@ -52,7 +53,7 @@ export function forkProof(origin: string, a: string, b: string, path: readonly U
  * @returns one sentence that says what was proved
  * @throws {Denied} `seal_invalid` when this proves no fork; `key_unknown`, `signature_invalid`, `artifact_malformed`, `encoding_invalid` for its checkpoints
  */
-export function verifyFork(proof: ForkProof, logKey: NoteKey, crypto: Crypto): string {
+export function verifyFork(proof: ForkProof, logKey: NoteKey | KeyRing, crypto: Crypto): string {
   const a = openCheckpoint(proof.a, logKey, crypto)
   const b = openCheckpoint(proof.b, logKey, crypto)
   if (proof.origin !== logKey.name) throw new Denied('key_unknown', 'the fork proof is about another log')
@@ -72,11 +73,11 @@ export function verifyFork(proof: ForkProof, logKey: NoteKey, crypto: Crypto): s
  * A checkpoint of any log, extension lines allowed, as its key signed it.
  * @throws {Denied} `artifact_malformed`, `encoding_invalid`, `key_unknown` (another origin), `signature_invalid`
  */
-export function openCheckpoint(note: string, key: NoteKey, crypto: Crypto): Checkpoint {
+export function openCheckpoint(note: string, key: NoteKey | KeyRing, crypto: Crypto): Checkpoint {
   const parsed = parseNote(note)
   const checkpoint = parseCheckpointText(parsed.text, 'allowed')
   if (checkpoint.origin !== key.name) throw new Denied('key_unknown', 'the checkpoint is of another log')
-  verifyNote(parsed, key, crypto)
+  verifySigned(parsed, checkpoint.size, key, crypto)
   if (checkpoint.root.length !== HASH_BYTES) throw new Denied('artifact_malformed', 'not a root hash')
   return checkpoint
 }

@@ -8,7 +8,7 @@ import { formatPqKey, formatVerifierKey, names, type Note, type NoteKey, parseNo
 /** Keys that one log may have had. */
 export const MAX_LOG_KEYS = 256
 /** Statements about keys that go along with evidence, or are told to a gate. */
-export const MAX_KEY_ENTRIES = 1_024
+export const MAX_KEY_ENTRIES = 16_384
 const MAX_KEY_TEXT = 4_096
 const MAX_KEY_NOTE = 16_384
 
@@ -183,6 +183,12 @@ function checkRevoked({ key, seq, from = 0 }: Placed<LogKeyEntry>, named: readon
   const at = named.findIndex((one) => formatVerifierKey(one.key) === key)
   if (at < 0 || at === named.length - 1) throw new Denied('key_unknown', 'a key is revoked that is not of this log, or has no successor')
   if (from > seq) throw new Denied('artifact_malformed', 'a key is revoked from an index that is to come')
+}
+
+/** As {@link verifyByRing}, or as `verifyNote` under one key. @throws {Denied} as they do */
+export function verifySigned(note: Note, size: number, key: NoteKey | KeyRing, crypto: Crypto): void {
+  if (isRing(key)) verifyByRing(note, size, key, crypto)
+  else verifyNote(note, key, crypto)
 }
 
 /**
