@@ -14,6 +14,7 @@ import { end, run, startPlane } from './support/processes.ts'
 import { type Case, firstOpinion, noPython, type Opinion, secondOpinions, VERIFIER_FOLDER } from './support/second-verifier.ts'
 import { opensslAnswer, OpensslTsa, serve } from './support/tsa.ts'
 import { byteEdits, lineEdits, notCanonical, otherForms, swapped } from './support/tamper.ts'
+import { keyCases } from './support/key-cases.ts'
 import { brokenRules } from './support/violations.ts'
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-second-'))
@@ -74,7 +75,7 @@ describe('the second verifier', () => {
 describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
   it('a bundle with every kind of entry, with and without the key of its gate', async () => {
     const [one, two] = await both([given('given', bytesOf(A.bundle)), { ...given('enrolled', bytesOf(A.bundle)), gateKeys: [] }])
-    expect(one).toMatchObject({ verdict: 'established', entries: 51, permits: 6, receipts: 3 })
+    expect(one).toMatchObject({ verdict: 'established', entries: 53, permits: 6, receipts: 3 })
     expect(two?.verdict).toBe('established')
   })
 
@@ -109,6 +110,12 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
     } finally {
       await rig.remove()
     }
+  })
+
+  it('ATK-062: from whichever key of a log is held exactly what keys that it leads to signed below the index from which each is revoked', async () => {
+    const cases = [...keyCases()]
+    const found = await both(cases.map(({ title, bundle, key }): Case => ({ title, bytes: bytesOf(bundle), key })))
+    expect(found.map(({ verdict }, i) => `${cases[i]?.title}: ${verdict}`)).toEqual(cases.map(({ title, verdict }) => `${title}: ${verdict}`))
   })
 
   it('a bundle with anchors of a real authority, a file and an endpoint; the imprint of its token is looked at, its signature is said not to be', async () => {

@@ -1,12 +1,12 @@
 """keys.md: which keys a log had, which of them the given one leads to, and from which index on the word of a key counts for nothing."""
 import re
-from formats import need, read_entry, unbase64
+from formats import canonical, need, read_entry, unbase64
 from notes import log_key, proved, read_note, signs
 
 class Keys:
     """`trusted`: the given key and those it leads to; `named`: all that the log names. Each with the largest tree that it may sign."""
     def __init__(self, held):
-        self.held, self.log, self.gates, self.ahead = held, [], {}, None
+        self.held, self.log, self.gates, self.ahead = held, [], {}, {}
         self.trusted, self.named = [(held, None)], [(held, None)]
 
     def know(self, bundle):
@@ -17,10 +17,11 @@ class Keys:
         elif not all('proof' in item for item in bundle['entries']):
             own = [dict(item, at=n) for n, item in enumerate(bundle['entries']) if re.search('"kind":"key",.*"purpose":"(log|gate)"', item['entry'])]
             self.give(bundle, own, lambda item: item['at'])
+        return self
 
     def give(self, bundle, items, index_of):
         """What goes along with the head, before anything is judged by it."""
-        self.ahead, last = {}, -1
+        last = -1
         for item in items:
             entry = read_entry(item['entry'], bundle)
             need(entry['kind'] == 'key' and entry['purpose'] in ('log', 'gate'), 'not about a key of the log or of a gate')
@@ -64,15 +65,10 @@ class Keys:
         self.trusted = [(key, limits[key]) for key in trusted] + [(self.held, None)] * (self.held not in limits)
         self.named = list(limits.items()) + [(self.held, None)] * (self.held not in limits)
 
-    def entry(self, entry, text):
+    def entry(self, entry):
         """A statement among the entries is one of those that were given first."""
-        if entry['purpose'] == 'log' and entry['event'] in ('created', 're_anchored') and self.ahead is None:
-            return self.log.append(entry)
-        if self.ahead is None:
-            self.add(entry)
-            self.follow()
-        elif entry['event'] in ('rotated', 'revoked'):
-            need(self.ahead.get(entry['seq']) == text, 'it is not among those that were given first')
+        if entry['purpose'] in ('log', 'gate') and entry['event'] in ('rotated', 'revoked'):
+            need(self.ahead.get(entry['seq']) == canonical(entry), 'it is not among those that were given first')
 
     def counts(self, gate, seq):
         return seq < self.gates.get(gate, (seq + 1, 0))[0]

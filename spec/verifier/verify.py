@@ -18,9 +18,8 @@ from notes import cosigners, has_ml_dsa, is_met, is_signed, log_key, proved, rea
 
 class Evidence:
     def __init__(self, bundle, key, gate_keys=()):
-        self.bundle, self.key, self.keys, self.head = bundle, key, Keys(key), None
-        self.keys.know(bundle)
-        self.head = read_checkpoint(bundle['checkpoint'], self.keys.trusted)
+        self.bundle, self.key, self.keys = bundle, key, Keys(key)
+        self.head = read_checkpoint(bundle['checkpoint'], self.keys.know(bundle).trusted)
         need(bundle['origin'] == key[0] and key[0].endswith(f'/{bundle["tenant"]}'), 'a bundle of another log or tenant')
         self.gates = {thumbprint(public): public for public in gate_keys}
         self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
@@ -51,8 +50,7 @@ class Evidence:
         for note in held:
             self.claim('a checkpoint that you hold', self.check_held, note)
         self.say_what_is_not_shown()
-        if self.key[3] and not has_ml_dsa():
-            self.not_established.append('the ML-DSA-65 signatures: this openssl has none')
+        self.not_established += ['the ML-DSA-65 signatures: this openssl has none'] * bool(self.key[3] and not has_ml_dsa())
         return self
 
     def check_witnesses(self, policy, now):
@@ -224,8 +222,7 @@ class Evidence:
         self.approvals.hold(hold, leaf)
 
     def check_key(self, key, _leaf):
-        if key['purpose'] != 'approver':
-            self.keys.entry(key, canonical(key))
+        self.keys.entry(key)
         if key['event'] == 're_anchored':
             self.not_shown.append(f'the log was re-anchored at index {key["seq"]}; a tree of size {key["lost"]["size"]} was lost')
         return self.approvals.key(key)

@@ -1,4 +1,4 @@
-import { type Anchor, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
+import { type Anchor, attachSignature, keyMembers, keyText, noteKey, type NoteKey, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 
 /** An entry and the bodies behind it, before it has a place in a signed tree. */
@@ -42,7 +42,9 @@ export function sealBundle(drafts: readonly Draft[], change: Partial<Bundle> = {
   const hashes = drafts.map(({ text }) => leafHash(utf8(text), sha256))
   const checkpoint = cosign(log.note())
   const entries = drafts.map(({ text, bodies }, index) => ({ entry: text, proof: formatProof({ index, hashes: inclusionProof(index, hashes.length, log.subtree, sha256), checkpoint }), bodies }))
-  return { v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint, checkpoints: [], anchors: [], policies: [], entries, ...change }
+  const statements = entries.filter(({ entry }) => /"kind":"key",.*"purpose":"(log|gate)"/.test(entry)).map(({ entry, proof }) => ({ entry, proof }))
+  const keys = statements.some(({ entry }) => !/"event":"(created|re_anchored)"/.test(entry)) ? { keys: statements } : {}
+  return { v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint, ...keys, checkpoints: [], anchors: [], policies: [], entries, ...change }
 }
 export const bytesOf = (bundle: Bundle): Uint8Array => utf8(formatBundle(bundle))
 
@@ -153,6 +155,8 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('person removed', { kind: 'key', purpose: 'person', event: 'removed', person: 'person:v', by: who })
   add('revoked', { kind: 'revocation', selector: 'agent:ü\u{1f600}', by: 'user:1' })
   for (const event of ['killed', 'lift_asked', 'lifted']) add(event, { kind: 'kill', selector: 'tool:mcp://fs/read_file', event, by: 'user:1' })
+  add('rotated', rotation())
+  add('gate revoked', { kind: 'key', purpose: 'gate', event: 'revoked', gate: toBase64Url(sha256(utf8(`${name} gate`))), from: 3, by: 'user:1' })
   add('lost', { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 2 })
 
   const log = new TestLog()
@@ -167,6 +171,15 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
     anchors, policies: [{ digest: policyDigest, files }],
   }, cosign)
   return { drafts, bundle, at }
+}
+
+/** The key that takes over from {@link LOG_KEY}, and one after it. */
+export const [NEXT, THIRD] = ['next log', 'third log'].map(keyPair) as [ReturnType<typeof keyPair>, ReturnType<typeof keyPair>]
+export const [NEXT_KEY, THIRD_KEY] = [NEXT, THIRD].map(({ publicKey }) => noteKey(LOG_KEY.name, publicKey, sha256)) as [NoteKey, NoteKey]
+/** That a key takes over, signed by whom it names. */
+export function rotation(key = NEXT_KEY, epoch = 2, signers: readonly (readonly [typeof LOG, NoteKey])[] = [[LOG, LOG_KEY], [NEXT, NEXT_KEY]]): JsonObject {
+  const text = keyText(key, epoch)
+  return { kind: 'key', purpose: 'log', event: 'rotated', ...keyMembers(key), epoch, until: NOW * 1_000, note: `${text}\n${signers.map(([keys, by]) => formatSignature(by, keys.sign(utf8(text)))).join('')}` } as JsonObject
 }
 
 /** A signed note over any text. */

@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { nodeCryptography } from '@sealwrit/gate'
 import {
-  BundleVerifier, type Checkpoint, decodeEntries, Denied, equalBytes, leafHash, type NoteKey, type Report, type TileName, tilePath, tilesOf, TileStack, type Trust, utf8, verifyCheckpoint, widthOf, parseEntry,
+  BundleVerifier, type Checkpoint, decodeEntries, Denied, equalBytes, type FollowedKeys, followKeys, type KeyRing, leafHash, MAX_KEY_ENTRIES, type NoteKey, parseCheckpointText, parseNote, type Report, type TileName, tilePath, tilesOf, TileStack, type Trust, utf8, verifyCheckpoint, widthOf, parseEntry,
 } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import type { Progress } from '../progress.ts'
@@ -24,9 +24,11 @@ export interface Mirrored {
  */
 export async function mirrorLog(source: LogSource, folder: string, key: NoteKey, progress: Progress): Promise<Mirrored> {
   const own = new FolderSource(folder)
-  const before = fs.existsSync(path.join(folder, 'checkpoint')) ? verified(await own.checkpoint(), key, `${folder}: its checkpoint`) : undefined
   const note = await source.checkpoint()
-  const head = verified(note, key, 'the checkpoint of the log')
+  const kept = fs.existsSync(path.join(folder, 'checkpoint')) ? await own.checkpoint() : undefined
+  const { trusted, named } = await knownKeys(source, note, kept, key)
+  const head = verified(note, trusted, 'the checkpoint of the log')
+  const before = kept === undefined ? undefined : verified(kept, named, `${folder}: its checkpoint`)
   const from = before?.size ?? 0
   if (head.size < from) throw contradicted(`the log has ${head.size} entries, and this mirror holds ${from} that the same key signed`)
   const stack = await TileStack.resume(from, (tile) => own.tile(tile), sha256)
@@ -53,7 +55,8 @@ export async function checkMirror(folder: string, trust: Trust, progress: Progre
   const verifier = new BundleVerifier(trust)
   try {
     const note = await source.checkpoint()
-    const head = verified(note, trust.logKey, `${folder}: its checkpoint`)
+    const keys = await keyTexts(source, note)
+    const head = verified(note, followed(keys, trust.logKey).trusted, `${folder}: its checkpoint`)
     const stack = new TileStack(sha256)
     const compare = async (name: TileName, hashes: Uint8Array): Promise<void> => {
       if (!equalBytes(await source.tile(name), hashes)) throw contradicted(`${tilePath(name)} is not that of the entries`)
@@ -61,7 +64,7 @@ export async function checkMirror(folder: string, trust: Trust, progress: Progre
     let isHeaded = false
     for (const tile of tilesOf('entries', head.size)) {
       for (const text of decodeEntries(await source.tile(tile), tile.width)) {
-        if (!isHeaded) verifier.head({ v: 1, origin: head.origin, tenant: parseEntry(text).tenant, checkpoint: note })
+        if (!isHeaded) verifier.head({ v: 1, origin: head.origin, tenant: parseEntry(text).tenant, checkpoint: note }, keys)
         isHeaded = true
         verifier.leaf(text)
         for (const { level, index, hashes } of stack.append(leafHash(utf8(text), sha256))) await compare({ level, index, width: 256 }, hashes)
@@ -78,7 +81,40 @@ export async function checkMirror(folder: string, trust: Trust, progress: Progre
   }
 }
 
-function verified(note: string, key: NoteKey, what: string): Checkpoint {
+/** The keys of a log that is mirrored: the given one, unless a checkpoint is not signed by it; then those that it leads to. */
+async function knownKeys(source: LogSource, note: string, kept: string | undefined, key: NoteKey): Promise<{ trusted: NoteKey | KeyRing; named: NoteKey | KeyRing }> {
+  try {
+    for (const one of kept === undefined ? [note] : [note, kept]) verifyCheckpoint(one, key, nodeCryptography)
+    return { trusted: key, named: key }
+  } catch {
+    return followed(await keyTexts(source, note), key)
+  }
+}
+
+/** What the entries under a checkpoint say of keys; that they are those that were signed is looked at with all of them. */
+async function keyTexts(source: LogSource, note: string): Promise<readonly string[]> {
+  const texts: string[] = []
+  let size: number
+  try {
+    size = parseCheckpointText(parseNote(note).text).size
+  } catch (error) {
+    throw contradicted(`the checkpoint is none (${error instanceof Error ? error.message : 'malformed'})`)
+  }
+  for (const tile of tilesOf('entries', size)) texts.push(...decodeEntries(await source.tile(tile), tile.width).filter((text) => /"kind":"key",.*"purpose":"(log|gate)"/.test(text)))
+  if (texts.length > MAX_KEY_ENTRIES) throw contradicted('the log says more of keys than a log may')
+  return texts
+}
+
+function followed(texts: readonly string[], key: NoteKey): FollowedKeys {
+  try {
+    const entries = texts.map(parseEntry).filter((entry) => entry.kind === 'key' && entry.purpose === 'log')
+    return followKeys([key], entries, nodeCryptography)
+  } catch (error) {
+    throw contradicted(`what the log says of its keys does not hold (${error instanceof Error ? error.message : 'unknown'})`)
+  }
+}
+
+function verified(note: string, key: NoteKey | KeyRing, what: string): Checkpoint {
   try {
     return verifyCheckpoint(note, key, nodeCryptography)
   } catch (error) {

@@ -3,7 +3,7 @@ import { Denied } from '../denial.ts'
 import { parseCheckpointText } from '../log/checkpoint.ts'
 import type { KeyEntry } from '../log/entries.ts'
 import { type EntryHead, parseEntry } from '../log/entry.ts'
-import { type FollowedKeys, followKeys, type GateKeyEntry, type LogKeyEntry, type Placed, verifyByRing } from '../log/keys.ts'
+import { type FollowedKeys, followKeys, type GateKeyEntry, type LogKeyEntry, type Placed, type RingKey, verifyByRing } from '../log/keys.ts'
 import { type NoteKey, parseNote } from '../log/note.ts'
 import type { BundleHead } from './bundle.ts'
 import { Proofs } from './proofs.ts'
@@ -76,12 +76,12 @@ export class Keys {
     this.#followed = followKeys([this.#held], this.#log.filter((entry) => entry.purpose === 'log'), this.#crypto)
   }
 
-  /** The next statement of the log. */
-  entry(entry: KeyEntry & EntryHead): void {
+  /** The next statement of the log. @param isLog all entries come, from the first on: what none of them was given ahead is taken from here */
+  entry(entry: KeyEntry & EntryHead, isLog: boolean): void {
     if (entry.purpose !== 'log' && entry.purpose !== 'gate') return
     if (!this.#isAhead && (entry.event === 'created' || entry.event === 're_anchored')) return void this.#log.push(entry)
     this.#tally.prove('the statement about a key holds', () => {
-      if (this.#isAhead) {
+      if (this.#isAhead || !isLog) {
         const isKnown = JSON.stringify(this.#ahead.get(entry.seq)) === JSON.stringify(entry)
         if (!isKnown && entry.event !== 'created' && entry.event !== 're_anchored') throw new Denied('seal_invalid', 'it is not among those that were given first')
         return
@@ -94,9 +94,9 @@ export class Keys {
   /** @throws {Denied} as {@link verifyByRing} @returns what is established by it */
   signedHead(note: string): string {
     const parsed = parseNote(note)
-    const { key, epoch } = verifyByRing(parsed, parseCheckpointText(parsed.text).size, this.#followed.trusted, this.#crypto)
-    const isHeld = parsed.signatures.some(({ name, id }) => name === this.#held.name && id === this.#held.id)
-    return isHeld ? 'the checkpoint is signed by the given log key' : `the checkpoint is signed by log key ${key.id}, key epoch ${epoch}: the given one leads to it`
+    const able = verifyByRing(parsed, parseCheckpointText(parsed.text).size, this.#followed.trusted, this.#crypto)
+    const { key, epoch } = able.find((one) => one.key.id === this.#held.id) ?? (able.at(-1) as RingKey)
+    return key.id === this.#held.id ? 'the checkpoint is signed by the given log key' : `the checkpoint is signed by log key ${key.id}, key epoch ${epoch}: the given one leads to it`
   }
 
   /** Whether what a gate said at this index counts. */

@@ -254,7 +254,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'key':
         this.#approvals.key(entry)
-        this.#keys.entry(entry)
+        this.#keys.entry(entry, this.#unproved > 0)
         if (entry.purpose === 'log' && entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
       case 'approval':

@@ -193,15 +193,14 @@ export function verifySigned(note: Note, size: number, key: NoteKey | KeyRing, c
 
 /**
  * Verifies that the log signed a note over a tree of `size` leaves: every line by a key of the ring that may sign for such a tree must hold.
- * @returns the newest of these keys
+ * @returns these keys, the newest last
  * @throws {Denied} `key_unknown`, `key_revoked`, `signature_invalid`
  */
-export function verifyByRing(note: Note, size: number, ring: KeyRing, crypto: Crypto): RingKey {
+export function verifyByRing(note: Note, size: number, ring: KeyRing, crypto: Crypto): readonly RingKey[] {
   const found = ring.keys.filter(({ key }) => names(note, key))
   const able = found.filter(({ until }) => until === undefined || size <= until)
   for (const { key } of able) verifyNote(note, key, crypto)
-  const newest = able.at(-1)
-  if (newest !== undefined) return newest
+  if (able.length > 0) return able
   const [revoked] = found
   if (revoked !== undefined) throw new Denied('key_revoked', `key ${revoked.key.id} signs for trees of at most ${revoked.until} leaves`)
   throw new Denied('key_unknown', 'signed by no key of the log that is known here')
