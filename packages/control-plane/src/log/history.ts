@@ -94,7 +94,7 @@ export class History {
   /** Whether a checkpoint that a key of this log signed belongs to this history; false when the store was longer, or another one. @throws {Denied} when it did not sign it */
   async holds(note: string): Promise<boolean> {
     const { crypto } = this.#ports
-    const { size, root } = verifyCheckpoint(note, this.signing.keys(this.state).named, crypto)
+    const { size, root } = verifyCheckpoint(note, this.signing.ofHistory(this.state), crypto)
     if (size === 0) return true
     return size <= this.size && equalBytes(await this.proved(() => treeRoot(size, this.#tree.subtree, crypto.sha256)), root)
   }

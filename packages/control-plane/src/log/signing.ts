@@ -1,4 +1,4 @@
-import { Denied, type FollowedKeys, followKeys, formatLogKey, formatSignature, type RingKey, sameKey, utf8 } from '@sealwrit/protocol'
+import { Denied, type FollowedKeys, followKeys, formatLogKey, formatSignature, type KeyRing, type RingKey, sameKey, utf8 } from '@sealwrit/protocol'
 import type { LogKey, PlanePorts, Sign } from '../ports.ts'
 import type { LogState } from './state.ts'
 
@@ -48,8 +48,14 @@ export class Signing {
   current(state: LogState): readonly RingKey[] {
     const { keyEntries } = state
     if (keyEntries.length === 0) return [{ key: this.#ports.logKey.key, epoch: 1, until: undefined }]
-    const since = keyEntries.filter(({ event }) => event !== 'revoked').findLastIndex(({ event }) => event !== 'rotated')
-    return this.keys(state).named.keys.filter(({ epoch, until }) => epoch > since && until === undefined)
+    return this.ofHistory(state).keys.filter(({ epoch, until }) => epoch > 0 && until === undefined)
+  }
+
+  /** The keys under which this history was signed: those before it was re-anchored signed another one. */
+  ofHistory(state: LogState): KeyRing {
+    const since = state.keyEntries.filter(({ event }) => event !== 'revoked').findLastIndex(({ event }) => event !== 'rotated')
+    const { name, keys } = this.keys(state).named
+    return { name, keys: keys.filter(({ epoch }) => epoch === 0 || epoch > since) }
   }
 
   /**
