@@ -1,13 +1,13 @@
 import { MAX_PROOF_LENGTH } from '@sealwrit/protocol'
 import * as z from 'zod'
-import { component, entry, json, seq, text } from './values.ts'
+import { component, entry, json, sealed, seq, text } from './values.ts'
 
 export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index.') })
 export const shown: z.ZodType = component('Execution', z.strictObject({ entries: z.array(entry), bodies: z.array(z.strictObject({ purpose: z.string(), body: json.optional() })) }).describe('The entries of one execution, and the bodies behind their commitments where they are kept.'))
 export const bundle: z.ZodType = component(
   'EvidenceBundle',
   z.strictObject({
-    v: z.literal(1), origin: z.string(), tenant: z.string(), checkpoint: z.string(), checkpoints: z.array(z.looseObject({})), anchors: z.array(z.looseObject({})).exactOptional(),
+    v: z.literal(1), origin: z.string(), tenant: z.string(), checkpoint: z.string(), keys: z.array(sealed).exactOptional(), checkpoints: z.array(z.looseObject({})), anchors: z.array(z.looseObject({})).exactOptional(),
     policies: z.array(z.looseObject({})), entries: z.array(z.looseObject({})),
   }).describe('Evidence that is checked offline: spec/bundle.md.'),
 )

@@ -40,7 +40,7 @@ export const enrolRequest: z.ZodType = component(
     floor: seq.exactOptional(), checkpoint: text(MAX_PROOF_LENGTH).exactOptional(),
   }),
 )
-export const enrolReply: z.ZodType = z.strictObject({ sealed, consistency, sub: z.string(), epoch: seq })
+export const enrolReply: z.ZodType = z.strictObject({ sealed, consistency, sub: z.string(), epoch: seq, keys: z.array(sealed).exactOptional() })
 export const gates: z.ZodType = listOf('gates', component('Gate', z.strictObject({ gate: z.string(), key: z.string(), session: z.string().exactOptional(), expires: seq.exactOptional(), level: z.string().exactOptional(), open: z.boolean() })))
 
 export const nonceReply: z.ZodType = z.strictObject({ origin: z.string(), nonce: token })
