@@ -41,6 +41,28 @@ describe('PostgreSQL', () => {
     await a.close()
     await b.close()
   })
+  it('ATK-061: tenants whose names begin alike, look alike or mean something to a database are others: heads, entries, bodies, spent keys and what is beside them', async () => {
+    const url = await postgres.database()
+    const names = ['pay', 'pay-', 'payments', 'PAY', 'pаy', 'pay%', 'p_y', 'pay ', "pay' OR '1'='1"]
+    const stores = await Promise.all(names.map((name) => openPostgresStore(url, name)))
+    const salt = 'A'.repeat(22)
+    for (const [i, store] of stores.entries()) {
+      const digest = `sha256:${'0'.repeat(64)}` as const
+      for (let n = 0; n <= i; n++) {
+        const group = { firstSeq: n, entries: [JSON.stringify({ of: names[i], n })], bodies: [{ seq: n, purpose: 'action' as const, commit: digest, salt, digest, text: JSON.stringify(names[i]) }], checkpoint: undefined, tiles: [], spent: n === 0 ? ['the same key'] : [] }
+        expect(await store.append(group), names[i]).toBe('appended')
+      }
+      await store.putMeta('account x', names[i] as string)
+    }
+    for (const [i, store] of stores.entries()) {
+      expect((await store.head()).size, names[i]).toBe(i + 1)
+      expect(await store.entries(0, 100)).toEqual(Array.from({ length: i + 1 }, (_, n) => JSON.stringify({ of: names[i], n })))
+      expect(new Set((await store.bodies(0, 100)).map(({ text }) => text))).toEqual(new Set([JSON.stringify(names[i])]))
+      expect([await store.getMeta('account x'), await store.spentAt('the same key')]).toEqual([names[i], 0])
+      expect(await store.eraseBodies(0, 1)).toBe(1)
+    }
+    await Promise.all(stores.map((store) => store.close()))
+  })
   it('migrates once, whoever comes first, and is opened by eight at the same moment', async () => {
     // How the second creator fails depends on the moment: by a key of the catalogue, its type or its table.
     for (let round = 0; round < 12; round++) {
