@@ -39,6 +39,7 @@ import type { WitnessOptions } from './log/witnesses.ts'
 import { type Metrics, NO_METRICS, type PlanePorts } from './ports.ts'
 import { watchEndings } from './prove/endings.ts'
 import { recordDenial, recordReceipt } from './prove/receipts.ts'
+import { ExecutionIndex } from './prove/execution-index.ts'
 import { Reader } from './prove/reader.ts'
 import { type RecordedRequest, recordedRequests } from './prove/requests.ts'
 import { redeem } from './redeem/redeem.ts'
@@ -119,7 +120,7 @@ export class Plane {
   readonly #nonces: Nonces
   readonly #stopWatching: (() => void)[]
 
-  private constructor(log: Sequencer, ports: PlanePorts, policies: Policies, options: PlaneOptions) {
+  private constructor(log: Sequencer, index: ExecutionIndex, ports: PlanePorts, policies: Policies, options: PlaneOptions) {
     this.log = log
     this.#ports = ports
     this.metrics = ports.metrics ?? NO_METRICS
@@ -131,7 +132,7 @@ export class Plane {
     this.#directory = new Directory(ports.store)
     this.#environments = new Environments(log, ports.store, ports.crypto.sha256)
     this.#nonces = new Nonces(ports.clock, ports.rng)
-    this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store))
+    this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store), index)
     this.registry = new Registry(log, ports, this.#directory, this.#owner)
     this.accounts = new Accounts(log, ports, { names: this.#directory, passwords: new Passwords(ports.rng, options.passwordCost), attempts: new Attempts(ports.clock) })
     this.events = new Events(log, ports.clock, ports.store.isShared)
@@ -148,7 +149,8 @@ export class Plane {
    * @throws {LogDamaged | PolicyError}
    */
   static async open(ports: PlanePorts, policies: PolicySet | undefined, options: PlaneOptions): Promise<Plane> {
-    const log = await Sequencer.open(ports, options.tenant)
+    const index = new ExecutionIndex()
+    const log = await Sequencer.open(ports, options.tenant, (entry) => index.take(entry))
     if (log.size === 0) {
       if (!options.isNew) throw new LogDamaged('it is empty, while its log key has signed a log before')
       await log.ensure((state) => (state.timeMs > 0 ? undefined : { body: { kind: 'key', purpose: 'log', event: 'created', ...keyMembers(ports.logKey.key) }, bodies: [] }))
@@ -157,7 +159,7 @@ export class Plane {
     if (log.stopped === undefined) await completeErasures(log, ports.store)
     const opened = await Policies.open(policies, log, ports, options.policyRules ?? {})
     if (log.stopped === undefined && options.witnesses !== undefined && options.witnesses.policy.quorum.kind !== 'none') log.witnessedBy(options.witnesses)
-    return new Plane(log, ports, opened, options)
+    return new Plane(log, index, ports, opened, options)
   }
 
   get sub(): string {
@@ -368,6 +370,7 @@ export class Plane {
   async close(): Promise<void> {
     this.log.mark(true)
     for (const stop of this.#stopWatching) stop()
+    this.reader.close()
     await this.people.close()
     await this.anchors.close()
     await this.#ports.store.close()

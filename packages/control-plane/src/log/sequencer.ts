@@ -1,4 +1,4 @@
-import { Denied, parseEntry, type SealedEntry } from '@sealwrit/protocol'
+import { type Entry, Denied, parseEntry, type SealedEntry } from '@sealwrit/protocol'
 import { type Metrics, NO_METRICS, type PlanePorts } from '../ports.ts'
 import { type Appended, StoreFailure } from '../store/store.ts'
 import { ClockGuard } from './clock-guard.ts'
@@ -48,10 +48,12 @@ export class Sequencer {
   /**
    * Reads the log back and checks it against its last signed checkpoint, and against the newest one that is remembered outside
    * the store: a log that is older than that can be read, and is closed for every writing.
+   * @param heard hears of each entry that is read back
    * @throws {LogDamaged}
    */
-  static async open(ports: PlanePorts, tenant: string): Promise<Sequencer> {
+  static async open(ports: PlanePorts, tenant: string, heard?: (entry: Entry) => void): Promise<Sequencer> {
     const history = new History(ports)
+    if (heard !== undefined) history.onFollowed = ({ entry }) => heard(entry)
     await history.follow()
     const log = new Sequencer(ports, tenant, history, await ClockGuard.open(ports))
     const mark = log.#mark.read()

@@ -5,7 +5,9 @@ import type { Sequencer } from '../log/sequencer.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Store, StoredBody } from '../store/store.ts'
 import { Evidence, type EvidencePage, type EvidenceStart, type PolicyFiles } from './evidence.ts'
+import type { ExecutionIndex } from './execution-index.ts'
 import { findGaps, type Gaps } from './gaps.ts'
+import { type FoundPage, type SearchRequest, searchExecutions } from './search.ts'
 import { readTile } from './tiles.ts'
 
 /** Entries on one page of a listing. */
@@ -30,10 +32,15 @@ export class Reader {
   readonly #store: Store
   readonly #ports: PlanePorts
   readonly #evidence: Evidence
+  readonly #index: ExecutionIndex
+  readonly #unwatch: () => void
   #fsck: FsckJob | undefined
 
-  constructor(log: Sequencer, ports: PlanePorts, files: PolicyFiles) {
+  /** @param index what it heard of the log so far */
+  constructor(log: Sequencer, ports: PlanePorts, files: PolicyFiles, index: ExecutionIndex) {
     this.#log = log
+    this.#index = index
+    this.#unwatch = log.watch(({ entry }) => index.take(entry))
     this.#store = ports.store
     this.#ports = ports
     this.#evidence = new Evidence(log, ports, files)
@@ -82,6 +89,15 @@ export class Reader {
       bodies.push(...(await this.#store.bodies(seq)))
     }
     return { entries, bodies: bodies.map(({ purpose, text }) => ({ purpose, body: text === undefined ? undefined : parseStrictText(text) })) }
+  }
+
+  /** As {@link searchExecutions}. */
+  search(request: SearchRequest): Promise<FoundPage> {
+    return searchExecutions(request, this.#index, this.#log)
+  }
+
+  close(): void {
+    this.#unwatch()
   }
 
   /** As {@link findGaps}. */

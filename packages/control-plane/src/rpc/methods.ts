@@ -8,6 +8,7 @@ import { type Page, readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
 import { KEY_METHODS } from './key-methods.ts'
+import { parseSearch } from '../prove/search.ts'
 import { type Peer, refuseGates } from './peer.ts'
 import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
@@ -125,6 +126,7 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
     fields.end()
     return plane.reader.read(from, limit)
   },
+  'executions.search': (plane, params) => plane.reader.search(parseSearch(params)),
   executions: (plane, params) => plane.reader.show(one(params, 'id')),
   evidence: async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'evidence')

@@ -9,6 +9,7 @@ const gzip = promisify(zlib.gzip)
 
 /** What was done, and the proof of it. */
 export const EVIDENCE_ROUTES: readonly Route[] = [
+  { method: 'GET', url: '/v1/executions', needs: 'executions.search', tag: 'evidence', isPrivate: true, query: schemas.searchQuery, answer: schemas.foundPage, summary: 'Searches decisions and how they ended, newest first' },
   { method: 'GET', url: '/v1/executions/:id', needs: 'executions', tag: 'evidence', isPrivate: true, path: schemas.idPath, answer: schemas.shown, summary: 'Shows one execution' },
   {
     method: 'GET', url: '/t/:tenant/checkpoint', tag: 'log', path: schemas.tenantPath, answer: schemas.plainText, contentType: 'text/plain; charset=utf-8', summary: 'The signed checkpoint (C2SP tlog-tiles)',

@@ -1,8 +1,23 @@
-import { MAX_PROOF_LENGTH } from '@sealwrit/protocol'
+import { DENIALS, type DenialCode, MAX_PROOF_LENGTH } from '@sealwrit/protocol'
 import * as z from 'zod'
-import { component, entry, json, sealed, seq, text } from './values.ts'
+import { DECISIONS, ENDINGS } from '../../prove/execution-index.ts'
+import { component, entry, json, paging, scope, sealed, seq, text, timeMs } from './values.ts'
 
 export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index.') })
+const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
+export const searchQuery: z.ZodType = z.strictObject({
+  agent: z.optional(text()).describe('Name of an agent.'), tool: z.optional(text(3_200)).describe('Server and tool, as in `mcp://fs/read_file`.'),
+  decision: z.optional(z.enum(DECISIONS)), code: z.optional(code), outcome: z.optional(z.enum(ENDINGS)).describe('Of permits.'),
+  from: z.optional(timeMs).describe('Milliseconds since 1970.'), to: z.optional(timeMs).describe('Milliseconds since 1970, exclusive.'), ...paging,
+})
+const found = component(
+  'FoundExecution',
+  z.strictObject({
+    seq, time: seq, decision: z.enum(DECISIONS), code: code.exactOptional(), outcome: z.enum(ENDINGS).exactOptional(), id: z.string().exactOptional(),
+    agent: z.string().exactOptional(), sub: z.string().exactOptional(), scope: scope.exactOptional(),
+  }).describe('A decision, and how a permit ended. `id` is the `jti` of a permit or the id of a hold.'),
+)
+export const foundPage: z.ZodType = z.strictObject({ executions: z.array(found), next: z.string().exactOptional(), since: seq.exactOptional() }).describe('Newest first. `since` stands where the log is longer than what is looked through: its oldest entry.')
 export const shown: z.ZodType = component('Execution', z.strictObject({ entries: z.array(entry), bodies: z.array(z.strictObject({ purpose: z.string(), body: json.optional() })) }).describe('The entries of one execution, and the bodies behind their commitments where they are kept.'))
 export const bundle: z.ZodType = component(
   'EvidenceBundle',
