@@ -86,7 +86,7 @@ describe('the architecture', () => {
 
   it('pins the rooms of the plane', () => {
     const rooms = fs.readdirSync(path.join(root, 'packages/control-plane/src'), { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => e.name).sort()
-    expect(rooms).toEqual(['adapters', 'anchor', 'authorize', 'decide', 'govern', 'http', 'identify', 'log', 'prove', 'redeem', 'rpc', 'store', 'testing'])
+    expect(rooms).toEqual(['adapters', 'anchor', 'authorize', 'client', 'decide', 'govern', 'http', 'identify', 'log', 'prove', 'redeem', 'rpc', 'store', 'testing'])
   })
 
   it('takes time and randomness as arguments: only adapters and the command line know the real ones', () => {

@@ -58,6 +58,7 @@ export type { HighWater, LogKey, Metrics, PlaneClock, PlanePorts, Tracing } from
 export { type RecordedRequest } from './prove/requests.ts'
 export { ExecutionIndex, type FoundDecision, MAX_INDEXED, MAX_NAMES } from './prove/execution-index.ts'
 export { endOverdue } from './prove/endings.ts'
+export { METHOD_NAMES } from './rpc/methods.ts'
 export { MAX_SOCKET_PATH, serveSocket, SocketError } from './rpc/socket.ts'
 export { isDatabase, openStore, type RunningPlanes, type ServerOptions, startPlanes, TenantFailure, type TenantOptions } from './server.ts'
 export { StoreOpenError } from './store/open-error.ts'

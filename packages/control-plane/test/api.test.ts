@@ -57,6 +57,7 @@ describe('the HTTP API', () => {
     await works('POST /v1/leases/renew', '/v1/leases/renew', { session: gate.session, nonce: rig.token(), jtis: [permit.jti] })
     await works('POST /v1/receipts', '/v1/receipts', { session: gate.session, receipt: gate.receiptFor(permit.jti, leaf) })
     await works('GET /v1/executions', '/v1/executions?decision=permit&limit=5')
+    await works('GET /v1/evidence/:id', `/v1/evidence/${permit.jti}`)
     await works('GET /v1/executions/:id', `/v1/executions/${permit.jti}`)
     const issued = await works<{ sealed: SealedEntry }>('POST /v1/authorize', '/v1/authorize', issueRequest(gate))
     await works('POST /v1/redeem', '/v1/redeem', { session: gate.session, artifact: issued.sealed, challenge: rig.token() })

@@ -1,10 +1,11 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import type { ListedAgent } from '@sealwrit/control-plane'
 import { nodeClock } from '@sealwrit/gate'
-import { fromBase64Url, isAgentName, type JsonObject, present, toBase64Url } from '@sealwrit/protocol'
+import { fromBase64Url, isAgentName, present, toBase64Url } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { allPages, askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { dim, type GlobalOptions, green, json, line, plain, yellow } from '../output.ts'
 import { selfLine } from '../self.ts'
@@ -16,12 +17,6 @@ export interface AgentOptions extends GlobalOptions {
   readonly overlap?: string
 }
 
-interface Listed {
-  readonly agent: string
-  readonly owner: string
-  readonly keys: readonly { readonly key: string; readonly thumbprint: string; readonly expires?: number }[]
-}
-
 /** Keys of one agent that are kept here. */
 const MAX_KEY_FILES = 1_000
 
@@ -30,7 +25,7 @@ export async function agentAdd(name: string, options: AgentOptions): Promise<voi
   const folder = folderFor(name, options)
   const { key, file } = keyFor(name, options, folder)
   const expires = options.expires === undefined ? undefined : nowSeconds() + seconds('--expires', options.expires)
-  const { seq } = (await askPlane(folder, 'agents.add', present<JsonObject>({ agent: name, key, owner: options.owner, expires }))) as { seq: number }
+  const { seq } = await askPlane(folder, 'agents.add', present({ agent: name, key, owner: options.owner, expires }))
   if (options.json === true) return json(present<object>({ agent: name, key, file, expires, seq }))
   line(`${green('added')}    ${name}, recorded at index ${seq}`)
   tellKey(key, file, expires)
@@ -44,7 +39,7 @@ export async function agentRotate(name: string, options: AgentOptions): Promise<
   if (known === undefined) throw new CliError(`no agent \`${name}\` is registered`, { exit: EXIT.denied, code: 'identity_unknown', hint: `list them: ${selfLine('agent', 'list')}` })
   const { key, file } = keyFor(name, options, folder)
   const expires = options.expires === undefined ? undefined : nowSeconds() + seconds('--expires', options.expires)
-  const { seq } = (await askPlane(folder, 'agents.add_key', present<JsonObject>({ agent: name, key, expires }))) as { seq: number }
+  const { seq } = await askPlane(folder, 'agents.add_key', present({ agent: name, key, expires }))
   const until = nowSeconds() + overlap
   for (const old of known.keys) {
     if (overlap === 0) await askPlane(folder, 'agents.remove_key', { agent: name, key: old.key })
@@ -57,7 +52,7 @@ export async function agentRotate(name: string, options: AgentOptions): Promise<
 
 /** Removes an agent, with all its keys, at once. */
 export async function agentRemove(name: string, options: AgentOptions): Promise<void> {
-  const { seq } = (await askPlane(folderFor(name, options), 'agents.remove', { agent: name })) as { seq: number }
+  const { seq } = await askPlane(folderFor(name, options), 'agents.remove', { agent: name })
   if (options.json === true) return json({ agent: name, seq })
   line(`${yellow('removed')}  ${name}, recorded at index ${seq}; its keys never come back`)
 }
@@ -73,23 +68,15 @@ export async function agentList(options: AgentOptions): Promise<void> {
   }
 }
 
-interface ListedGate {
-  readonly gate: string
-  readonly open: boolean
-  readonly session?: string
-  readonly expires?: number
-  readonly level?: string
-}
-
 export async function gateList(options: GlobalOptions): Promise<void> {
-  const gates = (await allPages(findFolder(options.dir), 'gates.list', 'gates')) as unknown as ListedGate[]
+  const gates = await allOf(findFolder(options.dir), 'gates.list')
   if (options.json === true) return json({ gates })
   if (gates.length === 0) return line(dim('no gate has enrolled'))
   for (const { gate, open, expires, level } of gates) line(`${gate}  ${open ? green('open') : dim('ended')}  ${level ?? 'none'}${open && expires !== undefined ? dim(`  ${ending(expires)}`) : ''}`)
 }
 
-async function allAgents(folder: PlaneFolder): Promise<Listed[]> {
-  return (await allPages(folder, 'agents.list', 'agents')) as unknown as Listed[]
+async function allAgents(folder: PlaneFolder): Promise<ListedAgent[]> {
+  return await allOf(folder, 'agents.list')
 }
 
 function folderFor(name: string, options: AgentOptions): PlaneFolder {

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import { nodeCryptography } from '@sealwrit/gate'
-import type { AnchorOutcome, ListedSink } from '@sealwrit/control-plane'
+import type { AnchorOutcome } from '@sealwrit/control-plane'
 import { AnchorRefused, type AnchorVerdict, Denied, type JsonLimits, MAX_DEPTH, type NoteKey, parseAnchor, parseStrict, type TsaTrust, verifyAnchor } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
@@ -33,7 +33,7 @@ async function configured<T>(answer: Promise<T>): Promise<T> {
 
 /** Lists every place with its last success and its last failure. */
 export async function anchorList(options: GlobalOptions): Promise<void> {
-  const { sinks } = (await askPlane(findFolder(options.dir), 'anchors.list', {})) as unknown as { sinks: readonly ListedSink[] }
+  const { sinks } = await askPlane(findFolder(options.dir), 'anchors.list', {})
   if (options.json === true) return json({ sinks })
   if (sinks.length === 0) line('this plane anchors its checkpoints nowhere')
   for (const { type, where, isConfigured, count, success, failure } of sinks) {

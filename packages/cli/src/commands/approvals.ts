@@ -1,13 +1,12 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import type { ListedApprover, ListedHold, ShownHold } from '@sealwrit/control-plane'
 import { nodeClock, nodeCryptography, nodeRng } from '@sealwrit/gate'
 import { approvalInput, type ApprovalStatement, attachSignature, canonicalize, commitment, type Digest, digestOf, isToken, type JsonValue, present, signingKey, toBase64Url, TOKEN_BYTES, utf8 } from '@sealwrit/protocol'
 import { type Grant, parseGrant } from '../approval/grant.ts'
 import { type CheckedHold, checkHold } from '../approval/hold.ts'
 import { renderGrant, renderHold } from '../approval/render.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { allPages, askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 import { approverKeyFile, explainedKey } from './approver.ts'
@@ -21,7 +20,7 @@ export async function approvals(options: GlobalOptions & { show?: string; all?: 
     for (const text of renderHold(hold, nodeClock.wallMs())) line(text)
     return
   }
-  const holds = (await allPages(folder, 'approvals.list', 'holds', { all: options.all === true })) as unknown as readonly ListedHold[]
+  const holds = await allOf(folder, 'approvals.list', { all: options.all === true })
   if (options.json === true) return json({ holds })
   if (holds.length === 0) return line('nothing waits for approval')
   for (const { hold, scope, act, risk, approval, approvals: given, ended } of holds) {
@@ -36,7 +35,7 @@ async function shownHold(folder: PlaneFolder, id: string): Promise<CheckedHold> 
   const shown = id.slice(0, 32)
   if (!isToken(id)) throw new CliError(`\`${shown}\` is no id of a hold`, { exit: EXIT.usage, hint: 'list what waits: sealwrit approvals' })
   try {
-    return checkHold((await askPlane(folder, 'approvals.show', { hold: id })) as unknown as ShownHold, id, readVerifierKey(folder.verifierKey))
+    return checkHold(await askPlane(folder, 'approvals.show', { hold: id }), id, readVerifierKey(folder.verifierKey))
   } catch (error) {
     if (error instanceof CliError && error.code === 'approval_required') throw new CliError(`no hold ${id} is known`, { hint: 'list what waits: sealwrit approvals' })
     throw error
@@ -75,14 +74,14 @@ type Said = Pick<ApprovalStatement, 'decision'> & Partial<Pick<ApprovalStatement
 async function decide(folder: PlaneFolder, { entry, leafHash }: CheckedHold, as: string | undefined, said: Said, bodies: object): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
   const key = explainedKey(approverKeyFile(folder, as ?? onlyApprover(folder)), false)
   const { kid } = signingKey(key.publicKey, nodeCryptography.sha256)
-  const approvers = (await allPages(folder, 'approvers.list', 'approvers')) as unknown as readonly ListedApprover[]
+  const approvers = await allOf(folder, 'approvers.list')
   const self = approvers.find(({ keys }) => keys.includes(kid))
   if (self === undefined) throw new CliError('this key belongs to no approver', { code: 'identity_unknown', hint: 'register it: sealwrit approver add NAME --group GROUP' })
   const { tenant, hold, seq: index, action_commit: commit, aud, sub } = entry
   const statement = present<ApprovalStatement>({ tenant, person: self.person, hold, index, leaf_hash: leafHash, action_commit: commit as Digest, aud: aud as string, sub: sub as string, iat: now(), ...said } as ApprovalStatement)
   const input = approvalInput(statement, kid)
   const signature = attachSignature(input, key.sign(utf8(input)))
-  return (await askPlane(folder, 'approvals.decide', { hold, signature, ...bodies })) as unknown as { seq: number; event: string; approvals: number; quorum: number }
+  return await askPlane(folder, 'approvals.decide', { hold, signature, ...bodies })
 }
 
 function onlyApprover(folder: PlaneFolder): string {

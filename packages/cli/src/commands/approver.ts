@@ -1,10 +1,9 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import type { ListedApprover } from '@sealwrit/control-plane'
-import { type JsonValue, present, toBase64Url } from '@sealwrit/protocol'
+import { present, toBase64Url } from '@sealwrit/protocol'
 import { KeyFileError, loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { allPages, askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, json, line, plain } from '../output.ts'
 
@@ -22,7 +21,7 @@ export async function approverAdd(name: string, options: GlobalOptions & { group
   const isNew = options.key === undefined && !fs.existsSync(file)
   const key = options.key ?? toBase64Url(explainedKey(file, true).publicKey)
   try {
-    const answer = (await askPlane(folder, 'approvers.add', present({ name, groups: options.group, key, sub: options.sub }) as JsonValue)) as { person: string; seq: number }
+    const answer = await askPlane(folder, 'approvers.add', present({ name, groups: options.group, key, sub: options.sub }))
     if (options.json === true) return json({ ...answer, ...(options.key === undefined ? { file } : {}) })
     line(`${bold(plain(name))} is ${plain(answer.person)} in ${options.group.map(plain).join(', ')}, recorded at index ${answer.seq}`)
     if (options.key === undefined) line(`  key ${file}${isNew ? dim(' (made now; keep it where agents cannot read it)') : ''}`)
@@ -41,7 +40,7 @@ export function explainedKey(file: string, create: boolean): ReturnType<typeof l
 }
 
 export async function approverList(options: GlobalOptions): Promise<void> {
-  const approvers = (await allPages(findFolder(options.dir), 'approvers.list', 'approvers')) as unknown as readonly ListedApprover[]
+  const approvers = await allOf(findFolder(options.dir), 'approvers.list')
   if (options.json === true) return json({ approvers })
   if (approvers.length === 0) line('nobody may approve anything; add somebody: sealwrit approver add NAME --group GROUP')
   for (const { person, name, groups, keys, sub } of approvers) {
@@ -52,7 +51,7 @@ export async function approverList(options: GlobalOptions): Promise<void> {
 
 /** Removes a person, or one key of theirs; approvals that were not used yet do not count from then on. */
 export async function approverRemove(who: string, options: GlobalOptions & { key?: string }): Promise<void> {
-  const answer = (await askPlane(findFolder(options.dir), 'approvers.remove', present({ who, key: options.key }) as JsonValue)) as { person: string; seq: number }
+  const answer = await askPlane(findFolder(options.dir), 'approvers.remove', present({ who, key: options.key }))
   if (options.json === true) return json(answer)
   line(`${options.key === undefined ? plain(who) : `the key of ${plain(who)}`} is removed, recorded at index ${answer.seq}`)
 }

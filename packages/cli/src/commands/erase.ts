@@ -28,7 +28,7 @@ export async function erase(selector: string, options: GlobalOptions & { yes?: b
 
 async function ask(folder: PlaneFolder, selector: string, dry: boolean): Promise<Erased> {
   try {
-    return (await askPlane(folder, 'erase', { selector, dry })) as unknown as Erased
+    return await askPlane(folder, 'erase', { selector, dry })
   } catch (error) {
     if (!(error instanceof CliError) || error.code !== 'request_malformed') throw error
     throw new CliError(`the log holds nothing that \`${selector.slice(0, 64)}\` names`, { exit: EXIT.usage, hint: 'a selector is a jti, an index, agent:NAME, sub:ID, or before:YYYY-MM-DD' })

@@ -1,8 +1,8 @@
 import * as fs from 'node:fs'
 import { askedOf, nodeCryptography } from '@sealwrit/gate'
-import { type Agent, parseAction, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS } from '@sealwrit/protocol'
+import { type Action, type Agent, parseAction, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { type GlobalOptions, json, line, plain } from '../output.ts'
@@ -17,8 +17,6 @@ export interface IssueOptions extends GlobalOptions, IdentityOptions {
   readonly hold?: string
 }
 
-/** Pages of recorded tools that are looked through for a definition. */
-const MAX_PAGES = 100
 
 /** Has the plane issue an artifact that an agent carries to the gate that it names, and writes it. */
 export async function issue(file: string, options: IssueOptions): Promise<void> {
@@ -28,7 +26,7 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   const action = await withDefinition(readAction(file), folder)
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
   const asserted = await assert(action, agent, options, folder)
-  const answer = (await askPlane(folder, 'issue', { action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }) })) as JsonObject
+  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }) })
   const { decision, code, seq, sealed, hold } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string }
   if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {
@@ -49,7 +47,7 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
 async function assert(action: JsonObject, agent: Agent, options: IssueOptions, folder: PlaneFolder): Promise<JsonObject> {
   const identify = identityFrom(options)
   if (identify === undefined) return {}
-  const { nonce, origin } = (await askPlane(folder, 'nonce', {})) as { nonce: string; origin: string }
+  const { nonce, origin } = await askPlane(folder, 'nonce', {})
   const identity = await identify(askedOf(parseAction(action), agent, options.audience, nonce, origin, nodeCryptography.sha256))
   return { nonce, ...(identity === undefined ? {} : { identity: { ...identity } }) }
 }
@@ -63,14 +61,8 @@ function readAction(file: string): JsonObject {
 /** A tool call without the digest of its definition gets the recorded one. */
 async function withDefinition(action: JsonObject, folder: PlaneFolder): Promise<JsonObject> {
   if (action['type'] !== 'mcp.tool_call' || 'tool_digest' in action) return action
-  let before: number | undefined
-  for (let page = 0; page < MAX_PAGES; page++) {
-    const { entries, next } = (await askPlane(folder, 'log.list', { kinds: ['tool'], limit: 1_000, ...(before === undefined ? {} : { before }) })) as unknown as { entries: JsonObject[]; next?: number }
-    const found = entries.find(({ target, name }) => target === action['target'] && name === action['name'])
-    if (found !== undefined) return { ...action, tool_digest: found['digest'] as string }
-    if (next === undefined) break
-    before = next
-  }
+  const found = (await allOf(folder, 'tools.list')).find(({ target, name }) => target === action['target'] && name === action['name'])
+  if (found !== undefined) return { ...action, tool_digest: found.digest }
   throw new CliError(`tool_not_pinned: ${DENIALS.tool_not_pinned.meaning}`, { exit: DENIALS.tool_not_pinned.exit, code: 'tool_not_pinned', hint: `a tool is recorded with its first call through the gate; see what is: ${selfLine('log', '--kind', 'tool')}` })
 }
 

@@ -55,7 +55,7 @@ export async function logExport(options: ExportOptions): Promise<void> {
   }
 
   async function read(from: number): Promise<Page> {
-    return (await askPlane(folder, 'log.read', { from, limit: PAGE })) as unknown as Page
+    return await askPlane(folder, 'log.read', { from, limit: PAGE })
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Activated, ActivationAnswer } from '@sealwrit/control-plane'
-import { type JsonObject, type JsonValue, WIRE_LIMITS } from '@sealwrit/protocol'
+import type { Activated } from '@sealwrit/control-plane'
+import { type JsonValue, WIRE_LIMITS } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
@@ -26,11 +26,11 @@ export async function policyActivate(given: string | undefined, options: Activat
     return cases as JsonValue[]
   })
   const params = {
-    files: { ...set.files }, tests, mode: options.shadow === true ? 'shadow' : 'enforce', urgent: options.urgent === true, confirm: options.confirm === true, rebase: options.newBase === true,
+    files: { ...set.files }, tests, mode: options.shadow === true ? 'shadow' as const : 'enforce' as const, urgent: options.urgent === true, confirm: options.confirm === true, rebase: options.newBase === true,
     ...(options.from === undefined ? {} : { from: instant(options.from) }),
   }
   if (Buffer.byteLength(JSON.stringify(params)) > WIRE_LIMITS.maxBytes - 1_024) throw new CliError('the policy set with its tests is larger than a plane takes over its socket (2 MiB)', { hint: 'shorten the tests, or start the plane with `up --activate`' })
-  const answer = (await askPlane(folder, 'policies.activate', params)) as unknown as ActivationAnswer
+  const answer = await askPlane(folder, 'policies.activate', params)
   if (answer.outcome === 'refused') {
     process.exitCode = EXIT.fault
     if (options.json === true) return json(answer)
@@ -71,7 +71,7 @@ export async function policyRollback(given: string | undefined, options: GlobalO
   const params = { urgent: options.urgent === true, rebase: options.newBase === true, ...(given === undefined ? {} : { epoch: Number(given) }) }
   let answer: Activated
   try {
-    answer = (await askPlane(findFolder(options.dir), 'policies.rollback', params)) as unknown as Activated
+    answer = await askPlane(findFolder(options.dir), 'policies.rollback', params)
   } catch (error) {
     if (error instanceof CliError && error.code === 'request_malformed') throw new CliError(given === undefined ? 'there is no earlier policy set to go back to' : `there was no epoch ${given}`, { hint: '`sealwrit policy status` lists the epochs' })
     if (error instanceof CliError && error.code === 'policy_error') throw new CliError('that set lacks the protected rules of the active one, or those that the configuration demands', { code: 'policy_error', hint: '--new-base gives the active ones up, where the configuration demands none' })
@@ -84,7 +84,7 @@ export async function policyRollback(given: string | undefined, options: GlobalO
 /** Ends what is staged, or the shadow mode. */
 export async function policyWithdraw(what: string, options: GlobalOptions): Promise<void> {
   if (what !== 'staged' && what !== 'shadow') throw new CliError('withdraw takes `staged` or `shadow`', { exit: EXIT.usage })
-  const answer = (await askPlane(findFolder(options.dir), 'policies.withdraw', { what })) as unknown as Activated
+  const answer = await askPlane(findFolder(options.dir), 'policies.withdraw', { what })
   if (options.json === true) return json(answer)
   told(answer)
 }
@@ -103,7 +103,7 @@ interface Standing {
 
 /** Says which set is active, what is staged and in shadow mode, and which epochs there were. */
 export async function policyStatus(options: GlobalOptions): Promise<void> {
-  const answer = (await askPlane(findFolder(options.dir), 'policies.status', {})) as JsonObject
+  const answer = await askPlane(findFolder(options.dir), 'policies.status', {})
   if (options.json === true) return json(answer)
   const { epoch, digest, since, floor, base, void: denied, staged, shadow, epochs } = answer as unknown as Standing
   line(`${bold('active')}  epoch ${epoch}  ${digest}  since ${when(since)}`)

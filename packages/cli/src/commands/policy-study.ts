@@ -36,7 +36,7 @@ function painted(direction: Direction): string {
 async function named(name: string, options: GlobalOptions): Promise<PolicySet> {
   if (fs.existsSync(name)) return readPolicies(chosenPolicies(name, options))
   const folder = findFolder(options.dir)
-  const { digest, epochs } = (await askPlane(folder, 'policies.status', {})) as unknown as { digest: string; epochs: readonly { epoch: number; digest: string }[] }
+  const { digest, epochs } = await askPlane(folder, 'policies.status', {})
   const wanted = name === 'active' ? digest : name.startsWith('sha256:') ? name : epochs.find(({ epoch }) => String(epoch) === name)?.digest
   const files = wanted === undefined ? undefined : await policyTexts(folder, wanted)
   if (files === undefined) throw new CliError(`\`${name.slice(0, 80)}\` is no folder, epoch or digest of a policy set`, { exit: EXIT.usage, hint: '`sealwrit policy status` lists epochs and digests' })

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import type { Explained } from '@sealwrit/control-plane/client'
 import { nodeCryptography } from '@sealwrit/gate'
 import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseStrict, peekClaims } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
@@ -10,12 +11,10 @@ import { readJson } from '../read-json.ts'
 /** Lists what the log holds, newest last. */
 export async function log(options: GlobalOptions & { limit: string; kind?: string[]; before?: string }): Promise<void> {
   const limit = wholeNumber('--limit', options.limit, 1_000)
-  const params: Record<string, JsonValue> = { limit }
-  if (options.before !== undefined) params['before'] = wholeNumber('--before', options.before, Number.MAX_SAFE_INTEGER)
-  if (options.kind !== undefined) params['kinds'] = options.kind
-  const answer = (await askPlane(findFolder(options.dir), 'log.list', params)) as unknown as { entries: JsonObject[]; next?: number }
+  const before = options.before === undefined ? undefined : wholeNumber('--before', options.before, Number.MAX_SAFE_INTEGER)
+  const answer = await askPlane(findFolder(options.dir), 'log.list', { limit, before, kinds: options.kind })
   if (options.json === true) return json(answer)
-  for (const entry of answer.entries.reverse()) line(describe(entry))
+  for (const entry of answer.entries.toReversed()) line(describe(entry as unknown as JsonObject))
   if (answer.next !== undefined) line(dim(`older: sealwrit log --before ${answer.next}`))
 }
 
@@ -98,16 +97,9 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
   for (const { purpose, body } of answer.bodies) line(`        ${bold(purpose)} ${body === undefined ? dim('(only its digest is kept)') : plain(JSON.stringify(body))}`)
 }
 
-interface Gaps {
-  readonly sessions: readonly { gate: string; session: string; missing: number; first?: number }[]
-  readonly open: readonly { jti: string; seq: number; overdue: boolean }[]
-  readonly openCount: number
-  readonly denialsLost: readonly { gate: string; count: number }[]
-}
-
 /** Lists what the log does not hold though it should. Exit 13 where a receipt is missing or a permit is overdue. */
 export async function gaps(options: GlobalOptions): Promise<void> {
-  const found = (await askPlane(findFolder(options.dir), 'log.gaps', {})) as unknown as Gaps
+  const found = await askPlane(findFolder(options.dir), 'log.gaps', {})
   const isWhole = found.sessions.length === 0 && !found.open.some(({ overdue }) => overdue) && found.denialsLost.length === 0
   if (!isWhole) process.exitCode = EXIT.unverified
   if (options.json === true) return json(found)
@@ -145,14 +137,13 @@ export async function decide(file: string, options: GlobalOptions): Promise<void
   const action = isObject(given['action']) ? given['action'] : {}
   // A dry run has no server at hand: a tool without a digest is judged as if it were the recorded one.
   const withDigest = action['type'] === 'mcp.tool_call' && !('tool_digest' in action) ? { ...action, tool_digest: `sha256:${'0'.repeat(64)}` } : action
-  const answer = (await askPlane(findFolder(options.dir), 'decide', { ...given, action: withDigest })) as JsonObject
+  const answer = await askPlane(findFolder(options.dir), 'decide', { ...given, action: withDigest })
   if (options.json === true) json(answer)
   else explain(answer)
-  if (answer['decision'] !== 'permit') process.exitCode = EXIT.denied
+  if (answer.decision !== 'permit') process.exitCode = EXIT.denied
 }
 
-function explain(answer: JsonObject): void {
-  const { decision, code, policy, inputs, errors, protected: rules = [] } = answer as unknown as { protected?: string[]; decision: string; code?: string; policy: { determining: string[]; epoch: number }; inputs: JsonObject; errors: string[] }
+function explain({ decision, code, policy, inputs, errors, protected: rules = [] }: Explained): void {
   line(`${decision === 'permit' ? green(bold('permit')) : red(bold(`${decision}${code === undefined ? '' : ` ${code}`}`))}  policy epoch ${policy.epoch}; a dry run, nothing was issued or logged`)
   line(policy.determining.length === 0 ? '  no policy matched' : `  decided by ${policy.determining.map((id) => `${plain(id)}${rules.includes(id) ? ' (protected)' : ''}`).join(', ')}`)
   for (const error of errors) line(`  ${red('error')} ${plain(error)}`)

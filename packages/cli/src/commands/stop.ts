@@ -1,5 +1,6 @@
+import type { PlaneMethods } from '@sealwrit/control-plane/client'
 import { CliError, EXIT } from '../errors.ts'
-import { allPages, askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 
@@ -8,21 +9,14 @@ const POLL_MS = 20
 /** How long a command waits for everybody before it says what is still to come, milliseconds. */
 const MAX_WAIT_MS = 15_000
 
-interface Effect {
-  readonly seq: number
-  readonly recordedMs: number
-  readonly effectiveMs?: number
-  readonly waiting: number
-}
-
 /** Revokes or kills, and says when it was recorded and when it holds at every gate. */
 export async function stop(what: 'revoke' | 'kill', selector: string, options: GlobalOptions): Promise<void> {
   const folder = findFolder(options.dir)
   const from = performanceMs()
-  let effect = await ask<Effect>(folder, what, selector)
+  let effect = await ask(folder, what, selector)
   while (effect.effectiveMs === undefined && performanceMs() - from < MAX_WAIT_MS) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))
-    effect = (await askPlane(folder, 'effect', { seq: effect.seq })) as unknown as Effect
+    effect = await askPlane(folder, 'effect', { seq: effect.seq })
   }
   if (options.json === true) return json(effect)
   const { seq, recordedMs, effectiveMs, waiting } = effect
@@ -37,7 +31,7 @@ export async function stop(what: 'revoke' | 'kill', selector: string, options: G
 export async function unkill(selector: string | undefined, options: GlobalOptions): Promise<void> {
   const folder = findFolder(options.dir)
   if (selector === undefined) return list(folder, options)
-  const answer = await ask<{ lifted: boolean; asked: number; quorum: number }>(folder, 'unkill', selector)
+  const answer = await ask(folder, 'unkill', selector)
   if (options.json === true) json(answer)
   else if (answer.lifted) line(`${green(bold('lifted'))}  ${plain(selector)}: new requests are decided again; what was stopped stays stopped`)
   else line(`${yellow('asked')}  ${answer.asked} of ${answer.quorum} people have asked to lift ${plain(selector)}; it stays killed (quorum_not_met)`)
@@ -45,17 +39,17 @@ export async function unkill(selector: string | undefined, options: GlobalOption
 }
 
 async function list(folder: PlaneFolder, options: GlobalOptions): Promise<void> {
-  const revoked = (await allPages(folder, 'revocations.list', 'revocations')) as unknown as readonly { selector: string; seq: number }[]
-  const killed = (await allPages(folder, 'kills.list', 'kills')) as unknown as readonly { selector: string; seq: number; lifters: string[] }[]
+  const revoked = await allOf(folder, 'revocations.list')
+  const killed = await allOf(folder, 'kills.list')
   if (options.json === true) return json({ revoked, killed })
   for (const { selector, seq, lifters } of killed) line(`${red('killed')}   ${plain(selector)}  (index ${seq}${lifters.length === 0 ? '' : `, ${lifters.length} asked to lift it`})`)
   for (const { selector, seq } of revoked) line(`${yellow('revoked')}  ${plain(selector)}  (index ${seq})`)
   if (killed.length + revoked.length === 0) line('nothing is revoked or killed')
 }
 
-async function ask<T>(folder: PlaneFolder, method: string, selector: string): Promise<T> {
+async function ask<M extends 'revoke' | 'kill' | 'unkill'>(folder: PlaneFolder, method: M, selector: string): Promise<PlaneMethods[M]['result']> {
   try {
-    return (await askPlane(folder, method, { selector })) as unknown as T
+    return await askPlane(folder, method, { selector })
   } catch (error) {
     if (!(error instanceof CliError) || error.code !== 'request_malformed') throw error
     const message = method === 'unkill' ? `nothing is killed under the name \`${selector.slice(0, 64)}\`` : `\`${selector.slice(0, 64)}\` is no selector`

@@ -49,7 +49,7 @@ async function whereOpen(folder: PlaneFolder, name: string, progress: Progress):
 
 async function insideThePlane(folder: PlaneFolder, progress: Progress): Promise<FsckReport> {
   for (let isFirst = true; ; isFirst = false) {
-    const state = (await askPlane(folder, 'fsck', { begin: isFirst })) as unknown as { done: number; of: number; report?: FsckReport }
+    const state = await askPlane(folder, 'fsck', { begin: isFirst })
     if (state.report !== undefined) return state.report
     progress.at(state.done, state.of, 'entries')
     await new Promise((resolve) => setTimeout(resolve, POLL_MS))

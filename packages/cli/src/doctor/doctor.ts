@@ -3,11 +3,10 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { JsonObject } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
-import { type GlobalOptions, green, json, line, memberText, red, yellow } from '../output.ts'
+import { type GlobalOptions, green, json, line, red, yellow } from '../output.ts'
 import { selfArguments } from '../self.ts'
 import { McpSession } from './mcp-session.ts'
 
@@ -20,17 +19,17 @@ interface Finding {
 /** Shows the real boundary at work: a permit that runs, a deny that does not, both in the log. */
 export async function doctor(options: GlobalOptions): Promise<void> {
   const folder = findFolder(options.dir)
-  const before = (await askPlane(folder, 'status', {})) as JsonObject
-  const findings: Finding[] = [{ check: 'plane', ok: before['ready'] === true, detail: `${memberText(before['origin'])}, ${memberText(before['size'])} entries, policy epoch ${memberText(before['epoch'])}` }]
+  const before = await askPlane(folder, 'status', {})
+  const findings: Finding[] = [{ check: 'plane', ok: before.ready, detail: `${before.origin}, ${before.size} entries, policy epoch ${before.epoch}` }]
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
   try {
     findings.push(...(await probe(folder, path.join(temporary, 'canary'))))
   } finally {
     fs.rmSync(temporary, { recursive: true, force: true })
   }
-  const after = (await askPlane(folder, 'log.list', { limit: 20, kinds: ['permit', 'deny', 'receipt'] })) as { entries?: readonly JsonObject[] }
-  const recorded = (after.entries ?? []).filter((entry) => Number(entry['seq']) >= Number(before['size']))
-  const kinds = ['permit', 'receipt', 'deny'].filter((kind) => recorded.some((entry) => entry['kind'] === kind))
+  const { entries } = await askPlane(folder, 'log.list', { limit: 20, kinds: ['permit', 'deny', 'receipt'] })
+  const recorded = entries.filter(({ seq }) => seq >= before.size)
+  const kinds = ['permit', 'receipt', 'deny'].filter((kind) => recorded.some((entry) => entry.kind === kind))
   findings.push({ check: 'record', ok: kinds.length === 3, detail: `new in the log: ${kinds.join(', ') || 'nothing'}` })
   if (options.json === true) json({ findings: findings.map(({ ok, ...rest }) => ({ ...rest, status: ok === undefined ? 'not checked' : ok ? 'ok' : 'failed' })) })
   else for (const { check, ok, detail } of findings) line(`${ok === undefined ? yellow('–') : ok ? green('✓') : red('✗')} ${check}: ${detail}`)
@@ -75,17 +74,17 @@ const STOP_MS = 2_000
 
 /** Kills an execution while it runs: by its id, so that nothing else is met and nothing has to be lifted. */
 async function killRunning(session: McpSession, folder: PlaneFolder): Promise<Finding> {
-  const newest = async (): Promise<JsonObject | undefined> => ((await askPlane(folder, 'log.list', { limit: 1, kinds: ['permit'] })) as { entries?: readonly JsonObject[] }).entries?.[0]
+  const newest = async (): Promise<string | undefined> => (await askPlane(folder, 'executions.search', { limit: 1, decision: 'permit' })).executions[0]?.id
   const before = await newest()
   const running = session.call('touch', { linger_ms: LINGER_MS })
   let permit = await newest()
-  for (let i = 0; permit?.['jti'] === before?.['jti'] && i < 100; i++) {
+  for (let i = 0; permit === before && i < 100; i++) {
     await new Promise((resolve) => setTimeout(resolve, 20))
     permit = await newest()
   }
   const from = process.hrtime.bigint()
-  const { seq } = (await askPlane(folder, 'kill', { selector: `artifact:${memberText(permit?.['jti'])}` })) as { seq?: number }
+  const { seq } = await askPlane(folder, 'kill', { selector: `artifact:${permit ?? ''}` })
   const code = await running
   const ms = Number((process.hrtime.bigint() - from) / 1_000_000n)
-  return { check: 'kill', ok: code === 'killed' && ms < STOP_MS, detail: `a running call was killed (index ${memberText(seq)}): it ended with ${code ?? 'a result'} after ${ms} ms` }
+  return { check: 'kill', ok: code === 'killed' && ms < STOP_MS, detail: `a running call was killed (index ${seq}): it ended with ${code ?? 'a result'} after ${ms} ms` }
 }

@@ -48,10 +48,10 @@ export class PlaneSource implements LogSource {
     this.#folder = folder
   }
   async checkpoint(): Promise<string> {
-    return ((await askPlane(this.#folder, 'log.checkpoint', {})) as unknown as { checkpoint: string }).checkpoint
+    return (await askPlane(this.#folder, 'log.checkpoint', {})).checkpoint
   }
   async tile(tile: TileName): Promise<Uint8Array> {
-    return fromBase64(((await askPlane(this.#folder, 'log.tile', { path: tilePath(tile) })) as unknown as { bytes: string }).bytes)
+    return fromBase64((await askPlane(this.#folder, 'log.tile', { path: tilePath(tile) })).bytes)
   }
 }
 

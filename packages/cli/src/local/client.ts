@@ -1,59 +1,36 @@
-import * as net from 'node:net'
-import { Denied, isDenialCode, isObject, type JsonLimits, type JsonObject, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict } from '@sealwrit/protocol'
+import { everything, type MethodName, type PlaneMethods, PlaneUnreachable, SocketClient } from '@sealwrit/control-plane/client'
+import { Denied } from '@sealwrit/protocol'
 import { CliError, EXIT, fromDenied } from '../errors.ts'
 import { selfLine } from '../self.ts'
 import type { PlaneFolder } from './folder.ts'
-
-const LIMITS: JsonLimits = Object.freeze({ maxBytes: MAX_BUNDLE_LINE, maxDepth: 64, maxMembers: 1_000_000 })
-const DEADLINE_MS = 60_000
 
 /**
  * Asks the local plane one thing over its socket.
  * @throws {CliError} exit 14 when no plane answers; else what the plane refused with
  */
-export function askPlane(folder: PlaneFolder, method: string, params: JsonValue): Promise<JsonValue> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({ path: folder.socket })
-    const timer = setTimeout(() => fail(), DEADLINE_MS)
-    const done = (settle: () => void): void => {
-      clearTimeout(timer)
-      socket.destroy()
-      settle()
-    }
-    const fail = (): void => done(() => reject(unreachable(folder)))
-    const reader = new LineReader(LIMITS.maxBytes, (bytes) => {
-      try {
-        const answer = parseStrict(bytes, LIMITS)
-        if (!isObject(answer)) throw new Denied('unavailable')
-        const { result, error } = answer as { result?: JsonValue; error?: JsonValue }
-        if (result !== undefined) return done(() => resolve(result))
-        const data = isObject(error) ? error['data'] : undefined
-        const code = isObject(data) ? data['code'] : undefined
-        throw new Denied(isDenialCode(code) ? code : 'unavailable')
-      } catch (error) {
-        done(() => reject(error instanceof Denied ? fromDenied(error) : unreachable(folder)))
-      }
-    })
-    socket.once('connect', () => socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })}\n`))
-    socket.on('data', (chunk) => reader.push(chunk))
-    socket.once('error', fail)
-    socket.once('close', fail)
-  })
+export async function askPlane<M extends MethodName>(folder: PlaneFolder, method: M, params: PlaneMethods[M]['params']): Promise<PlaneMethods[M]['result']> {
+  const client = new SocketClient(folder.socket)
+  try {
+    return await client.request(method, params)
+  } catch (error) {
+    throw explained(error, folder)
+  } finally {
+    client.close()
+  }
 }
 
-/** Pages that are asked for at the most. */
-const MAX_PAGES = 10_000
+type Listing = Parameters<typeof everything>[1]
 
-/** Everything that a list holds, page by page. @throws {CliError} as {@link askPlane} */
-export async function allPages(folder: PlaneFolder, method: string, member: string, params: JsonObject = {}): Promise<JsonObject[]> {
-  const all: JsonObject[] = []
-  for (let cursor: JsonObject = {}, page = 0; page < MAX_PAGES; page++) {
-    const answer = (await askPlane(folder, method, { ...params, ...cursor, limit: 1_000 })) as JsonObject
-    all.push(...(answer[member] as readonly JsonObject[]))
-    if (answer['next'] === undefined) break
-    cursor = { cursor: answer['next'] }
-  }
+/** Everything that a list holds. @throws {CliError} as {@link askPlane} */
+export async function allOf<M extends Listing>(folder: PlaneFolder, method: M, params: PlaneMethods[M]['params'] = {}): Promise<Awaited<ReturnType<ReturnType<typeof everything<M>>['next']>>['value'][]> {
+  const all = []
+  for await (const one of everything<M>((name, asked) => askPlane(folder, name, asked), method, params)) all.push(one)
   return all
+}
+
+function explained(error: unknown, folder: PlaneFolder): unknown {
+  if (error instanceof Denied) return fromDenied(error)
+  return error instanceof PlaneUnreachable ? unreachable(folder) : error
 }
 
 export function unreachable(folder: PlaneFolder): CliError {

@@ -36,7 +36,7 @@ async function ask(folder: PlaneFolder, since: string): Promise<unknown> {
 /** The texts of a recorded policy set; undefined where the plane does not keep them. */
 export async function policyTexts(folder: PlaneFolder, digest: string): Promise<Readonly<Record<string, string>> | undefined> {
   try {
-    return ((await askPlane(folder, 'policies.text', { digest })) as unknown as { files: Record<string, string> }).files
+    return (await askPlane(folder, 'policies.text', { digest })).files as Readonly<Record<string, string>>
   } catch (error) {
     if (error instanceof CliError && error.code === 'request_malformed') return undefined
     throw error

@@ -1,4 +1,4 @@
-import { type Digest, Fields, isObject, type JsonObject, type JsonValue, quoted, type Sha256 } from '@sealwrit/protocol'
+import { type Digest, Fields, isObject, type JsonValue, quoted, type Sha256 } from '@sealwrit/protocol'
 import { type CaseResult, parseCases, type PolicyCase, runCases } from '../decide/cases.ts'
 import { PolicyEngine } from '../decide/engine.ts'
 import { loadPolicySet, MAX_POLICY_FILES, PolicyError, type PolicySet } from '../decide/policy-set.ts'
@@ -65,7 +65,22 @@ export async function activate({ files, tests, how }: ActivationRequest, policie
 const MAX_EPOCHS_TOLD = 100
 
 /** Where the policy sets stand, for whoever asks. */
-export function standingOf({ epoch, policyDigest, standing, epochs }: LogState): JsonObject {
+export interface PolicyStatus {
+  readonly epoch: number
+  readonly digest: string
+  readonly since: number
+  readonly seq: number
+  readonly floor: number
+  readonly base?: Digest
+  readonly staged?: { readonly digest: Digest; readonly from: number; readonly seq: number }
+  readonly shadow?: Digest
+  /** The newest ones. */
+  readonly epochs: readonly { readonly epoch: number; readonly digest: Digest }[]
+  /** Why nothing is permitted under the active set. */
+  readonly void?: string
+}
+
+export function standingOf({ epoch, policyDigest, standing, epochs }: LogState): Omit<PolicyStatus, 'void'> {
   const { sinceSeq, sinceMs, base, floor, staged, shadow } = standing
   return {
     epoch, digest: policyDigest ?? '', since: sinceMs, seq: sinceSeq, floor,

@@ -77,9 +77,6 @@ class Chunk {
   readonly id = new Uint8Array(CHUNK * TOKEN_BYTES)
 }
 
-/** What a row is to a filter: `look` where only its entry can say. */
-type Match = 'yes' | 'no' | 'look'
-
 /**
  * Decisions in memory, in columns: a million of them are looked through in a few milliseconds. It is derived from entries alone, in
  * their order; whoever uses it brings it up to the log first.
@@ -167,25 +164,27 @@ export class ExecutionIndex {
     return low
   }
 
-  /** A test of rows, with everything that is compared looked up beforehand. */
-  matcher(filter: DecisionFilter): (row: number) => Match {
+  /** Rows before `start` that fit, the newest first, one chunk at a time; `isSure` is false where only the entry can say. */
+  *matching(filter: DecisionFilter, start: number): Generator<{ readonly row: number; readonly isSure: boolean }> {
     const agent = filter.agent === undefined ? undefined : (this.#agents.number(filter.agent) ?? 1)
     const tool = filter.tool === undefined ? undefined : (this.#tools.number(filter.tool) ?? 1)
     const decision = filter.decision === undefined ? undefined : DECISIONS.indexOf(filter.decision)
     const code = filter.code === undefined ? undefined : CODES.indexOf(filter.code) + 1
     const ending = filter.outcome === undefined ? undefined : ENDINGS.indexOf(filter.outcome)
     const [from, to] = [filter.from ?? 0, filter.to ?? Number.POSITIVE_INFINITY]
-    return (row) => {
+    for (let row = start - 1; row >= this.#dropped; row -= (row % CHUNK) + 1) {
       const chunk = this.#chunk(row)
-      const at = row % CHUNK
-      if (decision !== undefined && chunk.decision[at] !== decision) return 'no'
-      if (code !== undefined && chunk.code[at] !== code) return 'no'
-      if (ending !== undefined && (chunk.decision[at] !== 0 || chunk.ending[at] !== ending)) return 'no'
-      const time = chunk.time[at] as number
-      if (time < from || time >= to) return 'no'
-      const [ownAgent, ownTool] = [chunk.agent[at], chunk.tool[at]]
-      if ((agent !== undefined && ownAgent !== agent && ownAgent !== 1) || (tool !== undefined && ownTool !== tool && ownTool !== 1)) return 'no'
-      return (agent !== undefined && ownAgent === 1) || (tool !== undefined && ownTool === 1) ? 'look' : 'yes'
+      const base = row - (row % CHUNK)
+      for (let at = row % CHUNK; at >= 0; at--) {
+        if (decision !== undefined && chunk.decision[at] !== decision) continue
+        if (code !== undefined && chunk.code[at] !== code) continue
+        if (ending !== undefined && (chunk.decision[at] !== 0 || chunk.ending[at] !== ending)) continue
+        const time = chunk.time[at] as number
+        if (time < from || time >= to) continue
+        const [ownAgent, ownTool] = [chunk.agent[at], chunk.tool[at]]
+        if ((agent !== undefined && ownAgent !== agent && ownAgent !== 1) || (tool !== undefined && ownTool !== tool && ownTool !== 1)) continue
+        yield { row: base + at, isSure: !((agent !== undefined && ownAgent === 1) || (tool !== undefined && ownTool === 1)) }
+      }
     }
   }
 

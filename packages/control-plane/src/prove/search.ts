@@ -41,12 +41,10 @@ export async function searchExecutions({ page: { cursor, limit }, ...filter }: S
   await catchUp(index, log)
   const [from, to] = index.range
   const start = cursor === undefined ? to : index.before(placeIn(cursor))
-  const matches = index.matcher(filter)
   const executions: FoundDecision[] = []
   const since = from > 0 ? { since: index.seqOf(from) } : {}
-  for (let row = start - 1, looked = 0; row >= from; row--) {
-    const match = matches(row)
-    if (match === 'no') continue
+  let looked = 0
+  for (const { row, isSure } of index.matching(filter, start)) {
     if (executions.length === limit || looked === MAX_LOOKED) return { executions, next: String(index.seqOf(row) + 1), ...since }
     if (!index.isBare(row)) {
       executions.push(index.found(row))
@@ -54,7 +52,7 @@ export async function searchExecutions({ page: { cursor, limit }, ...filter }: S
     }
     looked++
     const { entry } = await log.read(index.seqOf(row))
-    if (match === 'yes' || fits(entry, filter)) executions.push(index.found(row, entry))
+    if (isSure || fits(entry, filter)) executions.push(index.found(row, entry))
   }
   return { executions, ...since }
 }

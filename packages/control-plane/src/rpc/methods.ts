@@ -1,5 +1,5 @@
 import {
-  type AgentEntry, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
@@ -9,14 +9,13 @@ import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
 import { KEY_METHODS } from './key-methods.ts'
 import { parseSearch } from '../prove/search.ts'
+import type { MethodName, Methods } from './api.ts'
 import { type Peer, refuseGates } from './peer.ts'
 import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
 
-type Method = (plane: Plane, params: JsonValue, peer: Peer) => unknown
-
 /** Every method of the plane's socket. HTTP serves the same ones; who may call which: `roles.ts`. */
-export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
+export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   'gates.enrol': async (plane, params, peer) => {
     const request = parseEnrolRequest(params)
     const answer = await plane.enrol(request, peer.shown)
@@ -209,8 +208,11 @@ export const METHODS: Readonly<Record<string, Method>> = Object.freeze({
   }),
 })
 
+/** What can be asked for. */
+export const METHOD_NAMES: readonly string[] = Object.keys(METHODS)
+
 /** Registrations are for whoever may use the plane as its owner; a gate may not, it could register an agent of its own. */
-async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: AgentEntry['event']): Promise<unknown> {
+async function changeAgent(plane: Plane, params: JsonValue, peer: Peer, event: AgentEntry['event']): Promise<{ seq: number }> {
   refuseGates(peer)
   const fields = new Fields(params, 'request_malformed', 'agent')
   const change = present<{ agent: string; event: AgentEntry['event']; key?: string; owner?: string; expires?: number }>({
@@ -232,7 +234,7 @@ function page(params: JsonValue, what: string): Page {
 }
 
 /** An artifact to be carried is for a caller that is no gate: a gate can never issue for itself or for another. */
-async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<unknown> {
+async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<AuthorizeReply> {
   const request = parseIssueRequest(params)
   refuseGates(peer)
   return plane.issue(request, peer.shown)

@@ -2,10 +2,11 @@ import { Denied, Fields, type JsonValue, ROLES } from '@sealwrit/protocol'
 import { MAX_PASSWORD_TEXT } from '../govern/accounts.ts'
 import { readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
+import type { MethodName, Methods } from './api.ts'
 import { type Peer, refuseGates } from './peer.ts'
 
 /** Who may use the plane, and as what. @see spec/people.md */
-export const PEOPLE_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
+export const PEOPLE_METHODS: Methods<Extract<MethodName, `people.${string}`>> = Object.freeze({
   'people.list': (plane: Plane, params: JsonValue) => {
     const fields = new Fields(params, 'request_malformed', 'people.list')
     const page = readPage(fields)

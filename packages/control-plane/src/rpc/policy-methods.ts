@@ -2,10 +2,11 @@ import { Fields, type JsonValue } from '@sealwrit/protocol'
 import { epochsOf, parseActivation, standingOf } from '../govern/activation.ts'
 import { readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
+import type { MethodName, Methods } from './api.ts'
 import { type Peer, refuseGates } from './peer.ts'
 
 /** What the socket serves of the life cycle of policies; HTTP serves the first. @see spec/policy.md */
-export const POLICY_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
+export const POLICY_METHODS: Methods<Exclude<Extract<MethodName, `policies.${string}`>, 'policies.text'>> = Object.freeze({
   'policies.activate': (plane: Plane, params: JsonValue, peer: Peer) => {
     refuseGates(peer)
     return plane.activate(parseActivation(params), peer.person.id)

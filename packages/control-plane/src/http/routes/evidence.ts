@@ -1,6 +1,9 @@
+import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { Denied } from '@sealwrit/protocol'
+import { evidenceLines } from '../../client/evidence-lines.ts'
+import { call } from '../../rpc/call.ts'
 import type { ServedTenant } from '../access.ts'
 import { type Asked, asking, type Route } from '../route.ts'
 import * as schemas from '../schemas/evidence.ts'
@@ -11,12 +14,26 @@ const gzip = promisify(zlib.gzip)
 export const EVIDENCE_ROUTES: readonly Route[] = [
   { method: 'GET', url: '/v1/executions', needs: 'executions.search', tag: 'evidence', isPrivate: true, query: schemas.searchQuery, answer: schemas.foundPage, summary: 'Searches decisions and how they ended, newest first' },
   { method: 'GET', url: '/v1/executions/:id', needs: 'executions', tag: 'evidence', isPrivate: true, path: schemas.idPath, answer: schemas.shown, summary: 'Shows one execution' },
+  { method: 'GET', url: '/v1/evidence/:id', needs: 'evidence', tag: 'evidence', isPrivate: true, path: schemas.idPath, query: schemas.sinceQuery, answer: schemas.bundle, summary: 'The evidence bundle of an execution, an entry, or `all`; streamed', run: evidence },
   {
     method: 'GET', url: '/t/:tenant/checkpoint', tag: 'log', path: schemas.tenantPath, answer: schemas.plainText, contentType: 'text/plain; charset=utf-8', summary: 'The signed checkpoint (C2SP tlog-tiles)',
     run: async (asked) => asked.reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await tenantOf(asked).plane.log.published()).note),
   },
   { method: 'GET', url: '/t/:tenant/tile/*', tag: 'log', path: schemas.tilePath, answer: schemas.plainText, contentType: 'application/octet-stream', summary: 'A tile of hashes or entries (C2SP tlog-tiles)', run: tile },
 ]
+
+/** Line by line as it is made, so that neither side holds more than a page. What fails before the first byte is refused as everything else; later the stream breaks off, and no bundle is whole. */
+async function evidence({ admitted, request, reply }: Asked): Promise<unknown> {
+  const { plane, person } = admitted()
+  const peer = { person, shown: { size: 0 }, session: undefined }
+  const lines = evidenceLines((method, params) => call(plane, method, params, peer), (request.params as { id: string }).id, (request.query as { since?: string }).since)
+  const first = await lines.next()
+  async function* bytes(): AsyncGenerator<string> {
+    if (first.done !== true) yield `${first.value}\n`
+    for await (const line of lines) yield `${line}\n`
+  }
+  return reply.type('application/json').send(Readable.from(bytes()))
+}
 
 /**
  * The log's read path. Checkpoint and hashes say nothing about what was done; entries name tools, agents and times, so they

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { DECISIONS, ENDINGS } from '../../prove/execution-index.ts'
 import { component, entry, json, paging, scope, sealed, seq, text, timeMs } from './values.ts'
 
-export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index.') })
+export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index; for evidence also `all`.') })
 const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
 export const searchQuery: z.ZodType = z.strictObject({
   agent: z.optional(text()).describe('Name of an agent.'), tool: z.optional(text(3_200)).describe('Server and tool, as in `mcp://fs/read_file`.'),

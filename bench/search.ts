@@ -1,0 +1,73 @@
+import { spawn } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as http from 'node:http'
+import * as path from 'node:path'
+import { workFolder } from './support/disk.ts'
+import { type Figure, quantile } from './support/figure.ts'
+import { grow } from './support/history.ts'
+import { BenchGate, main, startPlane, stop } from './support/plane.ts'
+
+const ENTRIES = 1_000_000
+const ROUNDS = 40
+/** What a search may take, in milliseconds. */
+const LIMIT_MS = 100
+
+/** Searches over HTTP in a log of a million entries, by everything that can be asked for; what is rare or missing is looked for in all of it. */
+export async function search(): Promise<Figure[]> {
+  const folder = path.join(workFolder(), 'search')
+  fs.mkdirSync(folder)
+  const first = await startPlane(folder, 0)
+  const writer = new BenchGate(first.dir)
+  await writer.open()
+  await writer.execute('before_reply')
+  writer.gate.close()
+  await stop(first.child)
+  await grow(first.dir, ENTRIES, 100)
+  const { child, url } = await serve(first.dir)
+  const token = fs.readFileSync(path.join(first.dir, 'token'), 'utf8').trim()
+  const ask = (query: string): Promise<{ executions: { seq: number; time: number }[]; next?: string }> => get(`${url}/v1/executions${query}`, token)
+  const [newest] = (await ask('?limit=1')).executions
+  const middle = ENTRIES / 2
+  const queries: readonly (readonly [string, string])[] = [
+    ['the newest 100', ''],
+    ['an agent that asked for everything, from the middle on', `?agent=bench&cursor=${middle}`],
+    ['an agent that nobody knows', '?agent=nobody'],
+    ['a code that never was', '?code=killed'],
+    ['an outcome that never was', '?agent=bench&outcome=failed'],
+    ['what is open, 1,000 a page', '?outcome=open&limit=1000'],
+    ['before there was anything', `?to=${(newest?.time ?? 0) - 86_400_000}`],
+    ['a tool with an outcome, 1,000 a page', '?tool=mcp://bench/read_file&outcome=completed&limit=1000'],
+  ]
+  const rows: (readonly [string, string])[] = []
+  let worst = 0
+  for (const [name, query] of queries) {
+    const times: number[] = []
+    for (let i = 0; i < ROUNDS; i++) {
+      const from = performance.now()
+      await ask(query)
+      times.push(performance.now() - from)
+    }
+    worst = Math.max(worst, quantile(times, 0.99))
+    rows.push([name, `p50 ${quantile(times, 0.5).toFixed(1)} ms, p99 ${quantile(times, 0.99).toFixed(1)} ms`])
+  }
+  await stop(child)
+  return [{ id: 'search', what: 'the slowest search, p99, in a log of 10⁶ entries', baseline: `${LIMIT_MS} ms`, ratio: worst / LIMIT_MS, must: 1, stretch: 0.5, better: 'lower', rows, durability: 'reads only; one connection a request, over HTTP' }]
+}
+
+/** The plane again, with the address that it listens on. */
+function serve(dir: string): Promise<{ child: ReturnType<typeof spawn>; url: string }> {
+  const child = spawn(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  return new Promise((resolve, reject) => {
+    child.stdout.once('data', (line: Buffer) => resolve({ child, url: (JSON.parse(String(line)) as { url: string }).url }))
+    child.once('exit', (code) => reject(new Error(`plane ended (${code})`)))
+  })
+}
+
+function get<T>(url: string, token: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    http.get(url, { headers: { authorization: `Bearer ${token}` }, agent: false }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk)).on('end', () => (response.statusCode === 200 ? resolve(JSON.parse(text) as T) : reject(new Error(text))))
+    }).on('error', reject)
+  })
+}

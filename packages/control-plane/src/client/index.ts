@@ -1,0 +1,6 @@
+export { ADDRESSES, type ServedMethod } from './addresses.ts'
+export { type Ask, DEADLINE_MS, everything, type PlaneClient, PlaneUnreachable } from './ask.ts'
+export { evidenceLines } from './evidence-lines.ts'
+export { HttpClient, type HttpClientOptions } from './http.ts'
+export { SocketClient } from './socket.ts'
+export type { Explained, MethodName, PlaneMethods, PlaneStatus } from '../rpc/api.ts'
