@@ -106,6 +106,14 @@ describe('the HTTP API', () => {
     await works('POST /v1/policies/rollback', '/v1/policies/rollback', {})
     await works('GET /v1/policies/epochs', '/v1/policies/epochs?limit=1')
 
+    const [subject, action, resource] = [{ type: 'agent', id: 'x' }, { name: 'mcp.tool_call' }, { type: 'tool', id: 'mcp://fs/read_file' }]
+    await works('POST /access/v1/evaluation', '/access/v1/evaluation', { subject, action, resource })
+    await works('POST /access/v1/evaluations', '/access/v1/evaluations', { subject, action, evaluations: [{ resource }, { resource: { type: 'disk', id: 'x' } }] })
+    await works('POST /access/v1/search/subject', '/access/v1/search/subject', { subject: { type: 'agent' }, action, resource })
+    await works('POST /access/v1/search/resource', '/access/v1/search/resource', { subject, action, resource: { type: 'tool' } })
+    await works('POST /access/v1/search/action', '/access/v1/search/action', { subject, resource })
+    await works('GET /.well-known/authzen-configuration', '/.well-known/authzen-configuration')
+
     for (const url of ['/', '/healthz', '/readyz', '/v1/status', '/metrics']) await works(`GET ${url}`, url)
     await works('GET /t/:tenant/checkpoint', '/t/default/checkpoint')
     await works('GET /t/:tenant/tile/*', `/t/default/tile/0/000.p/${rig.plane.log.size}`)

@@ -1,8 +1,7 @@
 import * as fs from 'node:fs'
-import type { ListedPerson } from '@sealwrit/control-plane'
 import { type JsonValue, type Role, ROLES } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
-import { allPages, askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, yellow } from '../output.ts'
 import { askPassword } from '../password.ts'
@@ -32,7 +31,7 @@ export async function personAdd(name: string, options: PersonOptions): Promise<v
 }
 
 export async function personList(options: GlobalOptions): Promise<void> {
-  const people = (await allPages(findFolder(options.dir), 'people.list', 'people')) as unknown as readonly ListedPerson[]
+  const people = await allOf(findFolder(options.dir), 'people.list')
   if (options.json === true) return json({ people })
   if (people.length === 0) line(dim(`nobody but the owner of this folder; ${selfLine('person', 'add', 'NAME', '--role', 'viewer')} adds somebody`))
   for (const { person, name, role, login } of people) line(`${bold(plain(name ?? '(name erased)'))}  ${role}  ${dim(`${plain(person)}${login === 'oidc' ? ', by an issuer' : ''}`)}`)

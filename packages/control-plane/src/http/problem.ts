@@ -5,6 +5,16 @@ import type * as z from 'zod'
 /** Members that are named as wrong in one answer. */
 const MAX_NAMED = 8
 
+/** One member that is not what it must be, found where its meaning is known. */
+export class MalformedMember extends Denied {
+  readonly errors: readonly MemberError[]
+
+  constructor(pointer: string, detail: string) {
+    super('request_malformed')
+    this.errors = [{ pointer, detail }]
+  }
+}
+
 const UNKNOWN = 'unknown member'
 
 /** What is wrong with one member of a request, at an RFC 6901 pointer. */
@@ -77,6 +87,6 @@ function byStatus(status: unknown): DenialCode {
 export function problem(reply: FastifyReply, error: unknown): FastifyReply {
   const code = codeOf(error)
   const { http, meaning, hint } = DENIALS[code]
-  const body = { type: `urn:sealwrit:denial:${code}`, title: meaning, status: http, code, hint, ...(error instanceof RequestRefused && error.errors.length > 0 ? { errors: error.errors } : {}) }
+  const body = { type: `urn:sealwrit:denial:${code}`, title: meaning, status: http, code, hint, ...((error instanceof RequestRefused || error instanceof MalformedMember) && error.errors.length > 0 ? { errors: error.errors } : {}) }
   return reply.code(http).header('content-type', 'application/problem+json').send(Buffer.from(JSON.stringify(body))) // bytes: a charset parameter would be added to text
 }

@@ -29,6 +29,9 @@ const REQUEST_TIMEOUT_MS = 15_000
 const HEADERS_TIMEOUT_MS = 5_000
 const MAX_HTTP_CONNECTIONS = 1_024
 
+/** What a caller names its request by, and finds in the answer. */
+const REQUEST_ID = /^[\x20-\x7e]{1,256}$/
+
 /** Serves the HTTP API of the tenants' planes at one address. @throws {ListenError} */
 export async function serveHttp(tenants: readonly ServedTenant[], options: HttpOptions): Promise<{ url: string; close(): Promise<void> }> {
   const app = await build(tenants, options)
@@ -73,6 +76,8 @@ async function build(tenants: readonly ServedTenant[], options: HttpOptions): Pr
   // Where it comes from, how much, who: all of it before a byte of the body is read.
   app.addHook('onRequest', async (request, reply) => {
     access.verifyOrigin(asking(request))
+    const requestId = request.headers['x-request-id']
+    if (typeof requestId === 'string' && REQUEST_ID.test(requestId)) reply.header('x-request-id', requestId)
     await limits.address(request, reply)
     // By the route that was found and not by the text of the URL, which has many spellings for one route.
     const { url, config } = request.routeOptions

@@ -3,12 +3,13 @@ import type {
 } from '@sealwrit/protocol'
 import type { AnchorOutcome, ListedSink } from '../anchor/anchors.ts'
 import type { ActivationAnswer, PolicyStatus } from '../govern/activation.ts'
-import type { Accounts } from '../govern/accounts.ts'
+import type { Accounts, ListedPerson } from '../govern/accounts.ts'
 import type { ListedAgent } from '../govern/agents.ts'
 import type { ListedHold, ShownHold } from '../govern/approvals.ts'
 import type { ApproverRequest, ListedApprover } from '../govern/approvers.ts'
 import type { Effect } from '../govern/events.ts'
 import type { ListedGate } from '../govern/gates.ts'
+import type { Keys } from '../govern/keys.ts'
 import type { Activated } from '../govern/policies.ts'
 import type { Stops } from '../govern/stops.ts'
 import type { ListedTool } from '../govern/tools.ts'
@@ -68,7 +69,7 @@ export interface PlaneMethods {
   readonly 'tools.list': Listing<'tools', ListedTool>
   readonly directory: Call<{ readonly id: string }, JsonValue>
 
-  readonly 'people.list': Call<None, { readonly people: Answer<Accounts['list']> }>
+  readonly 'people.list': Listing<'people', ListedPerson>
   readonly 'people.add': Call<{ readonly name: string; readonly role: Role; readonly password: string }, Answer<Accounts['add']>>
   readonly 'people.role': Call<{ readonly who: string; readonly role: Role }, Answer<Accounts['changeRole']>>
   readonly 'people.remove': Call<{ readonly who: string }, Answer<Accounts['remove']>>
@@ -89,6 +90,10 @@ export interface PlaneMethods {
   readonly 'policies.epochs': Listing<'epochs', { readonly epoch: number; readonly digest: Digest }>
   readonly 'policies.requests': Call<{ readonly since: string }, { readonly requests: readonly RecordedRequest[]; readonly next: number; readonly size: number }>
   readonly 'policies.text': Call<{ readonly digest: Digest }, PolicyTexts>
+
+  readonly 'keys.list': Call<None, { readonly origin: string; readonly keys: ReturnType<Keys['list']>; readonly gates: readonly { readonly gate: string; readonly from: number; readonly seq: number | undefined }[] }>
+  readonly 'keys.rotate': Call<{ readonly overlap_ms?: number | undefined }, Answer<Keys['rotate']>>
+  readonly 'keys.revoke': Call<{ readonly purpose: 'log' | 'gate'; readonly id: string; readonly from?: number | undefined }, Answer<Keys['revokeLogKey']> | Answer<Keys['revokeGate']>>
 
   readonly 'log.list': Call<{ readonly limit?: number; readonly before?: number | undefined; readonly kinds?: readonly string[] | undefined }, { readonly entries: readonly Entry[]; readonly next?: number | undefined }>
   readonly 'log.read': Call<{ readonly from: number; readonly limit?: number }, Answer<Reader['read']>>

@@ -1,10 +1,11 @@
 import { Fields, type JsonValue } from '@sealwrit/protocol'
 import { MAX_OVERLAP_MS, OVERLAP_MS } from '../govern/keys.ts'
 import type { Plane } from '../plane.ts'
+import type { MethodName, Methods } from './api.ts'
 import { type Peer, refuseGates } from './peer.ts'
 
 /** What the socket serves of keys. @see spec/keys.md */
-export const KEY_METHODS: Readonly<Record<string, (plane: Plane, params: JsonValue, peer: Peer) => unknown>> = Object.freeze({
+export const KEY_METHODS: Methods<Extract<MethodName, `keys.${string}`>> = Object.freeze({
   'keys.list': async (plane: Plane, params: JsonValue) => {
     new Fields(params, 'request_malformed', 'keys.list').end()
     await plane.log.latest()
