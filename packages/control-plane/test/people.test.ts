@@ -1,9 +1,10 @@
 import { Denied, type Role } from '@sealwrit/protocol'
-import { seededRng } from '@sealwrit/gate/testing'
+import { FakeClock, seededRng } from '@sealwrit/gate/testing'
+import { fsck, nodeCryptography } from '@sealwrit/control-plane'
 import { describe, expect, it } from 'vitest'
 import { MAX_PEOPLE } from '../src/govern/accounts.ts'
 import { MAX_SESSIONS_OF_ONE, SESSION_IDLE_MS, SESSION_LIFE_MS } from '../src/govern/sessions.ts'
-import { ATTEMPTS_WINDOW_MS, MAX_ATTEMPTS } from '../src/identify/attempts.ts'
+import { ALL_ATTEMPTS_WINDOW_MS, Attempts, ATTEMPTS_WINDOW_MS, MAX_ALL_ATTEMPTS, MAX_ATTEMPTS } from '../src/identify/attempts.ts'
 import { MAX_HASHING, MAX_PASSWORD_BYTES, MAX_WAITING, MIN_PASSWORD, PASSWORD_COST, Passwords } from '../src/identify/password.ts'
 import { call } from '../src/rpc/call.ts'
 import type { Peer } from '../src/rpc/peer.ts'
@@ -97,11 +98,11 @@ describe('passwords', () => {
     await rig.plane.accounts.remove('gone', rig.plane.sub)
     const asked: Record<string, [string, string]> = { wrong: ['ann', `${PASSWORD}x`], unknown: ['nobody', PASSWORD], removed: ['gone', PASSWORD], none: ['Not A Name', PASSWORD] }
     for (const [title, [name, password]] of Object.entries(asked)) expect(await outcome(rig.plane.accounts.login(name, password)), title).toBe('identity_invalid')
-    // At the cost that is really asked, a hash outweighs whatever else is different.
-    const passwords = new Passwords(seededRng('p'))
+    // Well below the cost that is really asked, a hash outweighs whatever else is different.
+    const passwords = new Passwords(seededRng('p'), { n: 8_192, r: 8, p: 1 })
     const record = await passwords.hash(PASSWORD)
     const times: Record<string, number[]> = { known: [], unknown: [] }
-    for (let i = 0; i < 8; i++) {
+    for (let i = 0; i < 12; i++) {
       for (const [which, kept] of [['known', record], ['unknown', undefined]] as const) {
         const from = process.hrtime.bigint()
         await passwords.isRight('a wrong password', kept)
@@ -109,7 +110,9 @@ describe('passwords', () => {
       }
     }
     const best = (list: number[] = []): number => Math.min(...list)
-    expect(Math.abs(best(times['known']) - best(times['unknown']))).toBeLessThan(0.25 * best(times['known']))
+    // Coarse, for a machine where others work too: without a hash it would be a thousandth.
+    const ratio = best(times['known']) / best(times['unknown'])
+    expect([ratio > 0.5, ratio < 2], String(ratio)).toEqual([true, true])
   })
   it('are tried a few times for a name, there or not, and then no more for a while, whoever asks; other names go on', async () => {
     const rig = await rigs()
@@ -125,6 +128,20 @@ describe('passwords', () => {
     // The right one holds nothing against the name: as many tries again.
     for (let i = 0; i < MAX_ATTEMPTS - 1; i++) await outcome(rig.plane.accounts.login('ann', 'wrong wrong wrong'))
     expect(await outcome(rig.plane.accounts.login('ann', PASSWORD))).toBe('ok')
+  })
+  it('are guessed at many names only as often as at few: then nobody is tried, for a minute; who knows theirs counts for nothing', () => {
+    const clock = new FakeClock()
+    const attempts = new Attempts(clock)
+    for (let i = 0; i < 2 * MAX_ALL_ATTEMPTS; i++) {
+      expect(attempts.take('ann')).toBe(true)
+      attempts.forget('ann')
+    }
+    for (let i = 0; i < MAX_ALL_ATTEMPTS; i++) expect(attempts.take(`name-${i}`), String(i)).toBe(true)
+    expect(() => attempts.take('another')).toThrow(Denied)
+    clock.advance(ALL_ATTEMPTS_WINDOW_MS - 1)
+    expect(() => attempts.take('another')).toThrow(Denied)
+    clock.advance(1)
+    expect(attempts.take('another')).toBe(true)
   })
   it('are changed by their owner who knows the old one, or by an admin; each ends the sessions', async () => {
     const rig = await rigs()
@@ -189,6 +206,27 @@ describe('sessions', () => {
     expect(rig.plane.accounts.isToken(one.secret, one.token)).toBe(true)
     for (const token of [two.token, one.secret, '', `${one.token}x`]) expect(rig.plane.accounts.isToken(one.secret, token)).toBe(false)
     expect(rig.plane.accounts.isToken('unknown', one.token)).toBe(false)
+  })
+})
+
+describe('people in the store', () => {
+  it('are nothing that a check of the whole store stumbles over, and their accounts hold no name', async () => {
+    const rig = await rigs()
+    const ann = await person(rig, 'ann', 'operator')
+    await rig.plane.accounts.login('ann', PASSWORD)
+    await rig.plane.stops.kill('agent:x', ann)
+    await person(rig, 'bob', 'viewer')
+    await rig.plane.accounts.remove('bob', rig.plane.sub)
+    const report = await fsck(rig.store, { logKey: rig.key, crypto: nodeCryptography, tenant: 'default', highWater: rig.highWater.read() })
+    expect(report.problems).toEqual([])
+    await rig.store.putMeta(`account ${'A'.repeat(43)}`, 'no JSON')
+    await rig.store.putMeta('directory person:x', '[]')
+    const after = await fsck(rig.store, { logKey: rig.key, crypto: nodeCryptography, tenant: 'default', highWater: rig.highWater.read() })
+    expect(after.problems).toEqual([`account ${'A'.repeat(43)} cannot be read`, 'directory person:x cannot be read'])
+    const kept: string[] = []
+    for await (const row of rig.store.audit()) if (row.kind === 'meta' && row.key.startsWith('account ')) kept.push(`${row.key} ${row.value}`)
+    expect(kept).toHaveLength(3)
+    for (const one of kept) expect(one).not.toMatch(/ann|bob/)
   })
 })
 

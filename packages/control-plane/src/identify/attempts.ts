@@ -1,11 +1,12 @@
-import type { Clock } from '@sealwrit/protocol'
+import { type Clock, Denied } from '@sealwrit/protocol'
 
-/** Wrong passwords for one name, or at one plane, before nothing more is tried in the window. */
+/** Wrong passwords for one name before nothing more is tried for it, and how long they count, in milliseconds. */
 export const MAX_ATTEMPTS = 5
-export const MAX_ALL_ATTEMPTS = 300
-/** How long they count, in milliseconds. */
 export const ATTEMPTS_WINDOW_MS = 900_000
-/** Names that are counted at once; beyond it the one that was tried first is forgotten, long after the plane itself takes no more. */
+/** The same for all names together: one guess at each of many is a guess too. Short, so that it keeps nobody out for long. */
+export const MAX_ALL_ATTEMPTS = 60
+export const ALL_ATTEMPTS_WINDOW_MS = 60_000
+/** Names that are counted at once; beyond it the one that was tried first is forgotten. */
 export const MAX_COUNTED_NAMES = 10_000
 
 interface Counted {
@@ -17,29 +18,30 @@ interface Counted {
 export class Attempts {
   readonly #clock: Clock
   readonly #names = new Map<string, Counted>()
-  #all: Counted = { fromMs: 0, count: 0 }
+  #all: Counted | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** Counts one try for `name`; false where it may not be made. */
+  /** Counts one try for `name`; false where it may not be made. @throws {Denied} `overloaded` where too many names are tried */
   take(name: string): boolean {
     const now = this.#clock.monotonicMs()
-    const [mine, all] = [current(this.#names.get(name), now), current(this.#all, now)]
-    if (mine.count >= MAX_ATTEMPTS || all.count >= MAX_ALL_ATTEMPTS) return false
+    const [mine, all] = [current(this.#names.get(name), now, ATTEMPTS_WINDOW_MS), current(this.#all, now, ALL_ATTEMPTS_WINDOW_MS)]
+    if (all.count >= MAX_ALL_ATTEMPTS) throw new Denied('overloaded', 'too many wrong passwords')
+    if (mine.count >= MAX_ATTEMPTS) return false
     if (this.#names.size >= MAX_COUNTED_NAMES && !this.#names.has(name)) this.#names.delete(this.#names.keys().next().value as string)
     this.#names.set(name, { ...mine, count: mine.count + 1 })
     this.#all = { ...all, count: all.count + 1 }
     return true
   }
 
-  /** It was the right one: nothing is held against the name. */
+  /** It was the right one: nothing is held against the name, or anybody. */
   forget(name: string): void {
-    this.#names.delete(name)
+    if (this.#names.delete(name) && this.#all !== undefined) this.#all = { ...this.#all, count: Math.max(0, this.#all.count - 1) }
   }
 }
 
-function current(counted: Counted | undefined, now: number): Counted {
-  return counted === undefined || now - counted.fromMs >= ATTEMPTS_WINDOW_MS ? { fromMs: now, count: 0 } : counted
+function current(counted: Counted | undefined, now: number, windowMs: number): Counted {
+  return counted === undefined || now - counted.fromMs >= windowMs ? { fromMs: now, count: 0 } : counted
 }

@@ -1,9 +1,9 @@
-import { canonicalize, type Crypto, Denied, digestOf, type Entry, parseStrictText } from '@sealwrit/protocol'
+import { canonicalize, type Crypto, Denied, digestOf, type Entry, isObject, parseStrictText } from '@sealwrit/protocol'
 import type { ExecutionRow, StoredRow } from '../store/store.ts'
 import { indexEntry } from './executions.ts'
 
 /** Names under which the store keeps something that is not an entry. */
-const KNOWN_META: readonly RegExp[] = [/^policy sha256:[0-9a-f]{64}$/, /^indexed_size$/, /^erased_below$/, /^anchor sinks$/, /^anchor sink \d{1,2}$/, /^anchor \d{1,2} \d{1,7}$/]
+const KNOWN_META: readonly RegExp[] = [/^policy sha256:[0-9a-f]{64}$/, /^indexed_size$/, /^erased_below$/, /^anchor sinks$/, /^anchor sink \d{1,2}$/, /^anchor \d{1,2} \d{1,7}$/, /^directory [\x21-\x7e]{1,128}$/, /^account [A-Za-z0-9_-]{43}$/]
 const POLICY_LIMITS = { maxBytes: 67_108_864, maxDepth: 8, maxMembers: 10_000 }
 
 /** What a store must hold because of the entries of its log: spent keys, the index of executions, policy texts, its own counters. */
@@ -73,6 +73,7 @@ export class Derived {
     if (!KNOWN_META.some((known) => known.test(key))) this.#problem(`the store holds something under a name that nothing uses: ${key.slice(0, 64)}`)
     if (key === 'indexed_size' || key === 'erased_below') this.#counter(key, value)
     else if (key.startsWith('policy ')) this.#policy(key.slice('policy '.length), value)
+    else if (key.startsWith('directory ') || key.startsWith('account ')) this.#aboutPeople(key, value)
   }
 
   #counter(key: 'indexed_size' | 'erased_below', value: string): void {
@@ -80,6 +81,15 @@ export class Derived {
     if (!Number.isSafeInteger(count) || count < 0 || String(count) !== value) return this.#problem(`${key} is no number`)
     this.#speaksOf(count - 1)
     if (key === 'erased_below') this.#erasedBelow = count
+  }
+
+  /** No entry says what a name or a password is, so only its form can be wrong; '' is what was taken away. An account of nobody is one that was cut off before its entry. */
+  #aboutPeople(key: string, value: string): void {
+    try {
+      if (value !== '' && !isObject(parseStrictText(value))) throw new Denied('evidence_unavailable', 'no object')
+    } catch {
+      this.#problem(`${key.slice(0, 64)} cannot be read`)
+    }
   }
 
   #policy(digest: string, text: string): void {
