@@ -16,7 +16,7 @@ export async function describeApi(app: FastifyInstance, version: string): Promis
       openapi: '3.1.0',
       info: { title: 'Sealwrit control plane', version, description: 'Nothing runs without a writ. Refusals are problem details (RFC 9457) with a code of the closed list. A deny or hold of `/v1/authorize` is an answer and not a refusal.', license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
       tags: TAGS.map((name) => ({ name })),
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'The first-run token, in the file `token` of the plane’s folder.' } } },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'The first-run token, in the file `token` of the plane’s folder.' }, session: { type: 'apiKey', in: 'cookie', name: 'sealwrit_session', description: 'The session of a person; what changes something also has the header `sealwrit-token`.' } } },
     },
     transform: (document) => {
       const route = document.route.config?.route
@@ -41,7 +41,7 @@ function described(route: Route): object {
   const { tag, summary, needs, path, query, body, answer, contentType = 'application/json' } = route
   return {
     tags: [tag], summary, operationId: `${route.method.toLowerCase()}${route.url.replaceAll(/[^A-Za-z0-9]+(.)?/g, (_all, next: string | undefined) => (next ?? '').toUpperCase())}`,
-    ...(needs === undefined ? {} : { security: [{ token: [] }], description: `As the method \`${needs}\` of the plane’s socket.` }),
+    ...(needs === undefined ? {} : { security: [{ token: [] }, { session: [] }], description: `As the method \`${needs}\` of the plane’s socket.` }),
     ...(path === undefined ? {} : { params: path }),
     ...(query === undefined ? {} : { querystring: query }),
     ...(body === undefined ? {} : { body }),

@@ -1,27 +1,26 @@
-import { scrypt, timingSafeEqual } from 'node:crypto'
+import { argon2, timingSafeEqual } from 'node:crypto'
 import { canonicalText, Denied, Fields, fromBase64Url, parseStrictText, type Rng, toBase64Url } from '@sealwrit/protocol'
 
-/** What one hash costs: N · r · 128 bytes of memory, p times. @see RFC 7914 section 2 */
+/** What one hash costs: KiB of memory, filled this often. @see RFC 9106 section 3.1 */
 export interface PasswordCost {
-  readonly n: number
-  readonly r: number
-  readonly p: number
+  readonly memoryKib: number
+  readonly passes: number
 }
 
-/** 32 MiB three times over: about 200 ms of one core. @see OWASP Password Storage Cheat Sheet, scrypt */
-export const PASSWORD_COST: PasswordCost = Object.freeze({ n: 32_768, r: 8, p: 3 })
+/** 19 MiB twice: about 50 ms of one core, so that a login stays below 100. @see OWASP Password Storage Cheat Sheet, Argon2id */
+export const PASSWORD_COST: PasswordCost = Object.freeze({ memoryKib: 19_456, passes: 2 })
 /** Characters that a password has, and bytes. */
 export const MIN_PASSWORD = 12
 export const MAX_PASSWORD_BYTES = 1_024
 /** Hashes in work at once, and how many may wait for them. */
 export const MAX_HASHING = 2
 export const MAX_WAITING = 32
-/** What a stored record may ask of memory, in bytes. */
-const MAX_MEMORY = 134_217_728
+/** What a stored record may ask for. */
+const MAX_COST: PasswordCost = { memoryKib: 131_072, passes: 16 }
 const HASH_BYTES = 32
 
 /**
- * Passwords as they are kept: a salt of their own, what they cost, and what scrypt made of them. An unknown name costs what a wrong
+ * Passwords as they are kept: a salt of their own, what they cost, and what Argon2id made of them. An unknown name costs what a wrong
  * password costs (ATK-122).
  */
 export class Passwords {
@@ -40,8 +39,8 @@ export class Passwords {
     const text = normal(password)
     if ([...text].length < MIN_PASSWORD || Buffer.byteLength(text) > MAX_PASSWORD_BYTES) throw new Denied('request_malformed', `a password has at least ${MIN_PASSWORD} characters and at most ${MAX_PASSWORD_BYTES} bytes`)
     const salt = this.#rng.bytes(16)
-    const { n, r, p } = this.#cost
-    return canonicalText({ hash: toBase64Url(await this.#derive(text, salt, this.#cost)), n, p, r, salt: toBase64Url(salt), scheme: 'scrypt' })
+    const { memoryKib, passes } = this.#cost
+    return canonicalText({ hash: toBase64Url(await this.#derive(text, salt, this.#cost)), memory_kib: memoryKib, passes, salt: toBase64Url(salt), scheme: 'argon2id' })
   }
 
   /** Whether it is the one of `record`. Without a record it takes as long, and is false. @throws {Denied} `overloaded` */
@@ -54,14 +53,14 @@ export class Passwords {
   }
 
   /** A few at a time: the memory of all of them is bounded, and whoever tries many at once waits for themselves. */
-  async #derive(text: string, salt: Uint8Array, { n, r, p }: PasswordCost): Promise<Buffer> {
+  async #derive(text: string, salt: Uint8Array, { memoryKib, passes }: PasswordCost): Promise<Buffer> {
     if (this.#inWork >= MAX_HASHING) {
       if (this.#waiting.length >= MAX_WAITING) throw new Denied('overloaded', 'too many logins at once')
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
     this.#inWork++
     try {
-      return await new Promise((resolve, reject) => scrypt(text, salt, HASH_BYTES, { N: n, r, p, maxmem: MAX_MEMORY }, (error, key) => (error === null ? resolve(key) : reject(error))))
+      return await new Promise((resolve, reject) => argon2('argon2id', { message: text, nonce: salt, parallelism: 1, tagLength: HASH_BYTES, memory: memoryKib, passes }, (error, key) => (error === null ? resolve(key) : reject(error))))
     } finally {
       this.#inWork--
       this.#waiting.shift()?.()
@@ -76,8 +75,8 @@ function normal(password: string): string {
 
 function read(record: string): { salt: Uint8Array; hash: Uint8Array; cost: PasswordCost } {
   const fields = new Fields(parseStrictText(record), 'evidence_unavailable', 'password')
-  fields.literal('scheme', 'scrypt')
-  const found = { salt: fromBase64Url(fields.text('salt')), hash: fromBase64Url(fields.text('hash')), cost: { n: fields.integer('n'), r: fields.integer('r'), p: fields.integer('p') } }
+  fields.literal('scheme', 'argon2id')
+  const found = { salt: fromBase64Url(fields.text('salt')), hash: fromBase64Url(fields.text('hash')), cost: { memoryKib: fields.integer('memory_kib', MAX_COST.memoryKib), passes: fields.integer('passes', MAX_COST.passes) } }
   fields.end()
   if (found.hash.length !== HASH_BYTES) throw new Denied('evidence_unavailable', 'password: hash')
   return found

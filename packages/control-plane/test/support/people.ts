@@ -4,8 +4,8 @@ import { type PasswordCost, Passwords } from '../../src/identify/password.ts'
 import type { Rig } from './rig.ts'
 
 export const PASSWORD = 'correct horse battery'
-/** As little as scrypt takes. */
-export const CHEAP: PasswordCost = { n: 16, r: 1, p: 1 }
+/** As little as Argon2id takes. */
+export const CHEAP: PasswordCost = { memoryKib: 16, passes: 1 }
 export const cheap = (): Passwords => new Passwords(seededRng('passwords'), CHEAP)
 
 /** Adds a person by the owner's word. @returns the id */

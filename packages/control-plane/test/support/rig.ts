@@ -75,7 +75,7 @@ export class Rig {
   async start(change: Partial<PlanePorts> = {}, witnesses?: WitnessOptions): Promise<void> {
     this.store = this.#faulty(openSqliteStore(this.file))
     try {
-      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: this.tenant, owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, liftQuorum: this.liftQuorum, passwordCost: { n: 16, r: 1, p: 1 }, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: this.tenant, owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, liftQuorum: this.liftQuorum, passwordCost: { memoryKib: 16, passes: 1 }, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
       this.#isOpen = true
     } catch (error) {
       await this.store.close()
