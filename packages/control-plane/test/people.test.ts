@@ -1,4 +1,4 @@
-import { Denied, type Role } from '@sealwrit/protocol'
+import { Denied, type Role, verifyBundle } from '@sealwrit/protocol'
 import { FakeClock, seededRng } from '@sealwrit/gate/testing'
 import { fsck, nodeCryptography } from '@sealwrit/control-plane'
 import { describe, expect, it } from 'vitest'
@@ -258,6 +258,21 @@ describe('who did it', () => {
     rig.clock.advance(900_000)
     await call(rig.plane, 'erase', { selector: permit.jti, dry: false }, as(ann, 'admin'))
     expect(await last(rig)).toMatchObject({ kind: 'erasure', by: ann })
+  })
+  it('is verified offline: a whole log shows who had which role where they did something, a part of it says what it does not show', async () => {
+    const rig = await rigs()
+    const ann = await person(rig, 'ann', 'operator')
+    await rig.plane.stops.kill('agent:x', ann)
+    await rig.plane.accounts.changeRole('ann', 'admin', rig.plane.sub)
+    await call(rig.plane, 'agents.add', { agent: 'coder', key: 'A'.repeat(43) }, as(ann, 'admin'))
+    await rig.plane.accounts.remove('ann', rig.plane.sub)
+    const whole = await rig.plane.reader.evidence('all')
+    const report = verifyBundle(whole, { crypto: nodeCryptography, logKey: rig.key, gateKeys: [] })
+    expect(report.verdict, JSON.stringify(report.findings)).toBe('established')
+    expect(report.established).toContainEqual({ claim: 'whoever stopped, erased or changed something had the role for it', count: 2 })
+    // Without the entry that made her an admin nothing is contradicted that may well have been so.
+    const part = verifyBundle({ ...whole, entries: whole.entries.filter(({ entry }) => !entry.includes('"event":"role"')) }, { crypto: nodeCryptography, logKey: rig.key, gateKeys: [] })
+    expect([part.verdict, part.notShown.join()]).toEqual(['established', expect.stringContaining('changes of roles that stand outside of this bundle')])
   })
   it('I5: a role that was taken while the request was under way does nothing: the entry is not written', async () => {
     const rig = await rigs()

@@ -8,7 +8,8 @@ import { Cookies } from '../src/http/cookies.ts'
 import { ROLE_FOR } from '../src/rpc/roles.ts'
 import { PASSWORD, person } from './support/people.ts'
 import { type Asked, listen, type Listening, sessionOf, TOKENS } from './support/tenants.ts'
-import { Rig, TestGate } from './support/rig.ts'
+import { issue } from './support/push.ts'
+import { Rig, TestGate, TOOL_DIGEST } from './support/rig.ts'
 
 let first: Rig
 let second: Rig
@@ -240,6 +241,17 @@ describe('ATK-061: two tenants at one address', () => {
     const stranger = await server.ask('POST', '/v1/authorize', { headers: bearer(1), body: gate.request() })
     expect(stranger.code).toBe('403 identity_unknown')
     expect((await server.ask('POST', '/v1/gates', { headers: bearer(1), body: gate.enrolment() })).code).toBe('401 identity_invalid') // a nonce of the other plane
+    await first.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    const there = await second.gate()
+    const artifact = await issue(first.plane, gate)
+    for (const session of [gate.session, there.session]) {
+      const answer = await server.ask('POST', '/v1/redeem', { headers: bearer(1), body: { session, artifact: artifact.sealed, challenge: second.token() } })
+      expect(answer.code, session).toBe(session === gate.session ? '403 identity_unknown' : '403 key_unknown')
+      expect(answer.status).toBeGreaterThanOrEqual(400)
+    }
+    // An execution, and evidence of it, is known by its own tenant alone.
+    expect((await server.ask('GET', `/v1/executions/${artifact.permit.jti}`, { headers: bearer(0) })).status).toBe(200)
+    expect((await server.ask('GET', `/v1/executions/${artifact.permit.jti}`, { headers: bearer(1) })).code).toBe('400 request_malformed')
   })
   it('is not ready while one of them is not, and says which', async () => {
     const broken = await Rig.open('broken', undefined, 'broken')
