@@ -4,7 +4,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
 import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicyRules, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
-import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
+import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, present, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 import { afterEach } from 'vitest'
 
 export const { sha256 } = nodeCryptography
@@ -213,10 +213,10 @@ export class TestGate {
   receiptFor(jti: string, leaf: string, change: JsonObject = {}, keys: KeyObject = this.keys.privateKey): string {
     const checks = { authorization: 'pass', identity: 'pass', policy: 'pass', environment: 'pass', cryptography: 'pass', state: 'pass', lineage: 'pass', conditions: 'pass' }
     const now = this.#rig.clock.wallMs()
-    const input = signingInput('execution-receipt+jwt', this.id, {
+    const input = signingInput('execution-receipt+jwt', this.id, present<JsonObject>({
       jti, leaf_hash: leaf, tenant: 'default', gate: this.id, session: this.session, sequence: this.#sequence++, started: now, finished: now,
       outcome: 'completed', resources: { result_bytes: 0, wall_ms: 0 }, checks, containment: [], assurance: 'A3', ...change,
-    })
+    }))
     return attachSignature(input, sign(null, utf8(input), keys))
   }
   async report(receipt: string, session: string = this.session): Promise<number> {
