@@ -1,4 +1,4 @@
-import { PlaneDenied, ANSWER_DEADLINE_MS } from '@sealwrit/gate'
+import { FRESH_MS, PlaneDenied, ANSWER_DEADLINE_MS } from '@sealwrit/gate'
 import { type JsonObject, fromBase64Url, signingKey, verifyReceipt } from '@sealwrit/protocol'
 import { nodeCryptography } from '@sealwrit/gate'
 import { describe, expect, it } from 'vitest'
@@ -75,6 +75,29 @@ describe('the fail-closed pipeline', () => {
     expect(await rig.outcome(rig.run())).toBe('state_stale')
     expect(rig.effects).toEqual([])
     expect(rig.kinds()).toEqual(['gate', 'permit', 'receipt'])
+  })
+
+  it.each([
+    ['the answer', FRESH_MS - 1, 'ran'], ['the answer', FRESH_MS, 'challenge_mismatch'], ['the answer', 59_999, 'challenge_mismatch'],
+    ['what comes after it', FRESH_MS - 1, 'ran'], ['what comes after it', FRESH_MS, 'state_stale'], ['what comes after it', 59_999, 'state_stale'],
+  ])('ATK-127: where %s takes %i ms the execution is %s: what was revoked meanwhile nobody told', async (what, ms, expected) => {
+    const rig = new Rig()
+    const honest = rig.environment()
+    let isDelayed = false
+    const measure = (): string => {
+      if (isDelayed && what !== 'the answer') rig.clock.suspend(ms)
+      return honest.measure()
+    }
+    rig.gate = rig.openGate({ environment: { ...honest, measure } })
+    await rig.run()
+    rig.effects = []
+    rig.plane.onTheWire = (method, answer) => {
+      if (method === 'authorize' && what === 'the answer') rig.clock.suspend(ms)
+      return answer
+    }
+    isDelayed = true
+    expect(await rig.outcome(rig.run())).toBe(expected)
+    expect(rig.effects).toHaveLength(expected === 'ran' ? 1 : 0)
   })
 
   it('ends a permit that it refused as `not_started`, with the code as its cause', async () => {
