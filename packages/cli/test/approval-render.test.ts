@@ -14,6 +14,7 @@ const hold = (args: JsonObject, last?: JsonObject): CheckedHold => ({
   },
   leafHash: `sha256:${'c'.repeat(64)}`,
   action: action(args),
+  isRedacted: false,
   listed: { hold: 'MDEyMzQ1Njc4OTo7PD0-Pw', seq: 7, time: NOW, sub: 'user:1', act: { sub: 'agent:coder', verified: false }, aud: 'gate', scope: { type: 'mcp.tool_call', name: 'write_file', target: 'mcp://fs' }, policies: ['fs/writes'], approval: { groups: ['secops'], quorum: 2, expires: NOW / 1_000 + 600 }, approvals: [] },
   last: last === undefined ? undefined : { seq: 3, action: action(last) },
 })
@@ -37,6 +38,11 @@ since the last approved call of it (index 3)
   - "path": "/srv/a.txt"
   + "path": "/srv/b.txt"
 approved   by 0 of 2`)
+  })
+  it('says what nobody can see', () => {
+    const shown = renderHold({ ...hold({ user: 'ann', password: '[redacted]' }), isRedacted: true }, NOW).join('\n')
+    expect(shown).toContain('UNSEEN     what stands as "[redacted]" is kept nowhere')
+    expect(renderHold(hold({ password: '[redacted]' }), NOW).join('\n'), 'an argument that only says so').not.toContain('UNSEEN')
   })
   it.each<[string, string, string]>([
     ['right-to-left override', 'a\u202Etxt.exe', 'a\\u{202e}txt.exe'],

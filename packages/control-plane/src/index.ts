@@ -18,7 +18,7 @@ export { BASE, isProtected, loadPolicySet, MAX_POLICY_BYTES, MAX_POLICY_FILES, p
 export { verdict } from './decide/shadow.ts'
 export { PolicySlicer } from './decide/slice.ts'
 export { MAX_HOLDS_A_MINUTE, MAX_OPEN_HOLDS } from './authorize/held.ts'
-export { expireHolds, type ListedHold, type ShownHold } from './govern/approvals.ts'
+export { expireHolds, type ListedHold, type ShownAction, type ShownHold } from './govern/approvals.ts'
 export { type ListedApprover } from './govern/approvers.ts'
 export { type HoldEvent, MAX_NOTICES, MAX_TRIES, Notices, SIGNATURE_HEADER, type Webhook } from './govern/notices.ts'
 export { activate, type ActivationAnswer, type ActivationRequest, parseActivation } from './govern/activation.ts'

@@ -1,5 +1,5 @@
 import { nodeCryptography } from '@sealwrit/gate'
-import type { ListedHold, ShownHold } from '@sealwrit/control-plane'
+import type { ListedHold, ShownAction, ShownHold } from '@sealwrit/control-plane'
 import { type Action, canonicalText, commitment, Denied, type Digest, digestOf, type EntryHead, type HoldEntry, leafDigest, type NoteKey, parseAction, parseEntry, parseSealed, parseStrictText, scopeOf, utf8, verifyCheckpoint, verifyInclusion, leafHash } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 
@@ -8,6 +8,8 @@ export interface CheckedHold {
   readonly entry: HoldEntry & EntryHead
   readonly leafHash: Digest
   readonly action: Action
+  /** Whether `action` is only what `@redact` leaves: the rest is kept nowhere, and approved unseen. */
+  readonly isRedacted: boolean
   readonly listed: ListedHold
   /** The last approved action of the same tool, and the index of its hold. */
   readonly last: { readonly seq: number; readonly action: Action } | undefined
@@ -16,17 +18,17 @@ export interface CheckedHold {
 /** @throws {CliError} exit 13 when what the plane shows is not what the log holds */
 export function checkHold(shown: ShownHold, id: string, logKey: NoteKey): CheckedHold {
   try {
-    const { entry, leafHash: leaf, action } = opened(shown, logKey)
+    const { entry, leafHash: leaf, action, isRedacted } = opened(shown, logKey)
     if (entry.hold !== id) throw new Denied('action_mismatch', 'another hold was shown')
     const last = shown.last === undefined ? undefined : opened(shown.last, logKey)
-    return { entry, leafHash: leaf, action, listed: shown.listed, last: last === undefined ? undefined : { seq: last.entry.seq, action: last.action } }
+    return { entry, leafHash: leaf, action, isRedacted, listed: shown.listed, last: last === undefined ? undefined : { seq: last.entry.seq, action: last.action } }
   } catch (error) {
     if (!(error instanceof Denied)) throw error
     throw new CliError(`the plane shows a hold that is not the one in the log: ${error.message}`, { exit: EXIT.unverified, code: error.code, hint: 'approve nothing; `sealwrit fsck` and `sealwrit log` say more' })
   }
 }
 
-function opened({ sealed, action: { salt, text } }: Pick<ShownHold, 'sealed' | 'action'>, logKey: NoteKey): Pick<CheckedHold, 'entry' | 'leafHash' | 'action'> {
+function opened({ sealed, action: { purpose, salt, text } }: { readonly sealed: ShownHold['sealed']; readonly action: ShownAction }, logKey: NoteKey): Pick<CheckedHold, 'entry' | 'leafHash' | 'action' | 'isRedacted'> {
   const { sha256 } = nodeCryptography
   const seal = parseSealed({ entry: sealed.entry, proof: sealed.proof })
   const checkpoint = verifyCheckpoint(seal.proof.checkpoint, logKey, nodeCryptography)
@@ -37,7 +39,8 @@ function opened({ sealed, action: { salt, text } }: Pick<ShownHold, 'sealed' | '
   if (entry.kind !== 'hold' || entry.seq !== index) throw new Denied('type_mismatch', 'not a hold')
   const value = parseStrictText(text)
   const action = parseAction(value)
-  if (commitment('action', salt, digestOf(utf8(canonicalText(value)), sha256), sha256) !== entry.action_commit) throw new Denied('action_mismatch', 'the action is not the one that the hold commits to')
+  const committed = purpose === 'action' ? entry.action_commit : purpose === 'redacted' ? entry.policy?.redacted_commit : undefined
+  if (committed === undefined || commitment(purpose, salt, digestOf(utf8(canonicalText(value)), sha256), sha256) !== committed) throw new Denied('action_mismatch', 'the action is not the one that the hold commits to')
   if (canonicalText({ ...scopeOf(action) }) !== canonicalText({ ...entry.scope })) throw new Denied('action_mismatch', 'the scope is another')
-  return { entry, leafHash: leafDigest(leaf), action }
+  return { entry, leafHash: leafDigest(leaf), action, isRedacted: purpose === 'redacted' }
 }

@@ -34,7 +34,7 @@ export function foreign(value: JsonValue): string | undefined {
 }
 
 /** One hold on one screen, as lines of plain text; nothing in it comes from a model's description of what it does. */
-export function renderHold({ entry, action, listed, last }: CheckedHold, nowMs: number): string[] {
+export function renderHold({ entry, action, isRedacted, listed, last }: CheckedHold, nowMs: number): string[] {
   const { approval, act, sub, aud, risk, policy } = entry
   const shown = (text: string): string => visible(text)[0]?.slice(1, -1) ?? ''
   const left = Math.max(0, (approval?.expires ?? 0) * 1_000 - nowMs)
@@ -50,6 +50,7 @@ export function renderHold({ entry, action, listed, last }: CheckedHold, nowMs: 
     'arguments',
     ...visible(action.arguments as JsonObject).map((line) => `  ${line}`),
   ]
+  if (isRedacted) lines.push('UNSEEN     what stands as "[redacted]" is kept nowhere: whatever it is, you approve it too')
   const others = foreign({ ...action } as unknown as JsonObject)
   if (others !== undefined) lines.push(`not ASCII  ${others}`)
   if (last !== undefined) lines.push(`since the last approved call of it (index ${last.seq})`, ...difference(last.action, action).map((line) => `  ${line}`))

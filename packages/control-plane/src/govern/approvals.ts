@@ -36,10 +36,16 @@ export interface ListedHold {
 export interface ShownHold {
   readonly listed: ListedHold
   readonly sealed: SealedEntry
-  /** Canonical text of the action and the salt of its commitment. */
-  readonly action: { readonly salt: string; readonly text: string }
+  readonly action: ShownAction
   /** The last approved action of the same scope, where it is kept. */
-  readonly last?: { readonly sealed: SealedEntry; readonly action: { readonly salt: string; readonly text: string } }
+  readonly last?: { readonly sealed: SealedEntry; readonly action: ShownAction }
+}
+
+/** Canonical text of an action and the salt of its commitment: of all of it, or of what `@redact` leaves of it. */
+export interface ShownAction {
+  readonly purpose: 'action' | 'redacted'
+  readonly salt: string
+  readonly text: string
 }
 
 /**
@@ -152,10 +158,14 @@ export async function showHold(hold: string, log: Sequencer, ports: PlanePorts):
 }
 
 async function proved(seq: number, log: Sequencer, { store }: PlanePorts): Promise<Pick<ShownHold, 'sealed' | 'action'> | undefined> {
-  const body = (await store.bodies(seq)).find(({ purpose }) => purpose === 'action')
-  if (body?.text === undefined) return undefined
-  const entry = await log.read(seq)
-  return { sealed: await log.sealed(seq + 1, (head) => log.seal(entry, head)), action: { salt: body.salt, text: body.text } }
+  const bodies = await store.bodies(seq)
+  for (const purpose of ['action', 'redacted'] as const) {
+    const { salt, text } = bodies.find((body) => body.purpose === purpose) ?? {}
+    if (salt === undefined || text === undefined) continue
+    const entry = await log.read(seq)
+    return { sealed: await log.sealed(seq + 1, (head) => log.seal(entry, head)), action: { purpose, salt, text } }
+  }
+  return undefined
 }
 
 /** Writes the end of holds that were not used in time: silence is no. @returns those that ended */
