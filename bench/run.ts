@@ -13,9 +13,10 @@ import { p10 } from './p10.ts'
 import { p11 } from './p11.ts'
 import { p12 } from './p12.ts'
 import { search } from './search.ts'
+import { lineage } from './lineage.ts'
 import { type Figure, isMet } from './support/figure.ts'
 
-const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, p5, p6, p7, p8, p10, p11, p12, search }
+const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, p5, p6, p7, p8, p10, p11, p12, search, lineage }
 const args = process.argv.slice(2)
 const wanted = args.filter((arg) => !arg.startsWith('-')).map((arg) => arg.toLowerCase())
 const unknown = wanted.filter((name) => GROUPS[name] === undefined)

@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { createPrivateKey, sign } from 'node:crypto'
 import { type Draft, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Sequencer, type StoredBody, type Written } from '@sealwrit/control-plane'
-import { type Entry, parseVerifierKey } from '@sealwrit/protocol'
+import { type Entry, leafDigest, leafHash, parseVerifierKey, type Permit } from '@sealwrit/protocol'
 
 /** Entries submitted at a time: one commit group. */
 const GROUP = 4_096
@@ -16,7 +16,7 @@ const token = (): string => randomBytes(16).toString('base64url')
  * @param entries leaves that the log shall have
  * @param open how many of its last permits stay without a receipt
  */
-export async function grow(dir: string, entries: number, open: number): Promise<void> {
+export async function grow(dir: string, entries: number, open: number, sizes: FamilySizes = NO_FAMILY): Promise<Family> {
   const store = openSqliteStore(path.join(dir, 'store.db'))
   const privateKey = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem')))
   const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
@@ -30,18 +30,59 @@ export async function grow(dir: string, entries: number, open: number): Promise<
     waiting = []
   }
   const size = (): number => log.size + waiting.length
-  const permitted = async (): Promise<string> => {
+  const permitted = async (parent?: Issued): Promise<string> => {
     const jti = token()
-    await add((_state, _seq, timeMs) => written(permit, { jti, txn: jti, ...times(timeMs) }))
+    await add((_state, _seq, timeMs) => written(permit, { jti, txn: jti, ...times(timeMs), ...(parent === undefined ? {} : below(parent)) }))
     return jti
   }
-  while (size() + 1 + open < entries) {
-    const jti = await permitted()
+  /** At once, since its children name its leaf. */
+  const issued = async (parent?: Issued): Promise<Issued> => {
+    const jti = token()
+    const { text, entry } = await log.submit((_state, _seq, timeMs) => written(permit, { jti, txn: jti, ...times(timeMs), delegates: DELEGATES, ...(parent === undefined ? {} : below(parent)) }))
+    return { permit: entry as Permit, leaf: leafDigest(leafHash(Buffer.from(text), nodeCryptography.sha256)) }
+  }
+  const hasFamily = sizes !== NO_FAMILY
+  const [spread, together] = hasFamily ? [await issued(), await issued()] : []
+  const every = Math.floor((entries - size()) / 2 / Math.max(1, sizes.spread))
+  for (let n = 1; size() + 1 + open + sizes.together + sizes.chain < entries; n++) {
+    const isChild = sizes.spread > 0 && n % every === 0 && n / every <= sizes.spread
+    const jti = await permitted(isChild ? spread : undefined)
     await add(() => written(receipt, { jti }))
   }
+  for (let i = 0; i < sizes.together; i++) await permitted(together)
+  let last = hasFamily ? await issued() : undefined
+  for (let i = 0; i < sizes.chain; i++) last = await issued(last)
   for (let i = 0; i < open; i++) await permitted()
   await Promise.all(waiting)
   await store.close()
+  return { spread: spread?.permit.jti ?? '', together: together?.permit.jti ?? '', leaf: last?.permit.jti ?? '' }
+}
+
+/** How many are below one root that stands at the beginning, over the whole log and at its end, and how long one more chain is. */
+export interface FamilySizes {
+  readonly spread: number
+  readonly together: number
+  readonly chain: number
+}
+const NO_FAMILY: FamilySizes = { spread: 0, together: 0, chain: 0 }
+/** The roots of both trees, and the last of the chain. */
+export interface Family {
+  readonly spread: string
+  readonly together: string
+  readonly leaf: string
+}
+
+interface Issued {
+  readonly permit: Permit
+  readonly leaf: string
+}
+const DELEGATES = { until: 4_000_000_000, uses: 1_000_000, depth: 8, terms_commit: `sha256:${'a'.repeat(64)}` }
+
+/** As the plane would make it, but for its times: the log is only read. */
+function below({ permit, leaf }: Issued): object {
+  const { jti, txn, depth } = permit
+  const names = [...new Set([...(permit.above ?? []).filter((one) => one.startsWith('artifact:')), `artifact:${jti}`])].sort()
+  return { txn, depth: depth + 1, par: { jti, leaf_hash: leaf }, above: names }
 }
 
 const times = (timeMs: number): { iat: number; nbf: number; exp: number } => {

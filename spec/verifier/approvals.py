@@ -80,6 +80,7 @@ class Approvals:
         hold, waits = given[0]['hold'], given[0]['hold']['ended'] is None and permit['time'] >= given[0]['hold']['approval']['expires'] * 1000
         need(all(one['hold'] is hold and one['seq'] == seq for one, (seq, _) in zip(given, refs)), 'the approvals are of several holds, or stand elsewhere')
         need([permit[name] for name in ('sub', 'act', 'aud', 'scope')] == [hold[name] for name in ('sub', 'act', 'aud', 'scope')], 'somebody or something else')
+        need([permit.get(name) for name in ('par', 'delegates')] == [hold.get(name) for name in ('par', 'delegates')], 'below another permit, or it delegates something else')
         need(hold['ended'] not in ('rejected', 'expired') and not waits, 'the hold was rejected, or is over')
         count = {one['person'] for one in given if self.may(one['person'], hold, permit['sub'], permit['owner'])
                  and any(unbase64url(key) == one['key'] for key in self.persons[one['person']]['keys'])}

@@ -75,7 +75,7 @@ with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HE
     FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
 FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
 TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$string': lambda v: isinstance(v, str) and units(v) <= 1_024,
-         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8,
+         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8, '$levels': lambda v: type(v) is int and 1 <= v <= 8, '$below': lambda v: type(v) is int and 1 <= v <= 1_000_000,
          '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
          '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
          '$epoch': lambda v: type(v) is int and 0 <= v <= 256, '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
@@ -149,12 +149,26 @@ def references(texts):
     need(len({ref[2] for ref in refs}) == len(refs) and len({ref[1] for ref in refs}) < 2, 'an approval stands twice, or grants among approvals')
     return bool(refs and refs[0][1]), [(int(ref[2]), ref[3]) for ref in refs]
 
-def selectors(permit):
-    """Every selector that meets a permit."""
+def own_selectors(permit):
     scope = permit['scope']
     return {f'artifact:{permit["jti"]}', f'lineage:{permit["txn"]}', permit['act']['sub'], f'subject:{permit["sub"]}', f'target:{scope["target"]}',
             f'tool:{scope["target"]}/{scope["name"]}', f'tenant:{permit["tenant"]}', 'all', *(f'policy:{name}' for name in permit['policy']['determining']),
             *(f'key:{permit[name]}' for name in ('aud', 'cnf') if name in permit)}
+
+def selectors(permit):
+    """Every selector that meets a permit or an ancestor of it."""
+    return own_selectors(permit) | set(permit.get('above', []))
+
+def check_place(permit):
+    """lineage.md: what a permit says of its place agrees with itself."""
+    above = permit.get('above', [])
+    need(('par' in permit) == ('above' in permit) == (permit['txn'] != permit['jti']) == (permit['depth'] > 0), '`par` and `above` are absent and `txn` is `jti` exactly when `depth` is 0')
+    coded = [text.encode('utf-16-be') for text in above]
+    need(coded == sorted(set(coded)), '`above` is not in order, each once')
+    ancestors = [text[len('artifact:'):] for text in above if text.startswith('artifact:')]
+    if ancestors or 'par' in permit:
+        need(len(ancestors) == permit['depth'] and permit['jti'] not in ancestors and {permit['txn'], permit['par']['jti']} <= set(ancestors), '`above` does not name its ancestors')
+        need(permit['depth'] > 1 or permit['par']['jti'] == permit['txn'], 'the parent is not the root')
 
 def read_entry(text, bundle):
     entry = parse(text.encode())
@@ -167,7 +181,7 @@ def read_entry(text, bundle):
     if entry['kind'] == 'permit':
         references(entry['approvals'])
         need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
-        need(('par' in entry) == (entry['txn'] != entry['jti']) == (entry['depth'] > 0), '`par` is absent and `txn` is `jti` exactly when `depth` is 0')
+        check_place(entry)
         need(entry['iss'] == bundle['origin'], 'it is issued by another plane')
     if entry['kind'] == 'policy':
         need('urgent' not in entry or entry.get('mode') != 'shadow', 'an urgent shadow')

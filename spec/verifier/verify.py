@@ -7,11 +7,14 @@ imprint is looked at, not signature and certificates: where there is something o
 """
 import argparse, json, os, sys, time
 from approvals import Approvals
+from bodies import Bodies
 from budgets import Budgets
 from bundles import read_bundle, read_mirror
 from keys import Keys
+from lineage import Lineages
 from people import People
-from formats import FORMS, Refused, canonical, digest, extended, fits, hashes, need, read_entry, selectors, sha256, tree, unbase64, unbase64url
+from prohibitions import Prohibitions
+from formats import FORMS, Refused, canonical, digest, extended, hashes, need, read_entry, sha256, tree, unbase64, unbase64url
 from notes import cosigners, has_ml_dsa, is_met, is_signed, log_key, proved, read_account, read_checkpoint, read_policy, thumbprint
 
 # bundle.md: the verdict. A `need` that fails contradicts; what would be shown by something outside the bundle is not established
@@ -25,9 +28,9 @@ class Evidence:
         self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
-        self.revoked, self.killed = set(), set()
-        self.approvals, self.budgets, self.people = Approvals(bundle['tenant'], self.not_established), Budgets(), People()
-        self.prefix, self.named, self.absent, self.erased = 0, set(), [], []
+        self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
+        self.budgets, self.people, self.prohibitions = Budgets(), People(), Prohibitions()
+        self.prefix, self.named, self.bodies = 0, set(), Bodies()
 
     def claim(self, about, check, *given):
         try:
@@ -108,36 +111,40 @@ class Evidence:
         seen = entry.get('policy') or {}
         commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
+        commits['delegation'] = entry.get('delegates', {}).get('terms_commit')
         if entry['kind'] == 'permit':
             self.approvals.permit(entry, item['bodies'])
             self.budgets.permit(entry)
+            self.lineages.permit(entry, f'sha256:{leaf.hex()}', item['bodies'], self.prefix > seq, self.life)
         if entry['kind'] == 'approval':
             commits.update(self.approvals.approval(entry, f'sha256:{leaf.hex()}', item['bodies']))
-        self.check_bodies(entry, item['bodies'], {purpose: commit for purpose, commit in commits.items() if commit})
+        self.bodies.check(entry, item['bodies'], {purpose: commit for purpose, commit in commits.items() if commit})
 
     def check_permit(self, permit, leaf):
         need(permit['jti'] not in self.permits, 'a second permit of this `jti`')
         self.permits[permit['jti']] = permit, leaf
-        need(not selectors(permit) & (self.revoked | self.killed), 'it follows what forbids it')
+        self.prohibitions.permit(permit)
         self.keys.check_gate(permit['aud'], permit['seq'])
 
+    def life(self, jti):
+        return self.permits.get(jti, (None, ''))[0], self.endings.get(jti), jti in self.redeemed
+
+    def check_policy(self, policy, _leaf):
+        self.lineages.policy(policy)
+
     def check_revocation(self, revocation, _leaf):
-        self.revoked.add(revocation['selector'])
+        self.prohibitions.revocation(revocation)
 
     def check_kill(self, kill, _leaf):
-        if kill['event'] != 'lift_asked':
-            (self.killed.add if kill['event'] == 'killed' else self.killed.discard)(kill['selector'])
+        self.prohibitions.kill(kill)
 
     def check_lease(self, lease, _leaf):
-        """Nothing is renewed after what forbids it, or by another gate."""
         self.keys.check_gate(lease['gate'], lease['seq'])
-        for jti in lease['jtis']:
-            permit = self.permits.get(jti, (None, ''))[0]
-            if permit is not None and self.endings.get(jti, (0, ''))[1] != 'receipt':
-                need(permit['aud'] == lease['gate'] and not selectors(permit) & (self.revoked | self.killed), f'{jti} may not go on')
+        self.prohibitions.lease(lease, self.life)
 
     def check_deny(self, deny, _leaf):
         """`denial` is signed by the gate that the entry names, with the same code, gate and tenant."""
+        self.lineages.deny(deny)
         if 'denial' in deny and self.key_of(deny, deny.get('aud')) and self.counts(deny, deny['aud']):
             claims = read_account(deny['denial'], 'execution-denial+jwt', deny['aud'], self.gates[deny['aud']])
             need([claims[name] for name in ('code', 'gate', 'tenant')] == [deny[name] for name in ('code', 'aud', 'tenant')], 'denial and entry disagree')
@@ -203,6 +210,7 @@ class Evidence:
         need([redemption[name] for name in ('leaf_hash', 'aud', 'exp')] == [leaf, permit['aud'], permit['exp']], 'it is not of this permit')
         need((permit['nbf'] - 30) * 1000 <= redemption['time'] < permit['exp'] * 1000, 'it is out of its time')
         self.redeemed.add(jti)
+        self.lineages.redemption(redemption, self.prefix > redemption['seq'], self.life)
 
     def check_gate(self, gate, _leaf):
         """A gate is the RFC 7638 thumbprint of its key."""
@@ -216,7 +224,7 @@ class Evidence:
         return {'environment': gate['env']['commit']} if gate['event'] == 'session' else {}
 
     def check_erasure(self, erasure, _leaf):
-        self.erased += [range(r['from'], r['to']) for r in erasure['ranges']]
+        self.bodies.erasure(erasure)
 
     def check_hold(self, hold, leaf):
         self.approvals.hold(hold, leaf)
@@ -225,20 +233,8 @@ class Evidence:
         self.keys.entry(key)
         if key['event'] == 're_anchored':
             self.not_shown.append(f'the log was re-anchored at index {key["seq"]}; a tree of size {key["lost"]["size"]} was lost')
+            self.lineages.parents = {}
         return self.approvals.key(key)
-
-    def check_bodies(self, entry, bodies, commits):
-        """Each body, salt and digest belongs to the commitment of its purpose in its own entry."""
-        for body in bodies if commits.get('result') != 'unknown' else []:
-            purpose, its_digest = body['purpose'], bytes.fromhex(body['digest'][7:])
-            need(commits.pop(purpose, None) == body['commit'], f'the entry does not commit to this {purpose}')
-            need(body['commit'] == digest(f'sealwrit/v1/{purpose}\n'.encode() + unbase64url(body['salt']) + its_digest), f'the {purpose} is of another commitment')
-            need('body' not in body or digest(canonical(body['body']).encode()) == body['digest'], f'the {purpose} has another digest')
-            if purpose == 'action' and 'body' in body:
-                action = body['body'] if isinstance(body['body'], dict) else {}
-                need(fits(FORMS.get(f'action {action.get("type")}', '$none'), action), 'not an action')
-                need(entry.get('scope', action) == {name: action[name] for name in ('type', 'name', 'target')} or 'scope' not in entry, 'the scope is not that of the action')
-        self.absent += [entry['seq']] * len(commits)
 
     def say_what_is_not_shown(self):
         self.not_shown += ['changes of roles that stand outside of this bundle'] * self.people.is_part
@@ -247,8 +243,7 @@ class Evidence:
         for (gate, session), used in self.numbers.items():
             if len(used) <= max(used):
                 self.not_shown.append(f'{max(used) + 1 - len(used)} receipts of gate {gate} in session {session}')
-        erased = sum(any(seq in r for r in self.erased) for seq in self.absent)
-        self.not_shown += [f'{erased} bodies were erased'] * (erased > 0) + [f'{len(self.absent) - erased} bodies are not in the bundle'] * (len(self.absent) > erased)
+        self.not_shown += self.bodies.not_shown()
 
 # The command
 

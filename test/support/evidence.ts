@@ -1,4 +1,4 @@
-import { type Anchor, attachSignature, keyMembers, keyText, noteKey, type NoteKey, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
+import { aboveOf, type Artifact, type Anchor, attachSignature, keyMembers, keyText, noteKey, type NoteKey, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 
 /** An entry and the bodies behind it, before it has a place in a signed tree. */
@@ -153,6 +153,24 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('killed by', { kind: 'kill', selector: 'agent:x', event: 'killed', by: 'person:v' })
   add('credential', { kind: 'key', purpose: 'person', event: 'credential', person: who, by: who })
   add('person removed', { kind: 'key', purpose: 'person', event: 'removed', person: 'person:v', by: who })
+  // A lineage: each below the one before, each with less.
+  const scopes = (...names: string[]): JsonValue => names.map((one) => ({ type: 'mcp.tool_call', target: 'mcp://fs', name: one }))
+  const terms = { root: body('delegation', { scopes: scopes('*'), agents: ['tester', 'helper'], audiences: [GATE_KEY.kid, 'x'] }, 'root terms'), child: body('delegation', { scopes: [{ ...(scopes('read_file') as JsonObject[])[0], arguments: { path: { prefix: '/srv/' }, n: { range: { min: 1, max: 9 } } } }], agents: ['helper'], audiences: [GATE_KEY.kid], environment: 'software' }, 'child terms') }
+  const members = (label: string): object => ({ jti: token(label), challenge: token(`${label} challenge`), env, policy: waits.members.policy })
+  const rootAction = body('action', { type: 'mcp.tool_call', target: 'mcp://flow', name: 'plan', arguments: {}, tool_digest: `sha256:${'a'.repeat(64)}` }, 'root action')
+  const rootEntry = { ...permitBody(), ...members('root'), txn: token('root'), action_commit: rootAction.commit, scope: { type: 'mcp.tool_call' as const, name: 'plan', target: 'mcp://flow' }, delegates: { until: NOW + 360, uses: 3, depth: 2, terms_commit: terms.root.commit } }
+  const rootLeaf = add('root', rootEntry, rootAction, waits.inputs, terms.root)
+  const below = (label: string, parent: object, leaf: string, more: object, action: Body, ...others: Body[]): { entry: object; leaf: string } => {
+    const own = { ...permitBody(), ...members(label), action_commit: action.commit, txn: token('root'), depth: ((parent as { depth: number }).depth) + 1, par: { jti: (parent as { jti: string }).jti, leaf_hash: leaf }, ...more }
+    const entry = { ...own, above: aboveOf({ ...own, tenant: 'default' }, { ...(parent as Artifact), tenant: 'default' }) }
+    return { entry, leaf: add(label, entry, action, waits.inputs, ...others) }
+  }
+  const childAction = decision('child').action
+  const child = below('child', rootEntry, rootLeaf, { delegates: { until: NOW + 300, uses: 2, depth: 1, terms_commit: terms.child.commit }, constraints: { lease_seconds: 10, max_runtime_seconds: 200, obligations: [] } }, childAction, terms.child)
+  const deepAction = body('action', { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { path: '/srv/a', n: 9 }, tool_digest: `sha256:${'a'.repeat(64)}` }, 'deep action')
+  const grandchild = below('grandchild', child.entry, child.leaf, { act: { sub: 'agent:helper', verified: true }, constraints: { lease_seconds: 10, max_runtime_seconds: 200, obligations: [] } }, deepAction)
+  const wide = decision('refused below')
+  add('refused below', { kind: 'deny', code: 'delegation_widens', jti: token('refused below'), par: { jti: token('grandchild'), leaf_hash: grandchild.leaf }, delegates: { until: NOW + 300, uses: 1, depth: 1, terms_commit: terms.child.commit }, sub: 'user:1', act: { sub: 'agent:helper', verified: true }, aud: GATE_KEY.kid, challenge: token('refused below challenge'), ...wide.members }, wide.action, wide.inputs, terms.child)
   add('revoked', { kind: 'revocation', selector: 'agent:ü\u{1f600}', by: 'user:1' })
   for (const event of ['killed', 'lift_asked', 'lifted']) add(event, { kind: 'kill', selector: 'tool:mcp://fs/read_file', event, by: 'user:1' })
   add('rotated', rotation())

@@ -1,4 +1,4 @@
-import { type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
+import { aboveOf, canonicalize, commitment, digestOf, type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 import { account, approved, APPROVER, APPROVER_KEY, BUDGETS, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
 import type { Tampered } from './tamper.ts'
@@ -16,7 +16,9 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   /** The entries up to `upto`, and then others, numbered anew. */
   const built = (upto: string, ...more: readonly object[]): Uint8Array => {
     const kept = drafts.slice(0, index(upto) + 1)
-    const added: Draft[] = more.map((one, i) => ({ text: canonicalText({ v: 1, time: NOW * 1_000 + 100 + i, tenant: 'default', ...one, seq: kept.length + i } as JsonObject), bodies: [] }))
+    // An entry that is taken from elsewhere gets the time of its new place, so that nothing but the rule itself is broken.
+    const isTaken = ({ time }: { time?: number }): boolean => time !== undefined && time >= NOW * 1_000 && time < NOW * 1_000 + drafts.length
+    const added: Draft[] = more.map((one, i) => ({ text: canonicalText({ v: 1, tenant: 'default', ...one, time: isTaken(one) || !('time' in one) ? NOW * 1_000 + 100 + i : one.time, seq: kept.length + i } as JsonObject), bodies: [] }))
     return bytesOf(sealBundle([...kept, ...added]))
   }
   const token = (label: string): string => toBase64Url(sha256(utf8(`broken ${label}`)).subarray(0, 16))
@@ -169,6 +171,89 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
     'a person by nobody': built('tool', { kind: 'key', purpose: 'person', event: 'added', person: 'person:z', role: 'viewer', login: 'local' }),
   }
   for (const [title, value] of Object.entries(done)) yield { title, value }
+  // Lineages: who descends from whom, with what.
+  const inherits = (own: JsonObject, parent: string): object => ({ ...own, above: aboveOf(own as unknown as Selectable, entry(parent) as unknown as Selectable) })
+  const childOf = (parent: string, change: object = {}): object => inherits({ ...entry('child'), jti: token('new'), challenge: token('new c'), ...change } as JsonObject, parent)
+  const { par: _par, above: _above, ...orphan } = entry('child')
+  const { delegates: _own, ...leaf } = entry('child')
+  const { delegates: _delegates, ...plain } = entry('root')
+  const ref = (label: string): object => ({ jti: entry(label)['jti'], leaf_hash: leafOf(label) })
+  const delegates = entry('child')['delegates'] as JsonObject
+  const lineages: Record<string, Uint8Array> = {
+    'a child of nobody': built('tool', entry('child')),
+    'a child of what stands behind it': built('removed', { ...entry('child') }, entry('root')),
+    'a child of another leaf': built('root', childOf('root', { par: { ...ref('root'), leaf_hash: leafOf('pull') } })),
+    'a child of a permit that delegates nothing': built('pull', inherits({ ...entry('child'), txn: pull['jti'], par: ref('pull') } as JsonObject, 'pull')),
+    'a child of what was denied': built('refused below', { ...entry('child'), jti: token('x'), txn: entry('refused below')['jti'], par: ref('refused below'), above: [`artifact:${entry('refused below')['jti'] as string}`] }),
+    'a child with the root of another lineage': built('child', { ...entry('grandchild'), txn: token('t'), above: [...(entry('grandchild')['above'] as string[]), `artifact:${token('t')}`].filter((one) => one !== `artifact:${entry('root')['jti'] as string}`).sort() }),
+    'a child of another principal': built('root', childOf('root', { sub: 'user:9' })),
+    'a child two levels below its parent': built('child', { ...entry('grandchild'), par: ref('root') }),
+    'a child that its parent’s agent does not stop': built('child', { ...entry('grandchild'), above: (entry('grandchild')['above'] as string[]).filter((one) => !one.startsWith('agent:')) }),
+    'a child without what stops its parents': built('root', { ...entry('child'), above: [] }),
+    'a child whose `above` has no order': built('root', { ...entry('child'), above: [...(entry('child')['above'] as string[])].reverse() }),
+    'a child whose `above` names something twice': built('root', { ...entry('child'), above: [...(entry('child')['above'] as string[]), (entry('child')['above'] as string[]).at(-1)] }),
+    'a child whose `above` is no selector': built('root', { ...entry('child'), above: [...(entry('child')['above'] as string[]), 'zzz'] }),
+    'a child that is its own parent': built('root', { ...entry('child'), par: { jti: entry('child')['jti'], leaf_hash: leafOf('root') }, above: [`artifact:${entry('child')['jti'] as string}`] }),
+    'a root with a depth': built('root', { ...plain, jti: token('r'), txn: token('r'), depth: 1 }),
+    'a child without a parent': built('root', orphan),
+    'a child that outlives its parent': built('root', childOf('root', { constraints: { lease_seconds: 10, max_runtime_seconds: 301, obligations: [] } })),
+    'a child after the time of its parent': built('root', childOf('root', { time: (NOW + 360) * 1_000 })),
+    'a child that delegates for longer': built('root', childOf('root', { delegates: { ...delegates, until: NOW + 361 } })),
+    'a child that delegates more often': built('root', childOf('root', { delegates: { ...delegates, uses: 4 } })),
+    'a child that delegates as deep': built('root', childOf('root', { delegates: { ...delegates, depth: 2 } })),
+    'more children than uses': built('child', ...[1, 2, 3].map((i) => inherits({ ...leaf, jti: token(`c${i}`), challenge: token(`cc${i}`) } as JsonObject, 'root'))),
+    'a grandchild beyond the uses of the root': built('child', ...[1, 2].map((i) => ({ ...childOf('root'), jti: token(`c${i}`), challenge: token(`cc${i}`) })), entry('grandchild')),
+    'a child after its parent has its ending': built('root', receipt('root'), childOf('root')),
+    'a child after its parent is called indeterminate': built('root', expiry('root', 'indeterminate'), childOf('root')),
+    'a grandchild after the root has its ending': built('child', receipt('root'), entry('grandchild')),
+    'a child after an urgent policy': built('root', { kind: 'policy', digest: entry('policy')['digest'], policies: ['a/0'], epoch: 4, urgent: true }, childOf('root')),
+    'a child after the revocation of its parent': built('child', { kind: 'revocation', selector: `artifact:${entry('root')['jti'] as string}`, by: 'user:1' }, entry('grandchild')),
+    'a child after the kill of the agent of its parent': built('child', kill('agent:tester'), entry('grandchild')),
+    'a child after the kill of what its root ran': built('child', kill('tool:mcp://flow/plan'), entry('grandchild')),
+    'a renewal after the kill of what the root ran': built('child', kill('tool:mcp://flow/plan'), lease([entry('child')['jti']])),
+    'a delegation of no uses': built('tool', { ...entry('root'), delegates: { ...delegates, uses: 0 } }),
+    'a delegation of nine levels': built('tool', { ...entry('root'), delegates: { ...delegates, depth: 9 } }),
+    'a delegation with its scopes in clear': built('tool', { ...entry('root'), delegates: { ...delegates, scopes: [] } }),
+    'a denied request without an id': built('tool', { ...entry('refused below'), jti: 'x' }),
+    'a permit below another one than was approved': built('approved', again('released', { delegates })),
+  }
+  for (const [title, value] of Object.entries(lineages)) yield { title, value }
+  // The same, as the bodies say it: what was asked for, and what is delegated further.
+  const salted = (purpose: 'action' | 'delegation', value: JsonValue, salt: string): BundleEntry['bodies'][number] => {
+    const digest = digestOf(canonicalize(value), sha256)
+    return { purpose, salt: token(salt), digest, commit: commitment(purpose, token(salt), digest, sha256), body: value }
+  }
+  const rootAt = index('root')
+  const bodiesOf = (label: string): Draft['bodies'] => (drafts[index(label)] as Draft).bodies
+  const called = (args: JsonObject, name = 'read_file'): JsonObject => ({ type: 'mcp.tool_call', target: 'mcp://fs', name, arguments: args, tool_digest: `sha256:${'a'.repeat(64)}` })
+  const descended = (outer: JsonValue, action: JsonObject, inner?: JsonValue): Uint8Array => {
+    const [terms, asked, own] = [salted('delegation', outer, 'outer'), salted('action', action, 'asked'), inner === undefined ? undefined : salted('delegation', inner, 'inner')]
+    const parent = { ...entry('root'), delegates: { ...(entry('root')['delegates'] as JsonObject), terms_commit: terms.commit } }
+    const text = canonicalText(parent as JsonObject)
+    const scope = { type: action['type'] as string, name: action['name'] as string, target: action['target'] as string }
+    const { delegates: _d, ...rest } = { ...entry('child'), scope, action_commit: asked.commit, par: { jti: entry('root')['jti'] as string, leaf_hash: leafDigest(leafHash(utf8(text), sha256)) } } as unknown as JsonObject
+    const child = inherits({ ...rest, ...(own === undefined ? {} : { delegates: { ...delegates, terms_commit: own.commit } }) } as JsonObject, 'root')
+    const inputs = bodiesOf('root').filter(({ purpose }) => purpose === 'inputs')
+    return bytesOf(sealBundle([...drafts.slice(0, rootAt), { text, bodies: [salted('action', called({}), 'none'), ...inputs, terms].filter((one) => one.purpose !== 'action') }, { text: canonicalText({ ...child, seq: rootAt + 1 } as JsonObject), bodies: [asked, ...inputs, ...(own === undefined ? [] : [own])] }]))
+  }
+  const scope = { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file' }
+  const bounded = (path: JsonObject): JsonObject => ({ scopes: [{ ...scope, arguments: { path } }] })
+  const pairs: Record<string, [JsonValue, JsonObject, JsonValue?]> = {
+    'another tool': [{ scopes: [scope] }, called({}, 'write_file')],
+    'another target': [{ scopes: [{ ...scope, target: 'mcp://other' }] }, called({})],
+    'another agent': [{ scopes: [scope], agents: ['helper'] }, called({})],
+    'another gate': [{ scopes: [scope], audiences: ['x'] }, called({})],
+    'a weaker environment': [{ scopes: [scope], environment: 'signed' }, called({})],
+    'a path outside': [bounded({ prefix: '/srv/' }), called({ path: '/srv/../etc' })],
+    'an argument more': [bounded({ prefix: '/srv/' }), called({ path: '/srv/a', force: true })],
+    'a delegation of every tool': [{ scopes: [scope] }, called({}), { scopes: [{ ...scope, name: '*' }] }],
+    'a delegation of any argument': [bounded({ prefix: '/srv/' }), called({ path: '/srv/a' }), { scopes: [scope] }],
+    'a delegation of a wider folder': [bounded({ prefix: '/srv/a/' }), called({ path: '/srv/a/b' }), bounded({ prefix: '/srv/' })],
+    'a delegation to anybody': [{ scopes: [scope], agents: ['tester'] }, called({}), { scopes: [scope] }],
+    'a delegation that nobody can read': [{ scopes: [] }, called({})],
+    'a delegation with more than is known': [{ scopes: [scope], more: 1 }, called({})],
+  }
+  for (const [title, [outer, action, inner]] of Object.entries(pairs)) yield { title: `a child with ${title}`, value: descended(outer, action, inner) }
 
   // Bodies that belong to their commitment and are something else than they should be.
   const decided = (body: JsonValue, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {

@@ -55,6 +55,7 @@ export { MAX_WITNESS_ANSWER_BYTES, WITNESS_DEADLINE_MS, WITNESS_TIMEOUT_MS, type
 export { EdgeTree, TileNeeded, TreeDamaged } from './log/tree.ts'
 export { Plane, type PlaneOptions } from './plane.ts'
 export type { HighWater, LogKey, Metrics, PlaneClock, PlanePorts, Tracing } from './ports.ts'
+export type { LineageAnswer, LineageNode } from './prove/lineage.ts'
 export { type RecordedRequest } from './prove/requests.ts'
 export { ExecutionIndex, type FoundDecision, MAX_INDEXED, MAX_NAMES } from './prove/execution-index.ts'
 export { endOverdue } from './prove/endings.ts'

@@ -3,7 +3,8 @@ import {
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
-import { authorize, type Caller, refuseUnidentified } from './authorize/authorize.ts'
+import { authorize, type Caller, refuseUndecided } from './authorize/authorize.ts'
+import { findParent, placeSeen } from './authorize/parent.ts'
 import type { Decision } from './decide/decide.ts'
 import { recordedInput } from './decide/replay.ts'
 import type { DecisionInput } from './decide/mapping.ts'
@@ -220,10 +221,14 @@ export class Plane {
   async #seek(request: AuthorizeRequest | IssueRequest, facts: Facts, to: SoughtFor, shown: Shown): Promise<AuthorizeReply> {
     const { gate, session } = to
     const initiator = await this.#identify(request, gate, to.challenge, to.first)
-    if (initiator instanceof Denied) return refuseUnidentified(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
+    if (initiator instanceof Denied) return refuseUndecided(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
     const situated = await this.#environments.of(gate, request.action.target)
-    const decision = await this.#decide(this.#input({ ...request, facts }, situated.environment, initiator))
-    const reply = await authorize(decision, request, this.#caller(initiator, gate, session, situated), this.log, this.#ports, shown)
+    const caller = this.#caller(initiator, gate, session, situated)
+    const parent = request.parent === undefined ? undefined : await findParent(request.parent, this.log, this.#ports)
+    if (typeof parent === 'string') return refuseUndecided(parent, request, caller, this.log, this.#ports, shown)
+    const lineage = placeSeen(parent, request.delegates, Math.floor(this.nowMs / 1_000))
+    const decision = await this.#decide({ ...this.#input({ ...request, facts }, situated.environment, initiator), lineage })
+    const reply = await authorize(decision, request, { ...caller, parent }, this.log, this.#ports, shown)
     if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
     return reply
   }

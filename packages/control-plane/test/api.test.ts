@@ -59,6 +59,7 @@ describe('the HTTP API', () => {
     await works('GET /v1/executions', '/v1/executions?decision=permit&limit=5')
     await works('GET /v1/evidence/:id', `/v1/evidence/${permit.jti}`)
     await works('GET /v1/executions/:id', `/v1/executions/${permit.jti}`)
+    await works('GET /v1/lineage/:id', `/v1/lineage/${permit.jti}?limit=10`)
     const issued = await works<{ sealed: SealedEntry }>('POST /v1/authorize', '/v1/authorize', issueRequest(gate))
     await works('POST /v1/redeem', '/v1/redeem', { session: gate.session, artifact: issued.sealed, challenge: rig.token() })
     await works('POST /v1/authorize', '/v1/authorize', gate.request(toolCall('unheard_of')))

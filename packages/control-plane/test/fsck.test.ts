@@ -233,6 +233,7 @@ describe('what fsck looks for', () => {
     ['a spent key at another group', 'UPDATE spent SET seq = seq + 1 WHERE key = (SELECT max(key) FROM spent)', /was spent in group/],
     ['an execution removed from the index', 'DELETE FROM execution WHERE jti = (SELECT max(jti) FROM execution)', /the index has lost execution/],
     ['an ending removed from the index', 'UPDATE execution SET ending = NULL WHERE ending IS NOT NULL', /the index of execution .* is not what the log says/],
+    ['a parent added to the index', "UPDATE execution SET parent = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE jti = (SELECT max(jti) FROM execution)", /the index of execution .* is not what the log says/],
     ['an index that claims to be ahead', "UPDATE meta SET value = '99999' WHERE key = 'indexed_size'", /derived speaks of entry 99998/],
     ['erasures that claim to be done', "UPDATE meta SET value = '200' WHERE key = 'erased_below'", /no erasure stands there/],
     ['a counter that is no number', "UPDATE meta SET value = '1e2' WHERE key = 'indexed_size'", /indexed_size is no number/],

@@ -107,7 +107,7 @@ describe('a database of an older version', () => {
     expect(await store.head()).toMatchObject({ size: 260, checkpoint })
     expect(await rows()).toEqual(before)
     expect(await store.append({ firstSeq: 260, entries: ['{}'], bodies: [], checkpoint: undefined, after: checkpoint, tiles: [], spent: ['once'] }), 'a key that version 1 spent').toBe('spent')
-    expect(await store.execution('AAAAAAAAAAAAAAAAAAAAAA')).toEqual({ jti: 'AAAAAAAAAAAAAAAAAAAAAA', seq: 3, ending: 4, deadlineMs: 1_800_000_000_000, expiry: undefined })
+    expect(await store.execution('AAAAAAAAAAAAAAAAAAAAAA')).toEqual({ jti: 'AAAAAAAAAAAAAAAAAAAAAA', seq: 3, ending: 4, deadlineMs: 1_800_000_000_000, expiry: undefined, parent: undefined })
     expect(await store.getMeta('k')).toBe('v')
 
     // The log in it is a real one: this version reads it back, checks every leaf, tile and the signature, and goes on.

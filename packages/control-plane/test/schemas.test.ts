@@ -19,6 +19,8 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
   ['/v1/authorize', (value) => (isIssueRequest(value) ? parseIssueRequest(value) : parseAuthorizeRequest(value)), [
     { ...asking, action: tool }, { ...asking, action: read, hold: TOKEN, identity: { form: 'agent-key', proof: 'x.y.z' }, traceparent: `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01` },
     { ...asking, action: { ...tool, type: 'mcp.prompt_get', tool_digest: undefined }, identity: { form: 'x509-svid', chain: ['AAAA'], proof: 'p' } },
+    { ...asking, action: tool, parent: { jti: TOKEN, leaf_hash: DIGEST }, delegates: { until: 7, uses: 1, depth: 8, scopes: [{ type: 'mcp.tool_call', target: 'mcp://fs', name: '*' }, { type: 'mcp.tool_call', target: 'mcp://fs', name: 'x', arguments: { a: { prefix: '/srv/' }, b: { range: { min: 1, max: 2 } } } }], agents: ['a'], audiences: ['g', 'h'], environment: 'software' } },
+    { action: tool, agent, audience: 'gate', form: 'redeem', parent: { jti: TOKEN, leaf_hash: DIGEST } },
     { action: tool, agent, audience: 'gate', form: 'redeem' }, { action: read, agent, audience: 'gate', form: 'redeem', seconds: 60, hold: TOKEN, nonce: OTHER, identity: { form: 'oidc', token: 't' } },
   ]],
   ['/v1/redeem', parseRedeemRequest, [{ session: TOKEN, artifact: { entry: '{}', proof: 'p' }, challenge: OTHER, identity: { form: 'jwt-svid', token: 't' } }, { session: TOKEN, artifact: null, challenge: OTHER }]],

@@ -73,7 +73,7 @@ describe('PostgreSQL', () => {
     await (await openPostgresStore(url, 'default')).close()
     const client = new pg.Client({ connectionString: url })
     await client.connect()
-    expect((await client.query('SELECT version, holder FROM sealwrit_version')).rows).toEqual([{ version: 1, holder: null }])
+    expect((await client.query('SELECT version, holder FROM sealwrit_version')).rows).toEqual([{ version: 2, holder: null }])
     await client.query("UPDATE sealwrit_version SET holder = 'a plane that died', expires_ms = 0, version = 0")
     const after = await openPostgresStore(url, 'default') // the lock of a dead holder runs out; every statement can be run again
     await after.close()

@@ -1,12 +1,13 @@
 import {
   type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
-  type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
+  type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifyAncestors, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { type Answer, readNonce, readOrEnd } from './answer.ts'
 import type { MeasuredEnvironment } from './environment/measured.ts'
 import { type Floor, readFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
+import type { Placed } from './lineage.ts'
 import { LogView } from './log-view.ts'
 import { askedOf, type Identify } from './identity.ts'
 import { PlaneDenied } from './plane/denied.ts'
@@ -39,7 +40,7 @@ export interface GateOptions {
 }
 
 /** What a gate is asked to let run. */
-export interface GateRequest {
+export interface GateRequest extends Placed {
   readonly action: Action
   readonly agent: Agent
   /** Looks at the machine; called once to ask and once more right before the effect. */
@@ -227,8 +228,8 @@ export class Gate {
    * @throws {Denied} the plane's denial, or the first check that fails
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
-    const { action, agent } = request
-    const params = (): object => ({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), ...(request.hold === undefined ? {} : { hold: request.hold }) })
+    const { action, agent, hold, parent, delegates } = request
+    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates } as object)
     return this.#ask('authorize', params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
@@ -317,6 +318,7 @@ export class Gate {
       governance: this.#governance(sentMs),
       measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
       capabilities,
+      lineage: request.carried === undefined ? { parent: request.parent } : 'as carried',
     }
   }
 
@@ -343,17 +345,20 @@ export class Gate {
       isFresh: () => this.#ports.clock.monotonicMs() - sentMs < FRESH_MS,
       isRevoked: (permit) => this.leases.prohibition(permit) === 'revoked',
       isKilled: (permit) => this.leases.prohibition(permit) === 'killed',
+      isAncestorRevoked: (permit) => this.leases.prohibition(permit) === 'ancestor_revoked',
     }
   }
 
   /**
    * The last look, synchronously before the effect: time, state, kill, environment and facts once more.
-   * @throws {Denied} `artifact_expired`, `clock_rollback`, `state_stale`, `revoked`, `killed`, `environment_mismatch`
+   * @throws {Denied} `artifact_expired`, `clock_rollback`, `state_stale`, `revoked`, `killed`, `ancestor_revoked`, `environment_mismatch`
    */
   lookOnceMore(artifact: VerifiedArtifact, request: GateRequest, askedFacts: Facts): void {
     const { permit } = artifact
     if (Math.floor(this.time.nowMs() / 1_000) >= permit.exp) throw new Denied('artifact_expired')
-    verifyState(permit, this.#governanceOf.get(artifact)?.governance)
+    const governance = this.#governanceOf.get(artifact)?.governance
+    verifyState(permit, governance)
+    verifyAncestors(permit, governance)
     if (this.#options.environment?.measure() !== permit.env.commit) throw new Denied('environment_mismatch')
     if (request.facts().paths !== askedFacts.paths) throw new Denied('environment_mismatch', 'a path leads elsewhere now')
     if (permit.policy.epoch > this.#epoch) this.#epoch = permit.policy.epoch

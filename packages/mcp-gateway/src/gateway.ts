@@ -1,8 +1,9 @@
-import { enforce, type Effect, type Gate, type GateRequest, type Identify, PlaneDenied, type ReceiptOrder } from '@sealwrit/gate'
+import { enforce, type Effect, type Gate, type GateRequest, type Identify, type Placed, PlaneDenied, type ReceiptOrder } from '@sealwrit/gate'
 import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
 import { carriedBy } from './carried.ts'
 import { heldBy } from './held.ts'
 import { identityBy } from './identity.ts'
+import { parentMeta, placedBy } from './lineage.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
 import { ExecutionSpan, metaOf } from './tracing.ts'
@@ -14,7 +15,7 @@ export const MAX_BAD_MESSAGES = 1_000
 /** Time that a server has to stop after it was told to cancel, before it is ended, in milliseconds: an answer never says whether it did. */
 export const CANCEL_GRACE_MS = 1_000
 
-export interface GatewayOptions {
+export interface GatewayOptions extends Placed {
   readonly gate: Gate
   /** The registered server, `mcp://<name>`. */
   readonly target: string
@@ -157,7 +158,7 @@ export class McpGateway {
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
     const identity = this.#judged(() => identityBy(params))
-    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), ...this.#judged(() => heldBy(params)), identify: this.#options.identify, ...identity }, metaOf(params), signal)
+    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), ...this.#judged(() => ({ ...heldBy(params), ...placedBy(params, this.#options) })), identify: this.#options.identify, ...identity }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
@@ -171,7 +172,7 @@ export class McpGateway {
     const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
       hasRun = true
       expired.addEventListener('abort', () => setTimeout(() => this.#options.kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
-      const sent = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]) })
+      const sent = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]), meta: parentMeta(artifact) })
       span.permitted(artifact)
       const answer = await sent
       const isError = 'error' in answer || answer.result['isError'] === true

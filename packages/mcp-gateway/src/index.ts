@@ -1,5 +1,6 @@
 export { ARTIFACT_META } from './carried.ts'
 export { HOLD_META } from './held.ts'
+export { DELEGATES_META, PARENT_META } from './lineage.ts'
 export { CANCEL_GRACE_MS, type GatewayOptions, MAX_BAD_MESSAGES, McpGateway } from './gateway.ts'
 export { DENIAL_META, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, parseClientMessage, parseServerMessage, REVISION } from './messages.ts'
 export { runStdioGateway, serverEnvironment, type StdioOptions } from './stdio.ts'

@@ -28,15 +28,16 @@ export class Upstream {
 
   /**
    * Sends one request. It is serialised here, from the value that was judged.
+   * @param options.meta what the server is told beside it
    * @param options.signal when it fires, the server is told to cancel and the answer is no longer waited for
    * @throws {Denied} `overloaded`, `unavailable` (the server is gone or does not answer)
    */
-  request(method: string, params: JsonObject, options: { progressToken?: RequestId | undefined; signal?: AbortSignal } = {}): Promise<UpstreamAnswer> {
+  request(method: string, params: JsonObject, options: { progressToken?: RequestId | undefined; signal?: AbortSignal; meta?: JsonObject | undefined } = {}): Promise<UpstreamAnswer> {
     if (!this.#open) return Promise.reject(new Denied('unavailable', 'the server is gone'))
     if (this.#waiting.size >= MAX_IN_FLIGHT) return Promise.reject(new Denied('overloaded', 'too many calls wait for the server'))
     const id = this.#nextId++
-    const { progressToken, signal } = options
-    const sent = progressToken === undefined ? params : { ...params, _meta: { progressToken: id } }
+    const { progressToken, signal, meta } = options
+    const sent = progressToken === undefined && meta === undefined ? params : { ...params, _meta: { ...meta, ...(progressToken === undefined ? {} : { progressToken: id }) } }
     return new Promise((resolve, reject) => {
       const giveUp = (reason: string): void => {
         if (!this.#waiting.delete(id)) return

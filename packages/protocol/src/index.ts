@@ -3,7 +3,7 @@ export {
   type ApprovalDemand, type ApprovalEntry, approvalInput, type ApprovalRef, type ApprovalStatement, formatApprovalRef, type GrantBounds, isGroup, MAX_GRANT_SECONDS, MAX_GRANT_USES, MAX_GROUPS,
   MAX_PERSON_KEYS, MAX_QUORUM, parseApprovalRefs, verifyApproval,
 } from './approval/approval.ts'
-export { type ArgumentBound, fitsGrant, type GrantArguments, parseGrantArguments } from './approval/grant.ts'
+export { type ArgumentBound, fitsGrant, isGrantWithin, type GrantArguments, parseGrantArguments } from './approval/grant.ts'
 export { type ApproverEntry, keysOf, mayApprove, type Person, withApprover } from './approval/persons.ts'
 export { type ApprovalRequest, parseApprovalRequest, type SaltedBody } from './approval/wire.ts'
 export type { TsaCrypto } from './anchor/algorithms.ts'
@@ -26,6 +26,7 @@ export {
   isVerifiedArtifact,
   type VerifiedArtifact,
   readPermit,
+  verifyAncestors,
   verifySealedArtifact,
   verifyState,
   verifyTimeWindow,
@@ -49,6 +50,11 @@ export { actorOf, type PersonEntry, type PersonStanding, verifyActor, withPerson
 export { isAtLeast, type Role, ROLES } from './govern/role.ts'
 export { type Budget, BUDGET_SCOPES, Budgets, type BudgetScope, type Edits, MAX_BUDGET_COUNT, MAX_BUDGET_SECONDS, MAX_BUDGETS } from './govern/budgets.ts'
 export { MAX_SELECTOR, parseSelector, type Prohibited, prohibition, type Selectable, selectableOf, SELECTOR_KINDS, type SelectorKind, selectorsOf } from './govern/selector.ts'
+export {
+  ANY_NAME, type Below, type CommittedDelegation, type DelegatedScope, type Delegation, type DelegationBounds, type DelegationTerms, isBoundedBy, isDelegated, isTermsWithin, MAX_DELEGATED_DEPTH,
+  MAX_DELEGATED_SCOPES, MAX_DELEGATED_USES, MAX_DELEGATES, parseDelegation, parseDelegationTerms, termsOf,
+} from './lineage/delegation.ts'
+export { aboveOf, ancestorsOf, endOfDescent, type ParentRef, parseParentRef, verifyDescent, verifyPlace } from './lineage/lineage.ts'
 export { copyPlain } from './json/copy.ts'
 export { asCode, Fields, MAX_STRING } from './json/fields.ts'
 export { readNumber, writeNumber } from './json/number.ts'

@@ -5,8 +5,10 @@ import { Denied } from './denial.ts'
 import { type Identity, parseIdentity } from './identity.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
+import type { Delegation } from './lineage/delegation.ts'
+import type { ParentRef } from './lineage/lineage.ts'
 import { present } from './log/entries.ts'
-import { type Agent, parseAgent, parseHashes } from './wire.ts'
+import { type Agent, parseAgent, parseHashes, parseLineage } from './wire.ts'
 
 /** Asks for an artifact that can be carried to the gate `audience`; by a caller that is no gate. */
 export interface IssueRequest {
@@ -19,6 +21,10 @@ export interface IssueRequest {
   readonly seconds: number
   /** The hold that this very request waits for. */
   readonly hold?: string
+  /** The permit below which it is asked for. */
+  readonly parent?: ParentRef
+  /** What others shall be able to ask for below it. */
+  readonly delegates?: Delegation
   /** Who asks, where it is asserted. */
   readonly identity?: Identity
   /** What a proof of possession is bound to: given by the plane, good once. */
@@ -57,6 +63,7 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
     form: fields.literal('form', 'redeem'),
     seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
     hold: fields.optional('hold', (name) => fields.token(name)),
+    ...parseLineage(fields),
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     nonce: fields.optional('nonce', (name) => fields.token(name)),
   })

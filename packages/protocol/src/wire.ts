@@ -7,6 +7,8 @@ import { type Identity, parseIdentity } from './identity.ts'
 import { Fields } from './json/fields.ts'
 import { parseStrict } from './json/parse.ts'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from './json/value.ts'
+import { type Delegation, parseDelegation } from './lineage/delegation.ts'
+import { type ParentRef, parseParentRef } from './lineage/lineage.ts'
 import { ENVIRONMENT_LEVELS, type EnvironmentLevel, MAX_JWS, MAX_RENEWED, present } from './log/entries.ts'
 import { HASH_BYTES, MAX_PROOF_HASHES } from './log/merkle.ts'
 import { MAX_PROOF_LENGTH } from './log/proof.ts'
@@ -39,6 +41,10 @@ export interface AuthorizeRequest {
   readonly facts: Facts
   /** The hold that this very request waits for. */
   readonly hold?: string
+  /** The permit below which it is asked for. */
+  readonly parent?: ParentRef
+  /** What others shall be able to ask for below it. */
+  readonly delegates?: Delegation
   /** Who asks, where it is asserted. */
   readonly identity?: Identity
   /** What the gate's trace is doing meanwhile; never logged, never decided on. */
@@ -96,11 +102,20 @@ export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
     environment: fields.digest('environment'),
     facts: parseFacts(fields.object('facts')),
     hold: fields.optional('hold', (name) => fields.token(name)),
+    ...parseLineage(fields),
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
   })
   fields.end()
   return request
+}
+
+/** Reads the members that place a request in a lineage. */
+export function parseLineage(fields: Fields): { readonly parent: ParentRef | undefined; readonly delegates: Delegation | undefined } {
+  return {
+    parent: fields.optional('parent', (name) => parseParentRef(fields.object(name))),
+    delegates: fields.optional('delegates', (name) => parseDelegation(fields.object(name))),
+  }
 }
 
 function readTraceparent(text: string): string {

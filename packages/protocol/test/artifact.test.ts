@@ -168,7 +168,7 @@ describe('the eight checks: each is alone enough to deny', () => {
     expect([result.code, result.checks[check]]).toEqual(['unavailable', 'error'])
   })
   it('lineage: a permit that names a parent cannot be placed yet', () => {
-    const { sealed } = sealedPermit({ depth: 1, txn: 'MDEyMzQ1Njc4OTo7PD0-Pw', par: { jti: 'MDEyMzQ1Njc4OTo7PD0-Pw', leaf_hash: `sha256:${'9'.repeat(64)}` } })
+    const { sealed } = sealedPermit({ depth: 1, txn: 'MDEyMzQ1Njc4OTo7PD0-Pw', par: { jti: 'MDEyMzQ1Njc4OTo7PD0-Pw', leaf_hash: `sha256:${'9'.repeat(64)}` }, above: ['artifact:MDEyMzQ1Njc4OTo7PD0-Pw'] })
     const result = denied({}, parsed(sealed))
     expect([result.code, result.checks.lineage]).toEqual(['parent_unknown', 'fail'])
   })

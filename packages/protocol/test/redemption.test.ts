@@ -154,7 +154,7 @@ describe('the one order of verification holds for redeemed artifacts too', () =>
     ['stale state', { governance: { ...governance, isFresh: () => false } }, {}, 'state_stale'],
     ['revoked', { governance: { ...governance, isRevoked: () => true } }, {}, 'revoked'],
     ['killed', { governance: { ...governance, isKilled: () => true } }, {}, 'killed'],
-    ['a parent that is not known', {}, { depth: 1, txn: SESSION, par: { jti: SESSION, leaf_hash: ENV_COMMIT } }, 'parent_unknown'],
+    ['a parent that is not known', {}, { depth: 1, txn: SESSION, par: { jti: SESSION, leaf_hash: ENV_COMMIT }, above: [`artifact:${SESSION}`] }, 'parent_unknown'],
     ['ATK-014: another environment', { measureEnvironment: () => `sha256:${'1'.repeat(64)}` }, {}, 'environment_mismatch'],
     ['another action', { action: { ...ACTION, arguments: { path: '/etc/shadow' } } as never }, {}, 'action_mismatch'],
     ['an obligation nobody knows', {}, { constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: ['x'] } }, 'obligation_unknown'],

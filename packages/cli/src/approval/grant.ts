@@ -1,4 +1,5 @@
 import { type Action, Denied, type GrantArguments, type ArgumentBound, type JsonObject, type JsonValue, MAX_GRANT_SECONDS, MAX_GRANT_USES, parseGrantArguments, parseStrictText } from '@sealwrit/protocol'
+import { seconds } from '../duration.ts'
 import { CliError, EXIT } from '../errors.ts'
 
 export interface Grant {
@@ -8,7 +9,6 @@ export interface Grant {
   readonly bounds: GrantArguments
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const HINT = 'a grant looks like uses=5,until=1h,path=prefix:/srv/ — bounds are equals:VALUE, oneof:A|B, prefix:FOLDER/ and range:1..10'
 
 /**
@@ -44,9 +44,8 @@ export function parseGrant(text: string, action: Action, nowSeconds: number): Gr
 }
 
 function duration(text: string): number | undefined {
-  const [, count, unit] = /^([1-9]\d{0,6})([smhd])$/.exec(text) ?? []
-  const seconds = Number(count) * (UNITS[unit ?? ''] ?? Number.NaN)
-  return seconds <= MAX_GRANT_SECONDS ? seconds : undefined
+  const given = seconds(text)
+  return given !== undefined && given <= MAX_GRANT_SECONDS ? given : undefined
 }
 
 function bound(text: string): ArgumentBound | undefined {

@@ -4,6 +4,7 @@ import type { ListedAgent } from '@sealwrit/control-plane'
 import { nodeClock } from '@sealwrit/gate'
 import { fromBase64Url, isAgentName, present, toBase64Url } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
+import { seconds as secondsOf } from '../duration.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
@@ -123,7 +124,7 @@ function nowSeconds(): number {
 
 /** A time as in 30s, 15m, 12h or 90d. */
 function seconds(option: string, text: string): number {
-  const [, count, unit] = /^([1-9]\d{0,6})([smhd])$/.exec(text) ?? []
-  if (count === undefined || unit === undefined) throw new CliError(`${option} takes a time as in 30s, 15m, 12h or 90d`, { exit: EXIT.usage })
-  return Number(count) * { s: 1, m: 60, h: 3_600, d: 86_400 }[unit as 's' | 'm' | 'h' | 'd']
+  const given = secondsOf(text)
+  if (given === undefined) throw new CliError(`${option} takes a time as in 30s, 15m, 12h or 90d`, { exit: EXIT.usage })
+  return given
 }

@@ -1,10 +1,11 @@
 import * as fs from 'node:fs'
-import { askedOf, nodeCryptography } from '@sealwrit/gate'
+import { askedOf, nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { type Action, type Agent, parseAction, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
+import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { type GlobalOptions, json, line, plain } from '../output.ts'
 import { readJson } from '../read-json.ts'
 import { selfLine } from '../self.ts'
@@ -15,6 +16,8 @@ export interface IssueOptions extends GlobalOptions, IdentityOptions {
   readonly seconds?: string
   readonly output?: string
   readonly hold?: string
+  readonly parent?: string
+  readonly delegates?: string
 }
 
 
@@ -25,8 +28,9 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   if (seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_START_SECONDS)) throw new CliError(`--seconds takes a whole number from 1 to ${MAX_START_SECONDS}`, { exit: EXIT.usage })
   const action = await withDefinition(readAction(file), folder)
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
+  const [parent, delegates] = [await parentFrom(options.parent, folder), delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000))]
   const asserted = await assert(action, agent, options, folder)
-  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }) })
+  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }) })
   const { decision, code, seq, sealed, hold } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string }
   if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {

@@ -9,6 +9,7 @@ import { unreachable } from '../local/client.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
+import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { takeSlot } from '../local/gate-slot.ts'
 import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
@@ -20,6 +21,8 @@ export interface McpOptions extends GlobalOptions, IdentityOptions {
   readonly env?: readonly string[]
   readonly plane?: readonly string[]
   readonly witnessPolicy?: string
+  readonly parent?: string
+  readonly delegates?: string
 }
 
 /** Governs one stdio MCP server: this process is the gate, the server its child. */
@@ -30,6 +33,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
   const identify = identityFrom(options)
   const witnesses = gateWitnesses(folder, options.witnessPolicy)
+  const placed = { parent: await parentFrom(options.parent, folder), delegates: delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000)) }
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
@@ -49,6 +53,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     target: `mcp://${options.name}`,
     agent: options.agent,
     identify,
+    ...placed,
     facts: (args) => pathFacts(args, roots, cwd),
     receiptOrder,
     holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,

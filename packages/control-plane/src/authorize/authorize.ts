@@ -1,5 +1,5 @@
 import {
-  type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
+  aboveOf, type Artifact, type Delegation, type DelegationBounds, type ParentRef, termsOf, type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
   type EntryBody, type GateEntry, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
@@ -10,6 +10,7 @@ import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
+import { descend, type Descent, type Parent } from './parent.ts'
 import { redactAction } from './redact.ts'
 import { prepare, type Prepared, type Standing, standing } from './held.ts'
 
@@ -28,6 +29,8 @@ export interface Caller {
   readonly act: Actor
   /** Thumbprint of the key that the agent proved. */
   readonly cnf?: string | undefined
+  /** The permit that the request named as its parent. */
+  readonly parent?: Parent | undefined
   /** Whether all of this still holds at a place in the log. */
   readonly holds: (state: LogState, timeMs: number) => boolean
 }
@@ -59,20 +62,23 @@ export async function authorize(decision: Decision, request: AuthorizeRequest | 
   return reply(committed, await saltOf(committed, asked, ports), log, shown)
 }
 
-/** Logs that nothing was decided, since who asks is not who it says. @throws {Denied} as {@link authorize} */
-export async function refuseUnidentified(code: DenialCode, request: AuthorizeRequest | IssueRequest, caller: Pick<Caller, 'gate' | 'sub' | 'act'>, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
+/** Logs that nothing was decided: who asks is not who it says, or it descends from nothing that lets it ask. @throws {Denied} as {@link authorize} */
+export async function refuseUndecided(code: DenialCode, request: AuthorizeRequest | IssueRequest, caller: Pick<Caller, 'gate' | 'sub' | 'act'>, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<AuthorizeReply> {
   const action = commit('action', fromUtf8(actionBytes(request.action)), ports)
-  const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
+  const jti = toBase64Url(ports.rng.bytes(TOKEN_BYTES))
   const committed = await log.submit((state) => {
     const repeat = answeredBefore(request, caller.gate, action, state)
     if (repeat !== undefined) return repeat
     if (state.answeredCount >= MAX_CHALLENGES) throw new Denied('overloaded')
     const { sub, act } = caller
-    return { body: { kind: 'deny', code, scope: scopeOf(request.action), action_commit: action.body.commit, sub, act, aud: caller.gate, ...challenge }, bodies: [action.body], request: action.body.digest }
+    return { body: { kind: 'deny', code, jti, scope: scopeOf(request.action), action_commit: action.body.commit, sub, act, aud: caller.gate, ...challengeOf(request), ...parOf(request) }, bodies: [action.body], request: action.body.digest }
   })
-  // A denial only: whoever could not say who it is gets no artifact that was issued before.
-  return committed.entry.kind === 'deny' ? reply(committed, undefined, log, shown) : { decision: 'deny', code: 'identity_invalid', seq: committed.seq }
+  // A denial only: who was refused here gets no artifact that was issued before.
+  return committed.entry.kind === 'deny' ? reply(committed, undefined, log, shown) : { decision: 'deny', code: outward({ code }), seq: committed.seq }
 }
+
+const challengeOf = (request: AuthorizeRequest | IssueRequest): { readonly challenge?: string } => ('challenge' in request ? { challenge: request.challenge } : {})
+const parOf = ({ parent }: AuthorizeRequest | IssueRequest): { readonly par?: ParentRef } => (parent === undefined ? {} : { par: parent })
 
 /** What a challenge was answered with: a lost reply is given again for the same request only; this never makes a second permit. */
 function answeredBefore(request: AuthorizeRequest | IssueRequest, gate: string, action: Committable, state: LogState): { readonly repeat: number } | undefined {
@@ -86,7 +92,7 @@ function answeredBefore(request: AuthorizeRequest | IssueRequest, gate: string, 
 /** The salt behind a permit's action: read back only where an older answer is given again, since it stands beside a whole group. */
 async function saltOf({ entry, seq }: Committed, asked: AskedWith, ports: PlanePorts): Promise<string | undefined> {
   if (entry.kind !== 'permit') return undefined
-  if (entry.jti === asked.jti) return [asked.action, ...asked.held].find(({ body }) => body.commit === entry.action_commit)?.body.salt
+  if (entry.jti === asked.jti) return [asked.action, ...asked.held.map((held) => held.action)].find(({ body }) => body.commit === entry.action_commit)?.body.salt
   return (await ports.store.bodies(seq)).find((body) => body.purpose === 'action')?.salt
 }
 
@@ -97,8 +103,10 @@ interface AskedWith {
   readonly beside: readonly Committable[]
   readonly jti: string
   readonly requester: Requester
-  /** The action under the salts of its holds: what was approved is what is permitted, in the same commitment. */
-  readonly held: readonly Committable[]
+  /** What it shall delegate. */
+  readonly delegation: Committable | undefined
+  /** Action and delegation under the salts of their holds: what was approved is what is permitted, in the same commitments. */
+  readonly held: readonly { readonly action: Committable; readonly delegation: Committable | undefined }[]
   readonly prepared: Prepared | undefined
 }
 
@@ -108,13 +116,17 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
   // The commitments stay those of the whole: the gate checks what it runs against them. What is redacted is kept nowhere.
   const kept = (one: Committable): Committable => (redacted === undefined ? one : { body: { ...one.body, text: undefined } })
   const action = kept(commit('action', text, ports))
-  const requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action) }
-  const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, action.body.digest, state, ports) : undefined
+  const { delegates } = request
+  const delegated = (salt?: string): Committable | undefined => (delegates === undefined ? undefined : commit('delegation', canonicalText(termsOf(delegates) as unknown as JsonValue), ports, salt))
+  const delegation = delegated()
+  const requester: Requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action), par: request.parent, delegates: delegates === undefined ? undefined : boundsOf(delegates) }
+  const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, { action: action.body.digest, delegation: delegation?.body.digest }, state, ports) : undefined
   return {
     action,
     requester,
     prepared,
-    held: [...(prepared?.salts.values() ?? [])].map((salt) => kept(commit('action', text, ports, salt))),
+    delegation,
+    held: [...(prepared?.salts.values() ?? [])].map((salts) => ({ action: kept(commit('action', text, ports, salts.action)), delegation: delegated(salts.delegation) })),
     inputs: kept(commit('inputs', canonicalText(decision.inputs as JsonValue), ports)),
     beside: [
       ...(redacted === undefined ? [] : [commit('redacted', canonicalText(redacted), ports)]),
@@ -124,7 +136,9 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
   }
 }
 
-function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
+const boundsOf = ({ until, uses, depth }: Delegation): DelegationBounds => ({ until, uses, depth })
+
+function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow' | 'delegation', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
@@ -132,20 +146,23 @@ function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow', text: stri
 function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string, ports: PlanePorts): Written | { readonly repeat: number } {
   const { inputs, beside, jti, requester, prepared } = asked
   const { act } = requester
-  const selectable = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
-  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state, timeMs) ?? prohibition(selectable, state))
+  const descent = descentOf(request, caller, state, timeMs)
+  const own = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: caller.parent?.txn ?? jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
+  const above = typeof descent === 'object' ? { above: aboveOf(own, descent.parent.selectable) } : {}
+  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state, timeMs) ?? (typeof descent === 'string' ? descent : undefined) ?? prohibition({ ...own, ...above }, state))
   // What the state says of a hold counts only for what nothing forbids.
   const stands: Standing | undefined = code === undefined && decision.kind === 'hold' && prepared !== undefined ? standing(decision, requester, caller.owner, prepared, asked.action.body.digest, state, timeMs, ports) : undefined
   if (stands?.kind === 'waits') return { repeat: stands.seq }
-  const action = (stands?.kind === 'approved' ? asked.held.find(({ body }) => body.salt === stands.salt) : undefined) ?? asked.action
+  const { action, delegation } = (stands?.kind === 'approved' ? asked.held.find((held) => held.action.body.salt === stands.salt) : undefined) ?? asked
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit, ...Object.fromEntries(beside.map(({ body }) => [`${body.purpose}_commit`, body.commit])) }
-  const challenge = 'challenge' in request ? { challenge: request.challenge } : {}
-  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challenge, policy }
-  const done = (body: EntryBody): Written => ({ body, bodies: [action.body, inputs.body, ...beside.map(({ body }) => body)], request: action.body.digest })
+  const lineage = { ...parOf(request), ...(request.delegates === undefined || delegation === undefined ? {} : { delegates: { ...boundsOf(request.delegates), terms_commit: delegation.body.commit } }) }
+  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challengeOf(request), policy, ...lineage }
+  const done = (body: EntryBody): Written => ({ body, bodies: [action, inputs, ...beside, ...(delegation === undefined ? [] : [delegation])].map((one) => one.body), request: action.body.digest })
+  const deny = (refusal: DenialCode): Written => done({ kind: 'deny', code: refusal, jti, ...common })
   const refusal = code ?? (stands?.kind === 'refused' ? stands.code : undefined)
-  if (refusal !== undefined) return done({ kind: 'deny', code: refusal, ...common })
+  if (refusal !== undefined) return deny(refusal)
   const env = state.gates.get(caller.gate)?.env
-  if (env === undefined) return done({ kind: 'deny', code: 'environment_unattested', ...common })
+  if (env === undefined) return deny('environment_unattested')
   const iat = Math.floor(timeMs / 1_000)
   if (decision.kind === 'hold' && stands?.kind !== 'approved') {
     const { groups, quorum, timeoutSeconds } = decision.approval
@@ -153,6 +170,9 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   }
   const permit = decision.kind === 'hold' ? decision.permit : decision
   if (permit.kind !== 'permit') throw new TypeError('a deny without a code')
+  const seconds = 'seconds' in request ? request.seconds : MAX_START_SECONDS
+  const times = typeof descent === 'object' ? within(descent, iat, seconds, permit.constraints) : { exp: iat + seconds, constraints: permit.constraints }
+  if (times === undefined) return deny('artifact_expired')
   return done({
     kind: 'permit',
     scope: scopeOf(request.action),
@@ -164,20 +184,41 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     policy,
     iat,
     nbf: iat,
-    exp: iat + ('seconds' in request ? request.seconds : MAX_START_SECONDS),
-    constraints: permit.constraints,
+    ...times,
     iss,
     owner: caller.owner,
     jti,
-    txn: jti,
-    depth: 0,
+    txn: own.txn,
+    depth: (caller.parent?.depth ?? -1) + 1,
+    ...above,
+    ...lineage,
     approvals: stands?.kind === 'approved' ? stands.refs : [],
     risk: permit.risk,
     assurance: 'A3',
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',
-    ...challenge,
+    ...challengeOf(request),
   })
+}
+
+/** Where a child stands now; the code where it may not be one, and undefined for a root. */
+function descentOf({ action, delegates, parent: named }: AuthorizeRequest | IssueRequest, { parent, sub, act, gate }: Caller, state: LogState, timeMs: number): Descent | DenialCode | undefined {
+  if ((parent === undefined) !== (named === undefined)) throw new TypeError('a parent was named and not looked up')
+  if (parent === undefined) return undefined
+  const environment = state.gates.get(gate)?.env?.level ?? 'none'
+  return descend(parent, { action, agent: act.sub.slice('agent:'.length), audience: gate, environment, sub, delegates }, state, timeMs)
+}
+
+/**
+ * A child ends with its parent at the latest. Where little time is left, half of it is for the start and the rest for running.
+ * @returns undefined where none is left
+ */
+function within({ endMs }: Descent, iat: number, seconds: number, constraints: Artifact['constraints']): Pick<Artifact, 'exp' | 'constraints'> | undefined {
+  const left = Math.floor(endMs / 1_000) - iat
+  if (left < 2) return undefined
+  const exp = iat + Math.min(seconds, Math.floor(left / 2))
+  const runtime = Math.min(constraints.max_runtime_seconds, iat + left - exp)
+  return { exp, constraints: { ...constraints, max_runtime_seconds: runtime, lease_seconds: Math.min(constraints.lease_seconds, runtime) } }
 }
 
 /** What the state at this very place in the log forbids, whatever was decided before. */
@@ -202,7 +243,7 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
 }
 
 /** Unauthenticated, unknown and wrong are one answer; which of them it was stands in the entry (ATK-123). */
-function outward({ code, policy }: DenyEntry): DenialCode {
+function outward({ code, policy }: Pick<DenyEntry, 'code' | 'policy'>): DenialCode {
   return policy === undefined && DENIALS[code].check === 'identity' ? 'identity_invalid' : code
 }
 

@@ -14,28 +14,47 @@ const MAX_CANDIDATES = 256
 export interface Prepared {
   /** Id of the hold that the request named. */
   readonly named: string | undefined
-  /** Salts of holds of this very action, by their ids. */
-  readonly salts: ReadonlyMap<string, string>
+  /** Salts of holds of this very action and delegation, by their ids. */
+  readonly salts: ReadonlyMap<string, Salts>
   /** Leaf indices of approvals whose grants cover the arguments. */
   readonly fitting: ReadonlySet<number>
 }
 
+/** Under which a hold committed to what it holds. */
+export interface Salts {
+  readonly action: string
+  readonly delegation: string | undefined
+}
+
+/** What a hold is to be of. */
+interface Digests {
+  readonly action: Digest
+  readonly delegation: Digest | undefined
+}
+
 /** Looks for holds of this very action, and for grants that cover it. */
-export async function prepare(decision: Hold, request: { readonly action: Action; readonly hold?: string }, requester: Requester, digest: Digest, state: LogState, ports: PlanePorts): Promise<Prepared> {
-  const salts = new Map<string, string>()
+export async function prepare(decision: Hold, request: { readonly action: Action; readonly hold?: string }, requester: Requester, digests: Digests, state: LogState, ports: PlanePorts): Promise<Prepared> {
+  const salts = new Map<string, Salts>()
   const fitting = new Set<number>()
   let candidates = 0
   for (const held of state.approvals.holds.values()) {
     if (!isSameRequester(held, requester)) continue
     const isMeant = request.hold === held.id || (request.hold === undefined && isAsked(held, decision, state.timeMs))
-    if (isMeant && (held.request === undefined || held.request === digest)) {
-      const body = (await ports.store.bodies(held.seq)).find(({ purpose }) => purpose === 'action')
-      if (body !== undefined && body.digest === digest && commitment('action', body.salt, digest, ports.crypto.sha256) === held.commit) salts.set(held.id, body.salt)
-    }
+    const found = isMeant && (held.request === undefined || held.request === digests.action) ? await saltsOf(held, digests, ports) : undefined
+    if (found !== undefined) salts.set(held.id, found)
     if (request.hold !== undefined || !hasGrants(held, state.timeMs)) continue
     for (const given of held.given) if (given.grant !== undefined && given.left > 0 && candidates++ < MAX_CANDIDATES && (await covers(given, request.action, ports))) fitting.add(given.seq)
   }
   return { named: request.hold, salts, fitting }
+}
+
+/** The salts of a hold, where it is of this very action and delegation. */
+async function saltsOf(held: Held, { action, delegation }: Digests, { store, crypto }: PlanePorts): Promise<Salts | undefined> {
+  const bodies = await store.bodies(held.seq)
+  const saltOf = (purpose: 'action' | 'delegation', digest: Digest, commit: Digest | undefined): string | undefined =>
+    bodies.find((body) => body.purpose === purpose && body.digest === digest && commitment(purpose, body.salt, digest, crypto.sha256) === commit)?.salt
+  const own = { action: saltOf('action', action, held.commit), delegation: delegation === undefined ? undefined : saltOf('delegation', delegation, held.delegates?.terms_commit) }
+  return own.action === undefined || (delegation !== undefined && own.delegation === undefined) ? undefined : { ...own, action: own.action }
 }
 
 /** Whether the grant behind an approval covers `action`; one whose body was erased covers nothing. */
@@ -65,14 +84,14 @@ export function standing(decision: Hold, requester: Requester, owner: string, pr
     const held = approvals.holds.get(named)
     // Another action, another requester or a demand that changed: for this there is no approval (ATK-108).
     if (held === undefined || !isSameRequester(held, requester) || !isSameDemand(held, decision) || salts.get(named) === undefined) return refused('approval_required')
-    return of(held, salts.get(named), owner, approvals, timeMs, sha256)
+    return of(held, salts.get(named)?.action, owner, approvals, timeMs, sha256)
   }
   const refs = granted(decision, requester, owner, fitting, approvals, timeMs, ports)
   if (refs !== undefined) return { kind: 'approved', refs }
   for (const held of approvals.waiting(timeMs)) {
     if (!isSameRequester(held, requester) || !isSameDemand(held, decision)) continue
-    if (salts.has(held.id)) return of(held, salts.get(held.id), owner, approvals, timeMs, sha256)
-    if (held.request === digest) return { kind: 'waits', seq: held.seq } // of this very group
+    if (salts.has(held.id)) return of(held, salts.get(held.id)?.action, owner, approvals, timeMs, sha256)
+    if (held.request === digest && held.delegates === undefined) return { kind: 'waits', seq: held.seq } // of this very group
   }
   return tooMany(requester, approvals, timeMs) ? refused('budget_exceeded') : approvals.holds.size >= MAX_HOLDS ? refused('overloaded') : { kind: 'new' }
 }
@@ -90,7 +109,8 @@ function of(held: Held, salt: string | undefined, owner: string, approvals: Appr
 
 /** The grants of one hold that together make its quorum for this request. */
 function granted(decision: Hold, requester: Requester, owner: string, fitting: ReadonlySet<number>, approvals: Approvals, timeMs: number, { crypto }: PlanePorts): readonly string[] | undefined {
-  if (fitting.size === 0) return undefined
+  // A grant covers what is done, not what others may do below it.
+  if (fitting.size === 0 || requester.delegates !== undefined) return undefined
   for (const held of approvals.holds.values()) {
     if (!hasGrants(held, timeMs) || !isSameRequester(held, requester) || !isSameDemand(held, decision)) continue
     if (held.ended === undefined && timeMs >= held.demand.expires * 1_000) continue

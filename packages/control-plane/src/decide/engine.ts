@@ -188,7 +188,8 @@ function pick(args: cedar.Context, names: ReadonlySet<string>): cedar.Context {
 function isTooMuch(weight: Weight, request: CedarRequest): boolean {
   if (stepsOf(weight, MAX_POLICY_STRING, JSON_LIMITS.maxBytes) <= MAX_STEPS) return false
   let [longest, inSets] = [0, 0]
-  for (const value of Object.values(request.context['args'] as cedar.Context)) {
+  const { delegates } = request.context['lineage'] as { delegates?: cedar.Context }
+  for (const value of [...Object.values(request.context['args'] as cedar.Context), delegates?.['scopes']]) {
     if (typeof value === 'string') longest = Math.max(longest, value.length)
     if (!Array.isArray(value)) continue
     for (const item of value as readonly string[]) { // the mapping lets no other sets through

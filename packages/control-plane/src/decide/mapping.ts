@@ -1,6 +1,16 @@
 import type * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { type Action, type Agent, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue } from '@sealwrit/protocol'
 
+/** Where a request stands, as policies see it. */
+export interface Lineage {
+  readonly depth: number
+  /** `jti` of the root, and who asks it to do this with what; below a root. */
+  readonly root?: string
+  readonly parent?: { readonly agent: string; readonly tool: string }
+  /** What others are to be able to do below it. */
+  readonly delegates?: { readonly depth: number; readonly uses: number; readonly seconds: number; readonly scopes: readonly string[] }
+}
+
 /** Everything that a decision looks at. */
 export interface DecisionInput {
   readonly action: Action
@@ -10,6 +20,8 @@ export interface DecisionInput {
   /** Where it would run, as far as it is told. */
   readonly environment: { readonly level: EnvironmentLevel } & EnvironmentFacts
   readonly facts: Facts
+  /** Where it stands in its lineage, and what it wants to delegate; absent for a root that delegates nothing. */
+  readonly lineage?: Lineage | undefined
   /** Who vouches for agent or principal, where something was asserted and verified. */
   readonly identity?: { readonly form: string; readonly issuer: string; readonly claims: readonly string[] } | undefined
 }
@@ -29,9 +41,11 @@ export type ArgumentTypes = ReadonlyMap<string, 'String' | 'Long' | 'Boolean' | 
 /** What the schema lets policies see beside what all of them see; sets of policies from before it was there go on as they are. */
 export interface Sees {
   readonly identity: boolean
+  /** More of `context.lineage` than its depth. */
+  readonly lineage: boolean
   readonly environment: ReadonlySet<EnvironmentFact>
 }
-const SEES_NOTHING: Sees = { identity: false, environment: new Set() }
+const SEES_NOTHING: Sees = { identity: false, lineage: false, environment: new Set() }
 
 /** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
 export const MAX_POLICY_STRING = 8_192
@@ -55,7 +69,7 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees =
       args: readArguments(action.arguments, types),
       environment: readEnvironment(input.environment, sees),
       facts: { paths: input.facts.paths },
-      lineage: { depth: 0 },
+      lineage: sees.lineage ? copied(input.lineage) : { depth: input.lineage?.depth ?? 0 },
       // Only where there is one, and where the schema knows it.
       ...(input.identity === undefined || !sees.identity ? {} : { identity: { ...input.identity, claims: [...input.identity.claims] } }),
     },
@@ -74,6 +88,11 @@ function readEnvironment({ level, ...facts }: DecisionInput['environment'], sees
     if (value !== undefined) out[name] = value
   }
   return out
+}
+
+function copied(lineage: Lineage = { depth: 0 }): cedar.CedarValueJson {
+  const { delegates, parent, ...rest } = lineage
+  return { ...rest, ...(parent === undefined ? {} : { parent: { ...parent } }), ...(delegates === undefined ? {} : { delegates: { ...delegates, scopes: [...delegates.scopes] } }) }
 }
 
 function resourceOf(action: Action): cedar.TypeAndId {

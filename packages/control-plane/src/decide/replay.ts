@@ -1,9 +1,9 @@
 import {
-  type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
+  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
 } from '@sealwrit/protocol'
 import { decide, type Decision } from './decide.ts'
 import { PolicyEngine } from './engine.ts'
-import type { DecisionInput } from './mapping.ts'
+import type { DecisionInput, Lineage } from './mapping.ts'
 import { loadPolicySet } from './policy-set.ts'
 
 /** Policy engines kept at once: sets follow each other in a log, so few are in use at the same time. */
@@ -12,7 +12,8 @@ const MAX_ENGINES = 4
 /** What may refuse a request at its place in the log, whatever the policies said of it. */
 const BY_STATE: readonly DenialCode[] = [
   'identity_unknown', 'identity_invalid', 'policy_superseded', 'policy_stale', 'policy_missing', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
-  'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded', 'revoked', 'killed',
+  'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded', 'obligation_unknown', 'revoked', 'killed',
+  'ancestor_revoked', 'artifact_expired', 'subject_mismatch', 'lineage_depth', 'delegation_widens',
 ]
 
 /** Decides again, from the stored policy sets and inputs, what the log says was decided. */
@@ -62,14 +63,44 @@ export function recordedInput(action: JsonValue, inputs: JsonValue, sub: string,
     sub,
     environment: context === undefined ? { level: 'software' } : parseLevelAndFacts(context.object('environment')),
     facts: context === undefined ? { paths: 'none' } : parseFacts(context.object('facts')),
+    lineage: context?.optional('lineage', (name) => readLineage(context.object(name))),
     identity: context?.optional('identity', (name) => readIdentity(context.object(name))),
   }
+}
+
+/** @throws {Denied} `request_malformed` */
+export function readLineage(fields: Fields): Lineage {
+  const lineage = present<Lineage>({
+    depth: fields.integer('depth', MAX_DEPTH_LINEAGE),
+    root: fields.optional('root', (name) => fields.token(name)),
+    parent: fields.optional('parent', (name) => {
+      const parent = fields.object(name)
+      const seen = { agent: parent.text('agent'), tool: parent.text('tool', MAX_SELECTOR) }
+      parent.end()
+      return seen
+    }),
+    delegates: fields.optional('delegates', (name) => {
+      const delegates = fields.object(name)
+      const seen = { depth: delegates.integer('depth'), uses: delegates.integer('uses'), seconds: delegates.integer('seconds'), scopes: delegates.strings('scopes', MAX_DELEGATED_SCOPES, MAX_SELECTOR) }
+      delegates.end()
+      return seen
+    }),
+  })
+  fields.end()
+  return lineage
 }
 
 function readIdentity(fields: Fields): NonNullable<DecisionInput['identity']> {
   const identity = { form: fields.oneOf('form', IDENTITY_FORMS), issuer: fields.text('issuer'), claims: fields.strings('claims', 16, 2_048) }
   fields.end()
   return identity
+}
+
+/** The times of a child may be shorter than its policies say, since it ends with its parent. */
+function isConstrainedAs({ constraints, depth }: Artifact, decided: Artifact['constraints']): boolean {
+  const { lease_seconds: lease, max_runtime_seconds: runtime } = constraints
+  const isShorter = depth > 0 && runtime <= decided.max_runtime_seconds && lease === Math.min(decided.lease_seconds, runtime)
+  return canonicalText(isShorter ? { ...decided, lease_seconds: lease, max_runtime_seconds: runtime } : { ...decided }) === canonicalText({ ...constraints })
 }
 
 /** @throws {Denied} `policy_error` where the log says otherwise */
@@ -81,7 +112,7 @@ function compare(entry: DecisionEntry, decision: Decision): void {
     // What was approved is permitted by policies that hold it, and only that.
     const permit = decision.kind === 'hold' && entry.approvals.length > 0 ? decision.permit : decision
     if (permit.kind !== 'permit') return differ(`the policies do not permit it (${permit.kind})`)
-    if (canonicalText(permit.constraints) !== canonicalText(entry.constraints)) differ('other obligations')
+    if (!isConstrainedAs(entry, permit.constraints)) differ('other obligations')
     if (permit.risk !== entry.risk) differ('another risk')
   } else if (entry.kind === 'hold') {
     if (decision.kind !== 'hold') return differ(`the policies do not hold it (${decision.kind})`)

@@ -20,7 +20,8 @@ export function seenBy(schema: string): Sees {
   const all = [...contexts(schema)]
   const declares = (name: string): boolean => all.length > 0 && all.every(({ context }) => context?.attributes?.[name] !== undefined)
   const [first, ...others] = all.map(({ context, resolve }) => environmentFacts(resolve(context?.attributes?.['environment']), resolve))
-  return { identity: declares('identity'), environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
+  const lineage = all.length > 0 && all.every(({ context, resolve }) => resolve(context?.attributes?.['lineage'])?.attributes?.['root'] !== undefined)
+  return { identity: declares('identity'), lineage, environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
 }
 
 /** A fact of another name or type would never reach a policy, and one that is always demanded would deny wherever it is not told. */

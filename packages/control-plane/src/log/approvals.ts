@@ -1,4 +1,4 @@
-import { type Actor, type ApprovalDemand, type ApprovalEntry, type Digest, type Edits, type Entry, type EntryHead, type GrantBounds, type HoldEntry, keysOf, mayApprove, parseApprovalRefs, peekClaims, peekKid, type Permit, type Person, type Risk, type Scope, type Sha256, withApprover } from '@sealwrit/protocol'
+import { type Actor, type CommittedDelegation, type DelegationBounds, type ParentRef, type ApprovalDemand, type ApprovalEntry, type Digest, type Edits, type Entry, type EntryHead, type GrantBounds, type HoldEntry, keysOf, mayApprove, parseApprovalRefs, peekClaims, peekKid, type Permit, type Person, type Risk, type Scope, type Sha256, withApprover } from '@sealwrit/protocol'
 
 /** Holds that are remembered at once; beyond it new ones are `overloaded`. */
 export const MAX_HOLDS = 10_000
@@ -30,6 +30,8 @@ export interface Held {
   readonly sub: string
   readonly act: Actor
   readonly scope: Scope
+  readonly par: ParentRef | undefined
+  readonly delegates: CommittedDelegation | undefined
   readonly commit: Digest
   readonly risk: Risk | undefined
   readonly determining: readonly string[]
@@ -56,6 +58,8 @@ export interface Requester {
   readonly sub: string
   readonly act: Actor
   readonly scope: Scope
+  readonly par: ParentRef | undefined
+  readonly delegates: DelegationBounds | undefined
 }
 
 /** What entries 0…n−1 say of holds, approvals and approvers. */
@@ -95,10 +99,10 @@ export class Approvals {
     this.#edits.set(this.holds, held.id, held)
   }
 
-  #held({ hold: id, seq, time: timeMs, aud, sub, act, scope, action_commit: commit, risk, policy, approval: demand }: HoldEntry & EntryHead, leafHash: Digest, request: string | undefined): void {
+  #held({ hold: id, seq, time: timeMs, aud, sub, act, scope, action_commit: commit, risk, policy, approval: demand, par, delegates }: HoldEntry & EntryHead, leafHash: Digest, request: string | undefined): void {
     if (demand === undefined || aud === undefined || sub === undefined || act === undefined || scope === undefined || commit === undefined) return
     if (this.holds.size >= MAX_HOLDS) this.#forget(timeMs)
-    this.#put({ id, seq, leafHash, timeMs, aud, sub, act, scope, commit, risk, determining: policy?.determining ?? [], demand, request, given: [], ended: undefined, endedSeq: undefined })
+    this.#put({ id, seq, leafHash, timeMs, aud, sub, act, scope, par, delegates, commit, risk, determining: policy?.determining ?? [], demand, request, given: [], ended: undefined, endedSeq: undefined })
   }
 
   #forget(nowMs: number): void {
@@ -154,8 +158,13 @@ export function hasGrants(held: Held, nowMs: number): boolean {
   return held.ended !== 'rejected' && held.ended !== 'expired' && held.ended !== 'void' && held.given.some(({ grant, left }) => grant !== undefined && left > 0 && nowMs < grant.until * 1_000)
 }
 
-export function isSameRequester(held: Requester, { aud, sub, act, scope }: Requester): boolean {
-  return held.aud === aud && held.sub === sub && held.act.sub === act.sub && held.act.verified === act.verified && scopeKey(held.scope) === scopeKey(scope)
+export function isSameRequester(held: Requester, { aud, sub, act, scope, par, delegates }: Requester): boolean {
+  const isSamePlace = held.par?.jti === par?.jti && held.par?.leaf_hash === par?.leaf_hash
+  return held.aud === aud && held.sub === sub && held.act.sub === act.sub && held.act.verified === act.verified && scopeKey(held.scope) === scopeKey(scope) && isSamePlace && boundsKey(held.delegates) === boundsKey(delegates)
+}
+
+function boundsKey(delegates: DelegationBounds | undefined): string {
+  return delegates === undefined ? '' : `${delegates.until} ${delegates.uses} ${delegates.depth}`
 }
 
 function scopeKey({ type, target, name }: Scope): string {

@@ -48,7 +48,8 @@ export class Derived {
 
   /** Whether a permit of this execution stands in the log so far. */
   knows(jti: string): boolean {
-    return this.#executions.has(jti)
+    const row = this.#executions.get(jti)
+    return row !== undefined && row.ending !== row.seq // what was denied is no execution
   }
 
   spentKey({ key, seq }: StoredRow & { kind: 'spent' }): void {
@@ -120,11 +121,11 @@ export class Derived {
     const wanted = this.#executions.get(row.jti) as ExecutionRow
     const asIndexed = this.#asIndexed.get(row.jti)
     const lags = asIndexed !== undefined && (isSame(row, asIndexed) || isSame(row, { ...wanted, ending: wanted.expiry }))
-    const runs = row.seq === wanted.seq && row.deadlineMs === wanted.deadlineMs && Math.max(row.ending ?? 0, row.expiry ?? 0) >= this.#size
+    const runs = row.seq === wanted.seq && row.parent === wanted.parent && row.deadlineMs === wanted.deadlineMs && Math.max(row.ending ?? 0, row.expiry ?? 0) >= this.#size
     if (!lags && !runs) this.#problem(`the index of execution ${row.jti} is not what the log says`)
   }
 }
 
 function isSame(a: ExecutionRow, b: ExecutionRow): boolean {
-  return a.jti === b.jti && a.seq === b.seq && a.ending === b.ending && a.deadlineMs === b.deadlineMs && a.expiry === b.expiry
+  return a.jti === b.jti && a.seq === b.seq && a.ending === b.ending && a.deadlineMs === b.deadlineMs && a.expiry === b.expiry && a.parent === b.parent
 }

@@ -10,7 +10,18 @@ const BATCH = 4_096
  * Brings the lagging index of executions up to the log. It is derived: what a crash loses of it is made again from the
  * entries.
  */
-export async function catchUp(store: Store): Promise<void> {
+export function catchUp(store: Store): Promise<void> {
+  // One at a time: of two, the slower one would put back what the other has brought further.
+  const running = catchingUp.get(store)
+  if (running !== undefined) return running.then(() => catchUp(store)) // what came meanwhile may be beyond it
+  const run = bringUp(store).finally(() => catchingUp.delete(store))
+  catchingUp.set(store, run)
+  return run
+}
+
+const catchingUp = new WeakMap<Store, Promise<void>>()
+
+async function bringUp(store: Store): Promise<void> {
   for (let from = await store.indexedSize(); ; ) {
     const texts = await store.entries(from, BATCH)
     if (texts.length === 0) return
@@ -32,7 +43,9 @@ export async function catchUp(store: Store): Promise<void> {
 export function indexEntry(entry: Entry, rows: Map<string, ExecutionRow>): void {
   if (entry.kind === 'permit') {
     const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
-    rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: undefined, deadlineMs, expiry: undefined })
+    rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: undefined, deadlineMs, expiry: undefined, parent: entry.par?.jti })
+  } else if (entry.kind === 'deny' && entry.jti !== undefined) {
+    rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: entry.seq, deadlineMs: 0, expiry: undefined, parent: entry.par?.jti })
   } else if (entry.kind === 'receipt' || entry.kind === 'expiry') {
     const row = rows.get(entry.jti)
     if (row !== undefined) rows.set(entry.jti, { ...row, ending: entry.seq, expiry: entry.kind === 'expiry' ? entry.seq : row.expiry })

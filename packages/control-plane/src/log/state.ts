@@ -1,6 +1,7 @@
-import { type Action, type AgentEntry, Budgets, Denied, type DenialCode, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
+import { type Action, ancestorsOf, type AgentEntry, Budgets, Denied, type DenialCode, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
+import { type Place, placeOf } from './lineage.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
 
 /** Margin after start window and lease before a permit without an ending becomes `indeterminate`, in milliseconds. */
@@ -38,6 +39,7 @@ export interface OpenPermit {
   readonly deadlineMs: number
   readonly ending: 'expired' | 'indeterminate'
   readonly leaseMs: number
+  readonly place: Place
 }
 
 /** A carried permit that was spent. */
@@ -164,7 +166,8 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, ...endingOf(entry) })
+        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...endingOf(entry) })
+        for (const ancestor of ancestorsOf(entry)) this.#issuedBelow(ancestor)
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         if (entry.constraints.budgets !== undefined) this.budgets.spend(entry.constraints.budgets, entry, entry.time)
         break
@@ -295,6 +298,12 @@ export class LogState {
     if (event === 'killed') this.#set(this.killed, selector, { seq, lifters: [] })
     else if (event === 'lifted') this.#delete(this.killed, selector)
     else if (kill !== undefined) this.#set(this.killed, selector, { ...kill, lifters: [...kill.lifters, by] })
+  }
+
+  /** One more permit stands below it. */
+  #issuedBelow(jti: string): void {
+    const permit = this.open.get(jti)
+    if (permit !== undefined) this.#set(this.open, jti, { ...permit, place: { ...permit.place, issued: permit.place.issued + 1 } })
   }
 
   /** A renewed execution may go on for one more lease. */

@@ -9,6 +9,7 @@ import { sealedKeys } from '../log/sealed-keys.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { withApprovals } from './approved.ts'
+import { withAncestors } from './descended.ts'
 
 /** Gives the policy files behind a digest, where the plane still has them. */
 export type PolicyFiles = (digest: string) => Promise<Readonly<Record<string, string>> | undefined>
@@ -67,7 +68,7 @@ export class Evidence {
     const keys = await sealedKeys(log, head)
     const start = { head: { v: 1, origin: log.origin, tenant: log.tenant, checkpoint: head.note, ...(keys.length === 0 ? {} : { keys }) }, size: head.size, checkpoints, anchors } as const
     if (wanted === undefined) return { ...start, policies: [...log.state.policies].filter(([, seq]) => seq < head.size).map(([digest]) => digest), seqs: undefined }
-    const seqs = new Set(await withApprovals(wanted, log))
+    const seqs = new Set(await withApprovals([...(await withAncestors(wanted, log, this.#ports.store))], log))
     const policies = new Set<Digest>()
     for (const seq of [...seqs]) {
       const { entry } = await log.read(seq)

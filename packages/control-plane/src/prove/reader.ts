@@ -2,12 +2,14 @@ import { type Bundle, Denied, type Digest, type Entry, fromBase64Url, parseEntry
 import { catchUp, redemptionSeq } from '../log/executions.ts'
 import { fsck, type FsckReport } from '../log/fsck.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import type { Page } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Store, StoredBody } from '../store/store.ts'
 import { Evidence, type EvidencePage, type EvidenceStart, type PolicyFiles } from './evidence.ts'
 import type { ExecutionIndex } from './execution-index.ts'
 import { findGaps, type Gaps } from './gaps.ts'
 import { type FoundPage, type SearchRequest, searchExecutions } from './search.ts'
+import { type LineageAnswer, lineageOf } from './lineage.ts'
 import { readTile } from './tiles.ts'
 
 /** Entries on one page of a listing. */
@@ -89,6 +91,11 @@ export class Reader {
       bodies.push(...(await this.#store.bodies(seq)))
     }
     return { entries, bodies: bodies.map(({ purpose, text }) => ({ purpose, body: text === undefined ? undefined : parseStrictText(text) })) }
+  }
+
+  /** As {@link lineageOf}. */
+  lineage(id: string, page: Page): Promise<LineageAnswer> {
+    return lineageOf(id, page, this.#log, this.#store)
   }
 
   /** As {@link searchExecutions}. */

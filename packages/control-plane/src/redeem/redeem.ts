@@ -1,9 +1,10 @@
 import {
-  type Action, actionDigest, type Actor, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
+  type Action, actionDigest, ancestorsOf, type Actor, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import { endedAbove } from '../log/lineage.ts'
 import { show, type Shown } from '../log/shown.ts'
 import { isOpen, type LogState, MAX_REDEEMED, toolRefusal } from '../log/state.ts'
 import type { PlanePorts } from '../ports.ts'
@@ -35,7 +36,7 @@ export interface Presenter {
  *
  * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `type_mismatch`, `key_unknown`, `issuance_not_logged`,
  *   `tenant_mismatch`, `audience_mismatch`, `subject_mismatch`, `proof_of_possession_failed`, `artifact_spent`, `artifact_expired`, `artifact_not_yet_valid`, `lifetime_exceeded`,
- *   `identity_unknown`, `identity_invalid`, `revoked`, `killed`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
+ *   `identity_unknown`, `identity_invalid`, `revoked`, `killed`, `ancestor_revoked`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
  *   `action_mismatch`, `overloaded`, `evidence_unavailable`
  */
 export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<RedeemReply> {
@@ -112,6 +113,8 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
   if (state.open.get(jti)?.ending !== 'expired') throw new Denied('artifact_spent', 'the permit has its ending')
   const forbidden = prohibition(permit, state)
   if (forbidden !== undefined) throw new Denied(forbidden)
+  const ended = endedAbove(ancestorsOf(permit), state, timeMs)
+  if (ended !== undefined) throw new Denied(ended, 'its parent is over, or void')
   if (permit.seq < state.voidBefore) throw new Denied('revoked', 'it was issued before the log was re-anchored')
   if (permit.policy.epoch !== state.epoch) throw new Denied('policy_superseded')
   if (gate.env === undefined || gate.env.commit !== permit.env.commit || gate.env.level !== permit.env.level) throw new Denied('environment_mismatch')

@@ -18,6 +18,7 @@ import type { Plane } from '../plane.ts'
 import type { EvidencePage, EvidenceStart } from '../prove/evidence.ts'
 import type { DecisionFilter, FoundDecision } from '../prove/execution-index.ts'
 import type { Gaps } from '../prove/gaps.ts'
+import type { LineageAnswer } from '../prove/lineage.ts'
 import type { Reader, Shown } from '../prove/reader.ts'
 import type { RecordedRequest } from '../prove/requests.ts'
 import type { Peer } from './peer.ts'
@@ -102,6 +103,7 @@ export interface PlaneMethods {
   readonly 'log.gaps': Call<None, Gaps>
   readonly 'executions.search': Call<Paging & DecisionFilter, Paged<'executions', FoundDecision> & { readonly since?: number }>
   readonly executions: Call<{ readonly id: string }, Shown>
+  readonly lineage: Call<Paging & { readonly id: string }, LineageAnswer>
   readonly evidence: Call<{ readonly selector: string; readonly since?: string | undefined }, EvidenceStart & EvidencePage>
   readonly 'evidence.more': Call<{ readonly checkpoint: string; readonly size: number; readonly from: number }, { readonly entries: readonly BundleEntry[]; readonly next: number | undefined }>
   readonly fsck: Call<{ readonly begin: boolean }, ReturnType<Reader['fsck']>>

@@ -127,6 +127,12 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   },
   'executions.search': (plane, params) => plane.reader.search(parseSearch(params)),
   executions: (plane, params) => plane.reader.show(one(params, 'id')),
+  lineage: (plane, params) => {
+    const fields = new Fields(params, 'request_malformed', 'lineage')
+    const [id, page] = [fields.token('id'), readPage(fields)]
+    fields.end()
+    return plane.reader.lineage(id, page)
+  },
   evidence: async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'evidence')
     const selector = fields.text('selector', 64)

@@ -12,7 +12,7 @@ export interface Person {
  */
 export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   // reading
-  status: 'viewer', effect: 'viewer', 'revocations.list': 'viewer', 'kills.list': 'viewer', decide: 'viewer', executions: 'viewer', 'executions.search': 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
+  status: 'viewer', effect: 'viewer', 'revocations.list': 'viewer', 'kills.list': 'viewer', decide: 'viewer', executions: 'viewer', 'executions.search': 'viewer', lineage: 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
   'log.list': 'viewer', 'log.read': 'viewer', 'log.checkpoint': 'viewer', 'log.tile': 'viewer', 'log.gaps': 'viewer',
   'agents.list': 'viewer', 'tools.list': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer',
   'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',

@@ -25,7 +25,7 @@ export interface Tile {
 export interface StoredBody {
   /** Leaf index of the entry that commits to it. */
   readonly seq: number
-  readonly purpose: 'action' | 'environment' | 'inputs' | 'result' | 'directory' | 'grant' | 'reason' | 'shadow' | 'redacted'
+  readonly purpose: 'action' | 'environment' | 'inputs' | 'result' | 'directory' | 'grant' | 'reason' | 'shadow' | 'redacted' | 'delegation'
   readonly commit: string
   readonly salt: string
   readonly digest: string
@@ -33,16 +33,18 @@ export interface StoredBody {
   readonly text: string | undefined
 }
 
-/** One execution in the lagging index. */
+/** One execution, or one request that was denied, in the lagging index. */
 export interface ExecutionRow {
   readonly jti: string
   readonly seq: number
-  /** Leaf index of the effective ending. */
+  /** Leaf index of the effective ending; that of what was denied is its own. */
   readonly ending: number | undefined
   /** When the permit becomes `indeterminate` if nothing ended it, milliseconds. */
   readonly deadlineMs: number
   /** Leaf index of the `indeterminate` or `expired` entry, where the plane wrote one. */
   readonly expiry: number | undefined
+  /** `jti` of the parent that it names. */
+  readonly parent: string | undefined
 }
 
 /** One row as it stands in the store; nothing in it was looked at. */
@@ -111,6 +113,8 @@ export interface Store {
   /** Brings the index up to `size`; rows replace older ones of the same `jti`. It never goes back. */
   putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void>
   execution(jti: string): Promise<ExecutionRow | undefined>
+  /** The executions that name `parent`, with leaf indices beyond `after`, in their order; at most `limit`. */
+  children(parent: string, after: number, limit: number): Promise<readonly ExecutionRow[]>
   /** Everything that is stored, as it is stored, for a check of all of it: groups and tiles in their order. */
   audit(): AsyncIterable<StoredRow>
   /** The store's own clock in milliseconds, where it runs on another machine; undefined where it is the plane's. */

@@ -119,13 +119,21 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       for (const writer of writers.slice(1)) await writer.close()
     }),
     on('the index of executions replaces rows, and never goes back', async (store) => {
-      const row = { jti: 'j', seq: 1, ending: undefined, deadlineMs: 1_800_000_000_000, expiry: undefined }
+      const row = { jti: 'j', seq: 1, ending: undefined, deadlineMs: 1_800_000_000_000, expiry: undefined, parent: undefined }
       await store.putIndex(10, [row, { ...row, jti: 'k', seq: 2 }])
       assert.deepEqual(await store.execution('j'), row)
       await store.putIndex(20, [{ ...row, ending: 15, expiry: 12 }])
       assert.deepEqual(await store.execution('j'), { ...row, ending: 15, expiry: 12 })
       await store.putIndex(5, [])
       assert.equal(await store.indexedSize(), 20)
+    }),
+    on('finds executions by their parent, page by page', async (store) => {
+      const row = { ending: undefined, deadlineMs: 5, expiry: undefined }
+      await store.putIndex(9, [{ ...row, jti: 'root', seq: 1, parent: undefined }, ...[5, 3, 8].map((seq) => ({ ...row, jti: `child ${seq}`, seq, parent: 'root' })), { ...row, jti: 'other', seq: 4, parent: 'child 3' }])
+      await store.putIndex(12, [{ ...row, jti: 'child 3', seq: 3, ending: 11, parent: 'root' }])
+      assert.deepEqual(await store.children('root', -1, 2), [{ ...row, jti: 'child 3', seq: 3, ending: 11, parent: 'root' }, { ...row, jti: 'child 5', seq: 5, parent: 'root' }])
+      assert.deepEqual((await store.children('root', 5, 9)).map(({ jti }) => jti), ['child 8'])
+      assert.deepEqual(await store.children('child 8', -1, 9), [])
     }),
     on('erases the bodies of a range of entries, and nothing else', async (store) => {
       const all = Array.from({ length: 9 }, (_, seq) => body(seq, 'action', `{"secret":${seq}}`))
@@ -145,7 +153,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
       await store.append(group(0, 3, { checkpoint: 'note', bodies: [body(1, 'action', '{}')], tiles: [tile], spent: ['k'] }))
       await store.append(group(3, 300))
       await store.putMeta('m', 'v')
-      await store.putIndex(3, [{ jti: 'j', seq: 1, ending: undefined, deadlineMs: 5, expiry: undefined }])
+      await store.putIndex(3, [{ jti: 'j', seq: 1, ending: undefined, deadlineMs: 5, expiry: undefined, parent: undefined }])
       const kinds = new Map<string, number>()
       let entries = 0
       for await (const row of store.audit()) {
@@ -153,7 +161,7 @@ export function storeContract(place: () => Promise<StorePlace>): readonly Contra
         if (row.kind === 'group') entries += row.entries.split('\n').length
         if (row.kind === 'tile') assert.deepEqual(new Uint8Array(row.hashes), tile.hashes)
         if (row.kind === 'spent') assert.equal(row.key, 'k')
-        if (row.kind === 'execution') assert.deepEqual({ ...row, kind: undefined }, { kind: undefined, jti: 'j', seq: 1, ending: undefined, deadlineMs: 5, expiry: undefined })
+        if (row.kind === 'execution') assert.deepEqual({ ...row, kind: undefined }, { kind: undefined, jti: 'j', seq: 1, ending: undefined, deadlineMs: 5, expiry: undefined, parent: undefined })
       }
       assert.equal(entries, 303)
       kinds.delete('head')

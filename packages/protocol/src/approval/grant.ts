@@ -57,6 +57,22 @@ function fits(bound: ArgumentBound, value: JsonValue): boolean {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= bound.range.min && value <= bound.range.max
 }
 
+/** Whether every request that `inner` covers is covered by `outer`: the same arguments, each bound within the other one's. */
+export function isGrantWithin(inner: GrantArguments, outer: GrantArguments): boolean {
+  const names = Object.keys(inner)
+  return names.length === Object.keys(outer).length && names.every((name) => Object.hasOwn(outer, name) && isBoundWithin(inner[name] as ArgumentBound, outer[name] as ArgumentBound))
+}
+
+function isBoundWithin(inner: ArgumentBound, outer: ArgumentBound): boolean {
+  if ('equals' in inner) return fits(outer, inner.equals)
+  if ('one_of' in inner) return inner.one_of.every((one) => fits(outer, one))
+  // There is no end of paths below a folder: no list holds them.
+  if ('prefix' in inner) return 'prefix' in outer && inner.prefix.startsWith(outer.prefix)
+  const { min, max } = inner.range
+  if ('range' in outer) return min >= outer.range.min && max <= outer.range.max
+  return max - min < MAX_ONE_OF && Array.from({ length: max - min + 1 }, (_, i) => min + i).every((one) => fits(outer, one))
+}
+
 function same(a: JsonValue, b: JsonValue): boolean {
   return canonicalText(a) === canonicalText(b)
 }

@@ -3,7 +3,10 @@ import { ACTION_TYPES, MAX_NAME, type Scope } from '../action.ts'
 import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { type Budget, readBudgets } from '../govern/budgets.ts'
-import type { Fields } from '../json/fields.ts'
+import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
+import { asCode, type Fields } from '../json/fields.ts'
+import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
+import { type ParentRef, parseParentRef, verifyPlace } from '../lineage/lineage.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { type EnvironmentLevel, readEnvironment } from '../log/entries.ts'
 
@@ -70,8 +73,12 @@ export interface Artifact {
   readonly jti: string
   /** `jti` of the root of the lineage. */
   readonly txn: string
-  readonly par?: { readonly jti: string; readonly leaf_hash: Digest }
+  readonly par?: ParentRef
   readonly depth: number
+  /** What stops an ancestor, and is no selector of its own; present exactly below a root. @see spec/lineage.md */
+  readonly above?: readonly string[]
+  /** What others may ask for below it; absent: nothing. */
+  readonly delegates?: CommittedDelegation
   /** The approvals that it rests on: `INDEX:LEAF HASH` of each, `grant:` before it where a grant covers it. @see spec/approval.md */
   readonly approvals: readonly string[]
   readonly risk: Risk
@@ -90,7 +97,9 @@ export type Permit = EntryHead & Artifact
 export function parseArtifactFields(fields: Fields): Artifact {
   const use = fields.oneOf('use', ['challenge', 'redeem'])
   const cnf = fields.optional('cnf', (name) => fields.text(name, 64))
-  const par = fields.optional('par', (name) => readParent(fields.object(name)))
+  const par = fields.optional('par', (name) => parseParentRef(fields.object(name)))
+  const above = fields.optional('above', (name) => readAbove(fields, name))
+  const delegates = fields.optional('delegates', (name) => readCommittedDelegation(fields.object(name)))
   const challenge = fields.optional('challenge', (name) => fields.token(name))
   if ((use === 'challenge') !== (challenge !== undefined)) throw new Denied('artifact_malformed', 'use and challenge disagree')
   const artifact: Artifact = {
@@ -112,6 +121,8 @@ export function parseArtifactFields(fields: Fields): Artifact {
     txn: fields.token('txn'),
     ...(par === undefined ? {} : { par }),
     depth: fields.integer('depth', MAX_DEPTH_LINEAGE),
+    ...(above === undefined ? {} : { above }),
+    ...(delegates === undefined ? {} : { delegates }),
     approvals: readApprovals(fields.strings('approvals', MAX_LIST)),
     risk: fields.oneOf('risk', RISKS),
     assurance: fields.oneOf('assurance', ASSURANCE_LEVELS),
@@ -121,9 +132,17 @@ export function parseArtifactFields(fields: Fields): Artifact {
   }
   if (artifact.policy.inputs_commit === undefined) throw new Denied('artifact_malformed', 'a permit commits to what its policies saw')
   if (artifact.constraints.budgets?.some(({ policy }) => !artifact.policy.determining.includes(policy)) === true) throw new Denied('artifact_malformed', 'a budget of a policy that does not determine it')
-  if ((artifact.depth === 0) !== (par === undefined)) throw new Denied('artifact_malformed', 'depth and parent disagree')
-  if ((artifact.depth === 0) !== (artifact.txn === artifact.jti)) throw new Denied('artifact_malformed', 'depth and txn disagree')
+  verifyPlace(artifact)
   return artifact
+}
+
+/** Selectors that one permit inherits: each ancestor has its policies, and few more. */
+const MAX_ABOVE = 640
+
+function readAbove(fields: Fields, name: string): readonly string[] {
+  const above = fields.strings(name, MAX_ABOVE, MAX_SELECTOR)
+  for (const selector of above) asCode('artifact_malformed', () => parseSelector(selector))
+  return above
 }
 
 function readApprovals(texts: readonly string[]): readonly string[] {
@@ -153,12 +172,6 @@ export function readPolicyState(fields: Fields): PolicyState {
   }
   fields.end()
   return policy
-}
-
-function readParent(fields: Fields): { jti: string; leaf_hash: Digest } {
-  const parent = { jti: fields.token('jti'), leaf_hash: fields.digest('leaf_hash') }
-  fields.end()
-  return parent
 }
 
 function readConstraints(fields: Fields): Artifact['constraints'] {

@@ -41,7 +41,7 @@ export function verifyRedeemedArtifact(seals: RedeemedSeals, carried: string, at
 }
 
 /** What a gate knows before it asks the plane. */
-export type CarriedState = Omit<GateState, 'accept' | 'consistency' | 'takeChallenge' | 'governance' | 'measureEnvironment' | 'capabilities'>
+export type CarriedState = Omit<GateState, 'accept' | 'consistency' | 'takeChallenge' | 'governance' | 'measureEnvironment' | 'capabilities' | 'lineage'>
 
 /**
  * Looks at an artifact that an agent carries, before the plane is asked to spend it, so that what cannot run here is not used

@@ -4,6 +4,7 @@ import { type Check, type Checks, Denied } from '../denial.ts'
 import { commitment, type Digest } from '../digest.ts'
 import type { ExpectedSubject } from '../identity.ts'
 import type { JsonValue } from '../json/value.ts'
+import type { ParentRef } from '../lineage/lineage.ts'
 import type { Checkpoint } from '../log/checkpoint.ts'
 import { parseEntry } from '../log/entry.ts'
 import type { KeyRing } from '../log/keys.ts'
@@ -21,6 +22,8 @@ export interface Governance {
   isFresh(seq: number): boolean
   isRevoked(permit: Permit): boolean
   isKilled(permit: Permit): boolean
+  /** Whether an ancestor was revoked or killed. */
+  isAncestorRevoked(permit: Permit): boolean
 }
 
 /**
@@ -55,6 +58,8 @@ export interface GateState {
   readonly action: Action | undefined
   /** Obligations that this gate understands and can keep now. */
   readonly capabilities: (obligation: string) => boolean
+  /** Below which permit this gate asked for it; `undefined` as `parent`: below none. What is carried has the parent that it was issued below. */
+  readonly lineage: 'as carried' | { readonly parent: ParentRef | undefined } | undefined
 }
 
 declare const verified: unique symbol
@@ -120,7 +125,7 @@ export function verifyProved(prove: (step: Step) => Proved, at: GateState): Veri
   list.pass('policy')
   step('state', () => verifyState(permit, at.governance))
   list.pass('state')
-  step('lineage', () => verifyLineage(permit))
+  step('lineage', () => verifyLineage(permit, at))
   list.pass('lineage')
   step('environment', () => verifyEnvironment(permit, at.measureEnvironment))
   list.pass('environment')
@@ -195,9 +200,16 @@ export function verifyState(permit: Permit, governance: Governance | undefined):
   if (state.isKilled(permit)) throw new Denied('killed')
 }
 
-/** This version issues roots only: a permit that names a parent cannot be placed. */
-function verifyLineage(permit: Permit): void {
-  if (permit.depth !== 0 || permit.par !== undefined) throw new Denied('parent_unknown')
+/** It descends from what this gate named, and from nothing that was revoked or killed meanwhile. @throws {Denied} `parent_unknown`, `ancestor_revoked` */
+function verifyLineage(permit: Permit, { lineage, governance }: Pick<GateState, 'lineage' | 'governance'>): void {
+  const asked = needed(lineage, 'parent_unknown', 'what was asked for')
+  if (asked !== 'as carried' && (permit.par?.jti !== asked.parent?.jti || permit.par?.leaf_hash !== asked.parent?.leaf_hash)) throw new Denied('parent_unknown', 'another parent than was asked for')
+  verifyAncestors(permit, governance)
+}
+
+/** What stops an ancestor stops it; looked at once more by the gate right before the effect. @throws {Denied} `ancestor_revoked` */
+export function verifyAncestors(permit: Permit, governance: Governance | undefined): void {
+  if (permit.depth > 0 && needed(governance, 'ancestor_revoked', 'governance state').isAncestorRevoked(permit)) throw new Denied('ancestor_revoked')
 }
 
 function verifyEnvironment(permit: Permit, measure: (() => Digest) | undefined): void {

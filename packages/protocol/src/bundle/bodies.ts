@@ -65,6 +65,7 @@ function commitments(entry: Entry, result: Digest | undefined): Map<Purpose, Dig
     add('inputs', entry.policy?.inputs_commit)
     add('shadow', entry.policy?.shadow_commit)
     add('redacted', entry.policy?.redacted_commit)
+    add('delegation', entry.delegates?.terms_commit)
   } else if (entry.kind === 'approval') {
     add('grant', entry.grant_commit)
     add('reason', entry.reason_commit)

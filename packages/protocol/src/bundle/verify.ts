@@ -24,6 +24,7 @@ import { Gates } from './gates.ts'
 import { Heads } from './heads.ts'
 import { Keys } from './keys.ts'
 import { People } from './people.ts'
+import { Lineages } from './lineages.ts'
 import { Prohibitions } from './prohibitions.ts'
 import { Proofs } from './proofs.ts'
 import type { Report } from './report.ts'
@@ -86,6 +87,7 @@ export class BundleVerifier implements BundleListener {
   readonly #endings: Endings
   readonly #prohibitions: Prohibitions
   readonly #people: People
+  readonly #lineages: Lineages
   readonly #bodies: Bodies
   readonly #approvals: Approvals
   readonly #budgets = new Budgets()
@@ -110,6 +112,7 @@ export class BundleVerifier implements BundleListener {
     this.#endings = new Endings(this.#tally)
     this.#prohibitions = new Prohibitions(this.#tally)
     this.#people = new People(this.#tally)
+    this.#lineages = new Lineages(this.#tally, (jti) => this.#endings.permit(jti))
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
     this.#tree = new Frontier(trust.crypto.sha256)
@@ -225,14 +228,17 @@ export class BundleVerifier implements BundleListener {
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         this.#prohibitions.permitted(entry)
         this.#keys.checkGate(entry.aud, entry.seq)
+        this.#lineages.permitted(entry, leafDigest(hash), bodies, this.#tree.size > entry.seq)
         this.#approvals.permitted(entry, bodies)
         this.#spent(entry)
         return undefined
       case 'deny':
       case 'hold':
         if (entry.policy !== undefined) this.#decided(entry.policy.digest)
-        if (entry.kind === 'deny') this.#gates.denial(entry)
-        else this.#approvals.held(entry, leafDigest(hash))
+        if (entry.kind === 'deny') {
+          this.#gates.denial(entry)
+          this.#lineages.denied(entry)
+        } else this.#approvals.held(entry, leafDigest(hash))
         return undefined
       case 'gate':
         this.#gates.enrolled(entry)
@@ -245,6 +251,7 @@ export class BundleVerifier implements BundleListener {
       }
       case 'redemption':
         this.#endings.redeemed(entry)
+        this.#lineages.redeemed(entry, this.#tree.size > entry.seq)
         return undefined
       case 'expiry':
         this.#endings.expired(entry)
@@ -255,6 +262,7 @@ export class BundleVerifier implements BundleListener {
       case 'key':
         this.#approvals.key(entry)
         this.#keys.entry(entry, this.#unproved > 0)
+        if (entry.purpose === 'log' && entry.lost !== undefined) this.#lineages.reAnchored()
         if (entry.purpose === 'log' && entry.lost !== undefined && entry.lost.size > entry.seq) this.#tally.notShown(`the log was re-anchored at index ${entry.seq}: a history of ${entry.lost.size} entries was lost, and what stood in it beyond this index is not shown`)
         return undefined
       case 'approval':
@@ -269,6 +277,7 @@ export class BundleVerifier implements BundleListener {
         this.#keys.checkGate(entry.gate, entry.seq)
         return undefined
       case 'policy':
+        this.#lineages.policy(entry)
         this.#unnamedPolicies.delete(entry.digest)
         return undefined
       case 'agent':

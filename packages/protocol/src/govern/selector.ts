@@ -10,7 +10,7 @@ export type SelectorKind = (typeof SELECTOR_KINDS)[number]
 export const MAX_SELECTOR = 3_200
 
 /** What a selector is compared with: the members of a permit that name somebody or something. */
-export type Selectable = Pick<Artifact, 'scope' | 'sub' | 'act' | 'policy' | 'jti' | 'txn' | 'aud'> & Partial<Pick<Artifact, 'cnf'>> & { readonly tenant: string }
+export type Selectable = Pick<Artifact, 'scope' | 'sub' | 'act' | 'policy' | 'jti' | 'txn' | 'aud'> & Partial<Pick<Artifact, 'cnf' | 'above'>> & { readonly tenant: string }
 
 /**
  * Reads a selector: `all`, or a kind, a colon and what it names, as in `tool:mcp://fs/delete_file`. The text is the selector: it is
@@ -29,16 +29,16 @@ export function parseSelector(text: string): { readonly kind: SelectorKind; read
 }
 
 /** The members that selectors are compared with, alone and with texts of their own: what is kept of a permit must not hold on to its entry. */
-export function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, tenant }: Selectable): Selectable {
-  return JSON.parse(JSON.stringify({ scope, sub, act, policy, jti, txn, aud, cnf, tenant })) as Selectable // oxlint-disable-line no-restricted-properties -- a copy of what was read strictly
+export function selectableOf({ scope, sub, act, policy, jti, txn, aud, cnf, above, tenant }: Selectable): Selectable {
+  return JSON.parse(JSON.stringify({ scope, sub, act, policy, jti, txn, aud, cnf, above, tenant })) as Selectable // oxlint-disable-line no-restricted-properties -- a copy of what was read strictly
 }
 
-/** Every selector that meets `permit`, so that any number of them is looked up in constant time. */
+/** Every selector that meets `permit` or an ancestor of it, so that any number of them is looked up in constant time. */
 export function selectorsOf(permit: Selectable): string[] {
-  const { scope, sub, act, policy, jti, txn, aud, cnf, tenant } = permit
+  const { scope, sub, act, policy, jti, txn, aud, cnf, above = [], tenant } = permit
   return [
     `artifact:${jti}`, `lineage:${txn}`, act.sub, `subject:${sub}`, `tool:${scope.target}/${scope.name}`, `target:${scope.target}`,
-    ...policy.determining.map((id) => `policy:${id}`), `key:${aud}`, ...(cnf === undefined ? [] : [`key:${cnf}`]), `tenant:${tenant}`, 'all',
+    ...policy.determining.map((id) => `policy:${id}`), `key:${aud}`, ...(cnf === undefined ? [] : [`key:${cnf}`]), `tenant:${tenant}`, 'all', ...above,
   ]
 }
 
@@ -48,10 +48,11 @@ export interface Prohibited {
   readonly killed: Pick<ReadonlySet<string>, 'has' | 'size'>
 }
 
-/** Why a permit of this kind may not be; a revocation is told before a kill, since it stays. */
-export function prohibition(permit: Selectable, { revoked, killed }: Prohibited): Extract<DenialCode, 'revoked' | 'killed'> | undefined {
+/** Why a permit of this kind may not be; a revocation is told before a kill, since it stays, and its own before that of an ancestor. */
+export function prohibition(permit: Selectable, { revoked, killed }: Prohibited): Extract<DenialCode, 'revoked' | 'killed' | 'ancestor_revoked'> | undefined {
   if (revoked.size === 0 && killed.size === 0) return undefined
-  const selectors = selectorsOf(permit)
+  const selectors = selectorsOf({ ...permit, above: [] })
   if (selectors.some((selector) => revoked.has(selector))) return 'revoked'
-  return selectors.some((selector) => killed.has(selector)) ? 'killed' : undefined
+  if (selectors.some((selector) => killed.has(selector))) return 'killed'
+  return permit.above?.some((selector) => revoked.has(selector) || killed.has(selector)) === true ? 'ancestor_revoked' : undefined
 }

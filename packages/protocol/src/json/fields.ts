@@ -81,6 +81,13 @@ export class Fields {
     return value
   }
 
+  /** An integer from 1 on. */
+  positive(name: string, max: number): number {
+    const value = this.integer(name, max)
+    if (value === 0) this.#refuse(name, 'at least 1')
+    return value
+  }
+
   digest(name: string): string {
     const value = this.value(name)
     if (!isDigest(value)) this.#refuse(name, 'a digest')
@@ -99,6 +106,13 @@ export class Fields {
     if (!Array.isArray(value) || value.length > maxItems) this.#refuse(name, 'a list of allowed length')
     if (!value.every((item) => typeof item === 'string' && item.length <= maxLength)) this.#refuse(name, 'a list of strings')
     return value as readonly string[]
+  }
+
+  /** One or more names, none empty and none twice. */
+  names(name: string, maxItems: number, maxLength = 128): readonly string[] {
+    const names = this.strings(name, maxItems, maxLength)
+    if (names.length === 0 || names.includes('') || new Set(names).size !== names.length) this.#refuse(name, 'a list of distinct names')
+    return names
   }
 
   /** A list of tokens, none twice. */

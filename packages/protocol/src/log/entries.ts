@@ -9,6 +9,8 @@ import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
 import { fromBase64Url } from '../encoding.ts'
 import { isAgentName } from '../identity.ts'
 import { Fields } from '../json/fields.ts'
+import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
+import { type ParentRef, parseParentRef } from '../lineage/lineage.ts'
 import type { JsonValue } from '../json/value.ts'
 import { type GateKeyEntry, type LogKeyEntry, readGateKey, readLogKey } from './keys.ts'
 
@@ -24,12 +26,18 @@ export interface Asked {
   readonly aud?: string
   readonly challenge?: string
   readonly policy?: PolicyState
+  /** The permit below which it was asked for, as it was named. */
+  readonly par?: ParentRef
+  /** What it would have delegated. */
+  readonly delegates?: CommittedDelegation
 }
 
 /** A refusal: by the plane, or reported and signed by a gate (`denial`). */
 export interface DenyEntry extends Asked {
   readonly kind: 'deny'
   readonly code: DenialCode
+  /** Its id: nothing descends from what was denied, and a request that names it says so. */
+  readonly jti?: string
   /** The gate's own signed account, where a gate refused. @see spec/denial.md */
   readonly denial?: string
 }
@@ -183,14 +191,15 @@ function readAsked(fields: Fields): Asked {
     aud: fields.optional('aud', (name) => fields.text(name)),
     challenge: fields.optional('challenge', (name) => fields.token(name)),
     policy: fields.optional('policy', (name) => readPolicyState(fields.object(name))),
+    par: fields.optional('par', (name) => parseParentRef(fields.object(name))),
+    delegates: fields.optional('delegates', (name) => readCommittedDelegation(fields.object(name))),
   })
 }
 
 export function readDeny(fields: Fields): DenyEntry {
   const code = fields.value('code')
   if (!isDenialCode(code)) throw new Denied('artifact_malformed', 'deny: unknown code')
-  const denial = fields.optional('denial', (name) => fields.text(name, MAX_JWS))
-  return { kind: 'deny', code, ...readAsked(fields), ...(denial === undefined ? {} : { denial }) }
+  return present<DenyEntry>({ kind: 'deny', code, jti: fields.optional('jti', (name) => fields.token(name)), ...readAsked(fields), denial: fields.optional('denial', (name) => fields.text(name, MAX_JWS)) })
 }
 
 export function readHold(fields: Fields): HoldEntry {

@@ -95,11 +95,12 @@ export function gateState(change: Partial<GateState> = {}): GateState {
     newest: undefined, newestNote: undefined, consistency: [], accept: () => undefined,
     takeChallenge: (shown) => shown === CHALLENGE,
     nowSeconds: NOW + 1,
-    governance: { epochFloor: 3, isFresh: () => true, isRevoked: () => false, isKilled: () => false },
+    governance: { epochFloor: 3, isFresh: () => true, isRevoked: () => false, isKilled: () => false, isAncestorRevoked: () => false },
     subject: { sub: 'user:1', act: 'agent:tester', verified: true },
     measureEnvironment: () => ENV_COMMIT,
     action: ACTION,
     capabilities: () => false,
+    lineage: { parent: undefined },
     ...change,
   }
 }

@@ -7,6 +7,8 @@ import { call } from '../../rpc/call.ts'
 import type { ServedTenant } from '../access.ts'
 import { type Asked, asking, type Route } from '../route.ts'
 import * as schemas from '../schemas/evidence.ts'
+import { lineageAnswer } from '../schemas/lineage.ts'
+import { page } from '../schemas/values.ts'
 
 const gzip = promisify(zlib.gzip)
 
@@ -15,6 +17,7 @@ export const EVIDENCE_ROUTES: readonly Route[] = [
   { method: 'GET', url: '/v1/executions', needs: 'executions.search', tag: 'evidence', isPrivate: true, query: schemas.searchQuery, answer: schemas.foundPage, summary: 'Searches decisions and how they ended, newest first' },
   { method: 'GET', url: '/v1/executions/:id', needs: 'executions', tag: 'evidence', isPrivate: true, path: schemas.idPath, answer: schemas.shown, summary: 'Shows one execution' },
   { method: 'GET', url: '/v1/evidence/:id', needs: 'evidence', tag: 'evidence', isPrivate: true, path: schemas.idPath, query: schemas.sinceQuery, answer: schemas.bundle, summary: 'The evidence bundle of an execution, an entry, or `all`; streamed', run: evidence },
+  { method: 'GET', url: '/v1/lineage/:id', needs: 'lineage', tag: 'evidence', isPrivate: true, path: schemas.idPath, query: page, answer: lineageAnswer, summary: 'Why a request was allowed, up to its root, and everything that descends from it' },
   {
     method: 'GET', url: '/t/:tenant/checkpoint', tag: 'log', path: schemas.tenantPath, answer: schemas.plainText, contentType: 'text/plain; charset=utf-8', summary: 'The signed checkpoint (C2SP tlog-tiles)',
     run: async (asked) => asked.reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await tenantOf(asked).plane.log.published()).note),

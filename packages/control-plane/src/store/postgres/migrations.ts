@@ -14,6 +14,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     'CREATE TABLE IF NOT EXISTS sealwrit_spent (tenant TEXT NOT NULL, key TEXT NOT NULL, seq BIGINT NOT NULL, PRIMARY KEY (tenant, key))',
     'CREATE TABLE IF NOT EXISTS sealwrit_execution (tenant TEXT NOT NULL, jti TEXT NOT NULL, seq BIGINT NOT NULL, ending BIGINT, deadline_ms BIGINT NOT NULL, expiry BIGINT, PRIMARY KEY (tenant, jti))',
   ],
+  [
+    'ALTER TABLE sealwrit_execution ADD COLUMN IF NOT EXISTS parent TEXT',
+    'CREATE INDEX IF NOT EXISTS sealwrit_execution_parent ON sealwrit_execution (tenant, parent, seq)',
+  ],
 ]
 
 /** How long one plane may hold the lock row, and how long another waits for it, in milliseconds. */

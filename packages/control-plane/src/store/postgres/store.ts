@@ -160,7 +160,7 @@ class PostgresStore implements Store {
       yield { kind: 'tile', level: Number(row['level']), index: Number(row['idx']), hashes: new Uint8Array(row['hashes'] as Buffer) }
     }
     for await (const row of this.#rows('SELECT key, seq FROM sealwrit_spent WHERE tenant = $1 AND key > $2 ORDER BY key', ['key'], [''])) yield { kind: 'spent', key: String(row['key']), seq: Number(row['seq']) }
-    for await (const row of this.#rows('SELECT jti, seq, ending, deadline_ms, expiry FROM sealwrit_execution WHERE tenant = $1 AND jti > $2 ORDER BY jti', ['jti'], [''])) yield { kind: 'execution', ...readExecution(row) }
+    for await (const row of this.#rows('SELECT jti, seq, ending, deadline_ms, expiry, parent FROM sealwrit_execution WHERE tenant = $1 AND jti > $2 ORDER BY jti', ['jti'], [''])) yield { kind: 'execution', ...readExecution(row) }
     for await (const row of this.#rows('SELECT key, value FROM sealwrit_meta WHERE tenant = $1 AND key > $2 ORDER BY key', ['key'], [''])) yield { kind: 'meta', key: String(row['key']), value: String(row['value']) }
   }
 
@@ -197,19 +197,24 @@ class PostgresStore implements Store {
     const column = <K extends keyof ExecutionRow>(name: K): (ExecutionRow[K] | null)[] => rows.map((row) => row[name] ?? null)
     await this.#connection.write(
       `WITH rows AS (
-         INSERT INTO sealwrit_execution (tenant, jti, seq, ending, deadline_ms, expiry)
-         SELECT $1, r.jti, r.seq, r.ending, r.deadline_ms, r.expiry FROM unnest(CAST($2 AS TEXT[]), CAST($3 AS BIGINT[]), CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[]), CAST($6 AS BIGINT[])) AS r (jti, seq, ending, deadline_ms, expiry)
+         INSERT INTO sealwrit_execution (tenant, jti, seq, ending, deadline_ms, expiry, parent)
+         SELECT $1, r.jti, r.seq, r.ending, r.deadline_ms, r.expiry, r.parent FROM unnest(CAST($2 AS TEXT[]), CAST($3 AS BIGINT[]), CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[]), CAST($6 AS BIGINT[]), CAST($8 AS TEXT[])) AS r (jti, seq, ending, deadline_ms, expiry, parent)
          ON CONFLICT (tenant, jti) DO UPDATE SET ending = excluded.ending, expiry = excluded.expiry RETURNING jti
        )
        INSERT INTO sealwrit_meta (tenant, key, value) VALUES ($1, 'indexed_size', $7)
        ON CONFLICT (tenant, key) DO UPDATE SET value = CAST(GREATEST(CAST(sealwrit_meta.value AS BIGINT), CAST(excluded.value AS BIGINT)) AS TEXT)`,
-      [this.#tenant, column('jti'), column('seq'), column('ending'), column('deadlineMs'), column('expiry'), String(size)],
+      [this.#tenant, column('jti'), column('seq'), column('ending'), column('deadlineMs'), column('expiry'), String(size), column('parent')],
     )
   }
 
   async execution(jti: string): Promise<ExecutionRow | undefined> {
-    const { rows } = await this.#connection.read<Record<string, string | null>>('SELECT jti, seq, ending, deadline_ms, expiry FROM sealwrit_execution WHERE tenant = $1 AND jti = $2', [this.#tenant, jti])
+    const { rows } = await this.#connection.read<Record<string, string | null>>('SELECT jti, seq, ending, deadline_ms, expiry, parent FROM sealwrit_execution WHERE tenant = $1 AND jti = $2', [this.#tenant, jti])
     return rows[0] === undefined ? undefined : readExecution(rows[0])
+  }
+
+  async children(parent: string, after: number, limit: number): Promise<readonly ExecutionRow[]> {
+    const { rows } = await this.#connection.read<Record<string, string | null>>('SELECT jti, seq, ending, deadline_ms, expiry, parent FROM sealwrit_execution WHERE tenant = $1 AND parent = $2 AND seq > $3 ORDER BY seq LIMIT $4', [this.#tenant, parent, after, limit])
+    return rows.map(readExecution)
   }
 
   async clockMs(): Promise<number> {
@@ -224,5 +229,5 @@ class PostgresStore implements Store {
 
 function readExecution(row: Record<string, unknown>): ExecutionRow {
   const optional = (value: unknown): number | undefined => (value === null || value === undefined ? undefined : Number(value))
-  return { jti: String(row['jti']), seq: Number(row['seq']), ending: optional(row['ending']), deadlineMs: Number(row['deadline_ms']), expiry: optional(row['expiry']) }
+  return { jti: String(row['jti']), seq: Number(row['seq']), ending: optional(row['ending']), deadlineMs: Number(row['deadline_ms']), expiry: optional(row['expiry']), parent: row['parent'] === null ? undefined : String(row['parent']) }
 }

@@ -9,6 +9,7 @@ const MIGRATIONS: readonly string[] = [
    CREATE TABLE execution (jti TEXT PRIMARY KEY, seq INTEGER NOT NULL, ending INTEGER, deadline_ms INTEGER NOT NULL, expiry INTEGER) WITHOUT ROWID;
    CREATE INDEX execution_open ON execution (deadline_ms) WHERE ending IS NULL;`,
   'CREATE TABLE spent (key TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;',
+  'ALTER TABLE execution ADD COLUMN parent TEXT; CREATE INDEX execution_parent ON execution (parent, seq) WHERE parent IS NOT NULL;',
 ]
 
 /** Brings a store to the newest version. @throws {StoreOpenError} when it is newer than this program */

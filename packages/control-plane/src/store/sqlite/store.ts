@@ -66,7 +66,7 @@ class SqliteStore implements Store {
     this.#entriesFrom = database.prepare('SELECT first_seq, count, entries FROM commit_group WHERE first_seq = ?')
     this.#selectTile = database.prepare('SELECT hashes FROM tile WHERE level = ? AND idx = ?')
     this.#putExecution = database.prepare(
-      'INSERT INTO execution (jti, seq, ending, deadline_ms, expiry) VALUES (?, ?, ?, ?, ?) ON CONFLICT (jti) DO UPDATE SET ending = excluded.ending, expiry = excluded.expiry',
+      'INSERT INTO execution (jti, seq, ending, deadline_ms, expiry, parent) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (jti) DO UPDATE SET ending = excluded.ending, expiry = excluded.expiry',
     )
   }
 
@@ -211,7 +211,7 @@ class SqliteStore implements Store {
   async putIndex(size: number, rows: readonly ExecutionRow[]): Promise<void> {
     this.#write(() =>
       this.#transaction(() => {
-        for (const row of rows) this.#putExecution.run(row.jti, row.seq, row.ending ?? null, row.deadlineMs, row.expiry ?? null)
+        for (const row of rows) this.#putExecution.run(row.jti, row.seq, row.ending ?? null, row.deadlineMs, row.expiry ?? null, row.parent ?? null)
         this.#putMeta('indexed_size', String(Math.max(size, Number(this.#getMeta('indexed_size') ?? '0'))))
         return true
       }),
@@ -221,6 +221,10 @@ class SqliteStore implements Store {
   async execution(jti: string): Promise<ExecutionRow | undefined> {
     const row = this.#database.prepare('SELECT * FROM execution WHERE jti = ?').get(jti)
     return row === undefined ? undefined : readExecution(row)
+  }
+
+  async children(parent: string, after: number, limit: number): Promise<readonly ExecutionRow[]> {
+    return this.#database.prepare('SELECT * FROM execution WHERE parent = ? AND seq > ? ORDER BY seq LIMIT ?').all(parent, after, limit).map(readExecution)
   }
 
   /** It runs in the plane's own process: there is no other clock. */
@@ -254,5 +258,6 @@ function readExecution(row: Record<string, unknown>): ExecutionRow {
     ending: optional(row['ending']),
     deadlineMs: Number(row['deadline_ms']),
     expiry: optional(row['expiry']),
+    parent: row['parent'] === null ? undefined : String(row['parent']),
   }
 }
