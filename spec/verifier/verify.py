@@ -14,7 +14,7 @@ from keys import Keys
 from lineage import Lineages
 from people import People
 from prohibitions import Prohibitions
-from formats import FORMS, Refused, canonical, digest, extended, hashes, need, read_entry, sha256, tree, unbase64, unbase64url
+from formats import Refused, canonical, digest, extended, hashes, need, read_entry, sha256, tree, unbase64, unbase64url
 from notes import cosigners, has_ml_dsa, is_met, is_signed, log_key, proved, read_account, read_checkpoint, read_policy, thumbprint
 
 # bundle.md: the verdict. A `need` that fails contradicts; what would be shown by something outside the bundle is not established
