@@ -38,7 +38,7 @@ describe('documents', () => {
     }
   })
 
-  it.each(['spec/artifact.md', 'spec/entries.md', 'spec/approval.md', 'spec/lineage.md', 'spec/policy.md', 'spec/keys.md'])('the literal example of %s is a valid entry', (page) => {
+  it.each(['spec/artifact.md', 'spec/entries.md', 'spec/approval.md', 'spec/lineage.md', 'spec/federation.md', 'spec/policy.md', 'spec/keys.md'])('the literal example of %s is a valid entry', (page) => {
     const example = /```json\n([\s\S]*?)```/.exec(read(page))?.[1] as string
     const text = canonicalText(parseStrict(utf8(example)))
     expect(canonicalText(parseEntry(text) as never)).toBe(text)

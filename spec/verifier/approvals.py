@@ -27,14 +27,18 @@ class Approvals:
             need(entry['hold'] not in self.holds, 'two holds have one id')
             self.holds[entry['hold']] = {**entry, 'leaf': leaf, 'ended': None}
 
-    def may(self, person, hold, *asking):
+    def known(self, person, voucher):
+        """As the log says now; a person of another plane as that plane vouched for them."""
+        return self.persons[person] if voucher is None else {'groups': voucher['groups'], 'keys': [voucher['key']], 'sub': voucher.get('sub')}
+
+    def may(self, person, voucher, hold, *asking):
         """In a demanded group, and neither the one who asks nor the one who answers for it."""
-        known = self.persons[person]
+        known = self.known(person, voucher)
         return known['keys'] and known['sub'] not in asking and person not in asking and set(known['groups']) & set(hold['approval']['groups'])
 
     def approval(self, entry, leaf, bodies):
         commits, hold = {'grant': entry.get('grant_commit'), 'reason': entry.get('reason_commit')}, self.holds.get(entry['hold'])
-        if hold is None or entry['event'] != 'expired' and entry['person'] not in self.persons:
+        if hold is None or entry['event'] != 'expired' and 'voucher' not in entry and entry['person'] not in self.persons:
             self.not_established.append(f'the hold or the approver of entry {entry["seq"]} is not in the bundle before it')
             return commits
         over = entry['time'] >= hold['approval']['expires'] * 1000
@@ -43,7 +47,9 @@ class Approvals:
             hold['ended'] = 'expired'
             return commits
         person, claims, key = entry['person'], None, None
-        keys = [unbase64url(key) for key in self.persons[person]['keys']]
+        voucher = entry.get('voucher')
+        need(voucher is None or entry['time'] < voucher['exp'] * 1000, 'nobody vouches for the approver any more')
+        keys = [unbase64url(key) for key in self.known(person, voucher)['keys']]
         need(keys, 'this person holds no key')
         for key in keys:  # whichever of the person's keys the header names
             try:
@@ -54,7 +60,7 @@ class Approvals:
         if claims is None:
             raise failure
         said, grant = claims['decision'], claims.get('grant')
-        need(grant is None or said == 'approved' and grant['uses'] > 0 and claims['iat'] < grant['until'] <= claims['iat'] + 2_592_000, 'not a grant')
+        need(grant is None or voucher is None and said == 'approved' and grant['uses'] > 0 and claims['iat'] < grant['until'] <= claims['iat'] + 2_592_000, 'not a grant')
         about = [entry['hold'], hold['seq'], hold['leaf'], hold['action_commit'], hold['aud'], hold['sub'], person, self.tenant]
         need([claims[name] for name in ('hold', 'index', 'leaf_hash', 'action_commit', 'aud', 'sub', 'person', 'tenant')] == about, 'the signature is about another hold')
         need([said, (grant or {}).get('arguments_commit'), claims.get('reason_commit')] == [entry['event'], entry.get('grant_commit'), entry.get('reason_commit')], 'signature and entry disagree')
@@ -64,10 +70,16 @@ class Approvals:
             hold['ended'] = 'rejected'
         else:
             need(hold['ended'] is None, 'the hold was used already')
-            need(self.may(person, hold, hold['sub']), 'in none of the groups, or the one who asks')
-            self.given[leaf] = {'seq': entry['seq'], 'hold': hold, 'person': person, 'key': key, 'grant': grant, 'left': grant['uses'] if grant else 0,
+            need(self.may(person, voucher, hold, hold['sub']), 'in none of the groups, or the one who asks')
+            self.given[leaf] = {'seq': entry['seq'], 'hold': hold, 'person': person, 'voucher': voucher, 'key': key, 'grant': grant, 'left': grant['uses'] if grant else 0,
                                 'bounds': next((b.get('body') for b in bodies if b['purpose'] == 'grant' and b['commit'] == commits['grant']), None)}
         return commits
+
+    def holds_key(self, one, time):
+        """The person holds the key that signed; a person of another plane while vouched for, and nobody here holds it."""
+        if one['voucher'] is None:
+            return any(unbase64url(key) == one['key'] for key in self.persons[one['person']]['keys'])
+        return time < one['voucher']['exp'] * 1000 and not any(one['voucher']['key'] in person['keys'] for person in self.persons.values())
 
     def permit(self, permit, bodies):
         """It rests on as many distinct persons as its hold demands, in their role now: on its own action once, or on uses of grants."""
@@ -80,11 +92,10 @@ class Approvals:
         hold, waits = given[0]['hold'], given[0]['hold']['ended'] is None and permit['time'] >= given[0]['hold']['approval']['expires'] * 1000
         need(all(one['hold'] is hold and one['seq'] == seq for one, (seq, _) in zip(given, refs)), 'the approvals are of several holds, or stand elsewhere')
         need([permit[name] for name in ('sub', 'act', 'aud', 'scope')] == [hold[name] for name in ('sub', 'act', 'aud', 'scope')], 'somebody or something else')
-        need([permit.get(name) for name in ('par', 'delegates')] == [hold.get(name) for name in ('par', 'delegates')], 'below another permit, or it delegates something else')
+        need([place(permit), permit.get('delegates')] == [place(hold), hold.get('delegates')], 'below another permit, or it delegates something else')
         need(hold['ended'] not in ('rejected', 'expired') and not waits, 'the hold was rejected, or is over')
-        count = {one['person'] for one in given if self.may(one['person'], hold, permit['sub'], permit['owner'])
-                 and any(unbase64url(key) == one['key'] for key in self.persons[one['person']]['keys'])}
-        need(len(count) >= hold['approval']['quorum'], 'too few persons')
+        count = [one for one in given if self.may(one['person'], one['voucher'], hold, permit['sub'], permit['owner']) and self.holds_key(one, permit['time'])]
+        need(min(len({one[name] for one in count}) for name in ('person', 'key')) >= hold['approval']['quorum'], 'too few persons')
         if not is_grant:
             need(permit['action_commit'] == hold['action_commit'] and hold['ended'] is None, 'another action than was approved, or used before')
             hold['ended'] = 'used'
@@ -99,6 +110,9 @@ class Approvals:
             else:
                 need(one['grant'].get('tool_digest') == action.get('tool_digest') and covers(one['bounds'], action['arguments']), 'the grant does not cover these arguments')
         return None
+
+def place(entry):
+    return [entry['par'][name] for name in ('jti', 'leaf_hash')] if 'par' in entry else None
 
 # Grants: each top-level argument is bounded
 

@@ -75,7 +75,7 @@ with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HE
     FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
 FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
 TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$string': lambda v: isinstance(v, str) and units(v) <= 1_024,
-         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8, '$levels': lambda v: type(v) is int and 1 <= v <= 8, '$below': lambda v: type(v) is int and 1 <= v <= 1_000_000,
+         '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$count': lambda v: type(v) is int and v >= 0, '$positive': lambda v: type(v) is int and v > 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8, '$levels': lambda v: type(v) is int and 1 <= v <= 8, '$below': lambda v: type(v) is int and 1 <= v <= 1_000_000,
          '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
          '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
          '$epoch': lambda v: type(v) is int and 0 <= v <= 256, '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
@@ -176,7 +176,7 @@ def read_entry(text, bundle):
     form = 'entry ' + ' '.join(str(entry[name]) for name in ('kind', 'purpose', 'event', 'cause') if name in entry and entry[name] != 'log')
     need(form in FORMS and fits({**FORMS['entry'], **FORMS[form]}, entry), 'not the closed form of a kind of entry')
     need(entry['tenant'] == bundle['tenant'], 'an entry of another tenant')
-    groups = entry.get('groups') or (entry.get('approval') or {}).get('groups')
+    groups = entry.get('groups', (entry.get('approval') or {}).get('groups'))
     need(groups is None or 0 < len(set(groups)) == len(groups), 'not groups, each once')
     if entry['kind'] == 'permit':
         references(entry['approvals'])

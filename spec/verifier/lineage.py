@@ -13,7 +13,7 @@ class Lineages:
         """`life` gives the permit of an id, its ending and whether it was spent, as far as the bundle says."""
         need(permit['jti'] not in self.missing, 'a permit stands behind one that names it as its parent')
         try:
-            if 'par' in permit:
+            if 'foreign' not in permit.get('par', {'foreign': None}):  # what descends from another plane has no ancestor here
                 self.descends(permit, bodies, is_whole, life)
         finally:
             if 'delegates' in permit:

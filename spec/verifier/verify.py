@@ -10,6 +10,7 @@ from approvals import Approvals
 from bodies import Bodies
 from budgets import Budgets
 from bundles import read_bundle, read_mirror
+from foreign import Foreign
 from keys import Keys
 from lineage import Lineages
 from people import People
@@ -29,7 +30,7 @@ class Evidence:
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
         self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
-        self.budgets, self.people, self.prohibitions = Budgets(), People(), Prohibitions()
+        self.budgets, self.people, self.prohibitions, self.foreign = Budgets(), People(), Prohibitions(), Foreign(bundle['origin'], self.not_established)
         self.prefix, self.named, self.bodies = 0, set(), Bodies()
 
     def claim(self, about, check, *given):
@@ -111,7 +112,7 @@ class Evidence:
         seen = entry.get('policy') or {}
         commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
-        commits['delegation'] = entry.get('delegates', {}).get('terms_commit')
+        commits['delegation'], commits['foreign'] = entry.get('delegates', {}).get('terms_commit'), self.foreign.taken(entry)
         if entry['kind'] == 'permit':
             self.approvals.permit(entry, item['bodies'])
             self.budgets.permit(entry)

@@ -1,5 +1,6 @@
-import { aboveOf, type Artifact, type Anchor, attachSignature, keyMembers, keyText, noteKey, type NoteKey, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
-import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
+import { aboveOf, type Artifact, type Anchor, attachSignature, keyMembers, keyText, noteKey, type NoteKey, type Body, type Bundle, canonicalize, canonicalText, commitment, consistencyProof, cosignedMessage, type CosignerKey, cosignerKey, digestOf, foreignPerson, type ForeignRef, foreignSubject, formatBundle, formatCosignature, formatProof, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, parseNote, rootDigest, signingInput, signingKey, toBase64, toBase64Url, formatSignature, utf8 } from '@sealwrit/protocol'
+import { GATE, GATE_KEY, keyPair, LOG, LOG_KEY, NOW, permitBody, receiptClaims, SALT, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
+import { AWAY_KEY, awayLog, awayPermit, CNF, shown, voucher } from '../../packages/protocol/test/support/foreign.ts'
 
 /** An entry and the bodies behind it, before it has a place in a signed tree. */
 export interface Draft {
@@ -76,6 +77,12 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const policyDigest = digestOf(canonicalize(files), sha256)
   const session = token('session')
   let sequence = 0
+  /** The newest entry of another plane's log, as it was shown and taken. */
+  const taken = ({ log, index }: { log: TestLog; index: number }, id: string): { leaf: string; body: Body; ref: ForeignRef } => {
+    const kept = body('foreign', shown(log, index, { salt: id === 'parent' ? SALT : '' })['sealed'] as JsonObject, id)
+    const head = log.head()
+    return { leaf: leafDigest(leafHash(utf8(log.leaves[index] as string), sha256)), body: kept, ref: { iss: AWAY_KEY.name, size: head.size, root: rootDigest(head), commit: kept.commit } }
+  }
   const environment = body('environment', { host: name })
   add('key', { kind: 'key', purpose: 'log', event: 'created', key: `${LOG_KEY.name}+${LOG_KEY.id}+${toBase64(new Uint8Array([1, ...LOG_KEY.publicKey]))}` })
   add('policy', { kind: 'policy', digest: policyDigest, policies: ['a/0'], epoch: 3 })
@@ -171,6 +178,22 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const grandchild = below('grandchild', child.entry, child.leaf, { act: { sub: 'agent:helper', verified: true }, constraints: { lease_seconds: 10, max_runtime_seconds: 200, obligations: [] } }, deepAction)
   const wide = decision('refused below')
   add('refused below', { kind: 'deny', code: 'delegation_widens', jti: token('refused below'), par: { jti: token('grandchild'), leaf_hash: grandchild.leaf }, delegates: { until: NOW + 300, uses: 1, depth: 1, terms_commit: terms.child.commit }, sub: 'user:1', act: { sub: 'agent:helper', verified: true }, aud: GATE_KEY.kid, challenge: token('refused below challenge'), ...wide.members }, wide.action, wide.inputs, terms.child)
+  // What was taken from another plane: a permit as a parent, and an approver that it vouches for.
+  const lent = decision('lent')
+  const away = awayLog(awayPermit({ jti: token('away'), txn: token('away'), action_commit: commitment('action', SALT, lent.action.digest, sha256) }))
+  const parent = taken(away, 'parent')
+  const { challenge: _lent, ...borrowed } = permitBody({ jti: token('lent'), txn: token('away'), above: [`artifact:${token('away')}`], env, ...lent.members, use: 'challenge', sub: foreignSubject(AWAY_KEY.name, 'user:1', LOG_KEY.name, sha256), depth: 1, par: { jti: token('away'), leaf_hash: parent.leaf, foreign: parent.ref } })
+  add('lent', { ...borrowed, cnf: CNF, challenge: token('lent challenge') }, lent.action, lent.inputs, parent.body)
+  add('vouched', { ...voucher({ sub: 'user:9' }), aud: AWAY_KEY.name })
+  const asked = decision('asked')
+  const askedLeaf = add('asked', { ...asks, hold: token('asked'), challenge: token('asked challenge'), ...asked.members }, asked.action, asked.inputs)
+  const word = voucher()
+  away.index = away.log.add(word)
+  const vouching = taken(away, 'vouching')
+  const stranger = foreignPerson(word.person, AWAY_KEY.name)
+  const strange = approved({ tenant: 'default', person: stranger, aud: GATE_KEY.kid, sub: 'user:1', iat: NOW, hold: token('asked'), index: at['asked'] as number, leaf_hash: askedLeaf, action_commit: asked.action.commit, decision: 'approved' }, keyPair('away approver'), signingKey(keyPair('away approver').publicKey, sha256).kid)
+  const strangeLeaf = add('strange', { kind: 'approval', hold: token('asked'), event: 'approved', person: stranger, signature: strange, voucher: { leaf_hash: vouching.leaf, key: word.key, groups: ['secops'], exp: word.exp, foreign: vouching.ref } }, vouching.body)
+  add('answered', { ...released, jti: token('answered'), txn: token('answered'), challenge: token('answered challenge'), ...asked.members, approvals: [`${at['strange']}:${strangeLeaf}`] }, asked.action, asked.inputs)
   add('revoked', { kind: 'revocation', selector: 'agent:ü\u{1f600}', by: 'user:1' })
   for (const event of ['killed', 'lift_asked', 'lifted']) add(event, { kind: 'kill', selector: 'tool:mcp://fs/read_file', event, by: 'user:1' })
   add('rotated', rotation())

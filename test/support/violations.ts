@@ -254,6 +254,43 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
     'a delegation with more than is known': [{ scopes: [scope], more: 1 }, called({})],
   }
   for (const [title, [outer, action, inner]] of Object.entries(pairs)) yield { title: `a child with ${title}`, value: descended(outer, action, inner) }
+  // What was taken from other planes.
+  const { par } = entry('lent') as { par: { jti: string; leaf_hash: string; foreign: JsonObject } }
+  const lent = (id: string, change: JsonObject, foreign: JsonObject = {}): object => again('lent', { jti: token(id), challenge: token(`${id} c`), par: { ...par, ...change, foreign: { ...par.foreign, ...foreign } } })
+  const strange = entry('strange') as unknown as { person: string; signature: string; voucher: JsonObject & { foreign: JsonObject; exp: number } }
+  const vouched = (change: JsonObject, foreign: JsonObject = {}): object => again('strange', { voucher: { ...strange.voucher, ...change, foreign: { ...strange.voucher.foreign, ...foreign } } })
+  const { voucher: _voucher, ...nobody } = entry('strange')
+  const overMs = strange.voucher.exp * 1_000
+  const foreign: Record<string, Uint8Array> = {
+    'a permit of another plane that is spent twice': built('lent', lent('again', {})),
+    'a permit under an older checkpoint of another plane': built('lent', lent('older', { jti: token('p') }, { size: (par.foreign['size'] as number) - 1 })),
+    'a permit under another checkpoint of one size': built('lent', lent('fork', { jti: token('p') }, { root: leafOf('policy') })),
+    'an approval under an older checkpoint of another plane': built('asked', vouched({}, { size: 1 })),
+    'a permit whose parent of another plane is of this one': built('tool', lent('own', {}, { iss: LOG_KEY.name })),
+    'a permit whose parent stands in an empty log': built('tool', lent('empty', {}, { size: 0 })),
+    'a permit whose parent is of a plane without a name': built('tool', lent('nameless', {}, { iss: '' })),
+    'a permit whose parent is of a plane with too long a name': built('tool', lent('long', {}, { iss: 'x'.repeat(97) })),
+    'a permit whose parent says more': built('tool', lent('more', {}, { more: 1 })),
+    'an approval after its voucher is over': built('asked', again('strange', { time: overMs })),
+    'a permit after the voucher of its approver is over': built('strange', again('answered', { time: overMs })),
+    'a permit whose approver here holds the key that is vouched for': built('strange', again('approver', { person: 'person:late', key: strange.voucher['key'] as string }), again('answered')),
+    'an approval by a person of another plane that nobody vouches for': built('asked', nobody),
+    'an approval by a person of a third plane': built('asked', vouched({}, { iss: 'third.test/default' })),
+    'an approval by a person of this plane with a voucher': built('asked', again('strange', { person })),
+    'a vouched approval in another group': built('asked', vouched({ groups: ['ops'] })),
+    'a vouched approval in no group': built('asked', vouched({ groups: [] })),
+    'a vouched approval by the one who asks': built('asked', vouched({ sub: 'user:1' })),
+    'a vouched approval under another key': built('asked', vouched({ key: entry('approver')['key'] as string })),
+    'a vouched approval with half a key': built('asked', vouched({ key: 'AAAA' })),
+    'a vouched rejection': built('asked', again('strange', { event: 'rejected' })),
+    'a vouched grant': built('asked', again('strange', { grant_commit: leafOf('policy') })),
+    'a voucher for a person of a third plane': built('vouched', again('vouched', { person: 'person:a@third.test' })),
+    'a voucher with half a key': built('vouched', again('vouched', { key: 'AAAA' })),
+    'a voucher without groups': built('vouched', again('vouched', { groups: [] })),
+    'a voucher for a group twice': built('vouched', again('vouched', { groups: ['a', 'a'] })),
+    'a voucher that says more': built('vouched', again('vouched', { more: 1 })),
+  }
+  for (const [title, value] of Object.entries(foreign)) yield { title, value }
 
   // Bodies that belong to their commitment and are something else than they should be.
   const decided = (body: JsonValue, scope: object = { type: 'mcp.tool_call', name: 'read_file', target: 'mcp://fs' }): Uint8Array => {

@@ -53,6 +53,8 @@ const BODIES: Readonly<Record<string, object>> = {
   'gate denials lost': { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 12 },
   'erasure by request': { kind: 'erasure', ranges: [{ from: 3, to: 4 }, { from: 7, to: 19 }], cause: 'request', by: 'user:1' },
   'erasure by retention': { kind: 'erasure', ranges: [{ from: 0, to: 2 }], cause: 'retention' },
+  'permit under a permit of another plane': permitBody({ jti: SESSION, depth: 1, above: [`artifact:${JTI}`], cnf: GATE_KEY.kid, par: { jti: JTI, leaf_hash: digest('f'), foreign: { iss: 'other.test/default', size: 7, root: digest('1'), commit: digest('2') } } }),
+  voucher: { kind: 'voucher', person: 'person:1', key: 'A'.repeat(43), groups: ['secops'], aud: 'other.test/default', exp: NOW + 300 },
   tool: { kind: 'tool', target: 'mcp://fs', name: 'read_file', digest: digest('a') },
 }
 const ENTRIES: readonly (readonly [string, Entry])[] = Object.entries(BODIES).map(([name, body], seq) => [name, parseEntry(canonicalText({ v: 1, seq, time: NOW * 1_000 + seq, tenant: 'default', ...body } as JsonObject))])
@@ -84,7 +86,7 @@ describe('vectors of the export (SEALWRIT_UPDATE=1 writes them)', () => {
   const known = vectors()
   it('cover every kind that a log holds', () => {
     const read = ENTRY_KINDS.filter((kind) => ENTRIES.some(([, entry]) => entry.kind === kind))
-    expect(read).toEqual(['permit', 'deny', 'hold', 'receipt', 'expiry', 'approval', 'policy', 'key', 'gate', 'tool', 'erasure'])
+    expect(read).toEqual(['permit', 'deny', 'hold', 'receipt', 'expiry', 'approval', 'policy', 'key', 'gate', 'tool', 'erasure', 'voucher'])
     expect(known.map(({ name }) => name)).toEqual(ENTRIES.map(([name]) => name))
   })
   it.each(ENTRIES)('%s', (name, entry) => {

@@ -1,11 +1,11 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest, type Agent, type Identity,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialCode, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest, type Agent, type Identity,
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import { authorize, type Caller, refuseUndecided } from './authorize/authorize.ts'
 import { findParent, placeSeen } from './authorize/parent.ts'
-import type { Decision } from './decide/decide.ts'
+import { type Decision, knewOfFederation } from './decide/decide.ts'
 import { recordedInput } from './decide/replay.ts'
 import type { DecisionInput } from './decide/mapping.ts'
 import type { PolicySet } from './decide/policy-set.ts'
@@ -14,6 +14,7 @@ import { completeErasures, erase, type Erasure, leafAt, selected, watchRetention
 import { Environments, type Situated } from './govern/environments.ts'
 import { Events } from './govern/events.ts'
 import { enrolGate } from './govern/gates.ts'
+import { Federation } from './govern/federation.ts'
 import { Keys } from './govern/keys.ts'
 import { renew } from './govern/leases.ts'
 import { Accounts } from './govern/accounts.ts'
@@ -90,6 +91,8 @@ interface SoughtFor {
   readonly gate: string
   readonly session: string | undefined
   readonly challenge: string | undefined
+  /** Whether it is for another plane, and `gate` its origin. */
+  readonly isForPlane?: boolean | undefined
   /** Done before anybody is identified; what it throws is a failed proof. */
   readonly first?: (() => void) | undefined
 }
@@ -110,6 +113,7 @@ export class Plane {
   readonly accounts: Accounts
   readonly stops: Stops
   readonly keys: Keys
+  readonly federation: Federation
   readonly metrics: Metrics
   readonly policies: Policies
   readonly #ports: PlanePorts
@@ -139,7 +143,8 @@ export class Plane {
     this.events = new Events(log, ports.clock, ports.store.isShared)
     this.keys = new Keys(log, ports)
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
-    this.people = new People(log, ports, this.#owner, options.notices)
+    this.federation = new Federation(log, ports)
+    this.people = new People(log, ports, this.#owner, this.federation, options.notices)
     this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), () => this.keys.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
@@ -221,13 +226,19 @@ export class Plane {
   async #seek(request: AuthorizeRequest | IssueRequest, facts: Facts, to: SoughtFor, shown: Shown): Promise<AuthorizeReply> {
     const { gate, session } = to
     const initiator = await this.#identify(request, gate, to.challenge, to.first)
-    if (initiator instanceof Denied) return refuseUndecided(initiator.code, request, this.#unidentified(request, gate), this.log, this.#ports, shown)
+    const refuse = (code: DenialCode, caller: Pick<Caller, 'gate' | 'sub' | 'act'>): Promise<AuthorizeReply> => refuseUndecided(code, request, caller, this.log, this.#ports, shown)
+    if (initiator instanceof Denied) return refuse(initiator.code, this.#unidentified(request, gate))
+    const from = await this.federation.descent(request, initiator, to.isForPlane === true ? gate : undefined)
+    if (from instanceof Denied) return refuse(from.code, { gate, ...initiator })
+    const { foreign, sub } = from
+    if (foreign !== undefined) await this.#directory.remember(sub, { iss: foreign.plane.key.name, name: foreign.entry.sub })
     const situated = await this.#environments.of(gate, request.action.target)
-    const caller = this.#caller(initiator, gate, session, situated)
+    const caller = { ...this.#caller({ ...initiator, sub }, gate, session, situated), foreign, isForPlane: to.isForPlane }
     const parent = request.parent === undefined ? undefined : await findParent(request.parent, this.log, this.#ports)
-    if (typeof parent === 'string') return refuseUndecided(parent, request, caller, this.log, this.#ports, shown)
-    const lineage = placeSeen(parent, request.delegates, Math.floor(this.nowMs / 1_000))
-    const decision = await this.#decide({ ...this.#input({ ...request, facts }, situated.environment, initiator), lineage })
+    if (typeof parent === 'string') return refuse(parent, caller)
+    const lineage = from.lineage ?? placeSeen(parent, request.delegates, Math.floor(this.nowMs / 1_000))
+    const decision = await this.#decide({ ...this.#input({ ...request, facts }, situated.environment, { ...initiator, sub }), lineage, federation: from.context })
+    if (decision.kind !== 'deny' && !knewOfFederation(decision)) return refuse('policy_no_match', caller)
     const reply = await authorize(decision, request, { ...caller, parent }, this.log, this.#ports, shown)
     if (reply.decision === 'hold' && request.hold === undefined) void this.people.tell(reply.hold, 'opened')
     return reply
@@ -265,16 +276,18 @@ export class Plane {
     const { nonce, audience } = request
     // A nonce is good for one proof, also where that fails.
     const first = nonce === undefined ? undefined : (): void => this.#nonces.take(nonce)
-    return this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, first }, shown)
+    const isForPlane = this.federation.isAudience(audience)
+    return this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, isForPlane, first }, shown)
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
   redeem(request: RedeemRequest, gate: string, shown: Shown): Promise<RedeemReply> {
-    const identify = async ({ act }: Permit, action: Action): Promise<Initiator> => {
+    const identify = async ({ act, sub, par }: Permit, action: Action): Promise<Initiator> => {
       const agent = { name: act.sub.replace(/^agent:/, ''), verified: act.verified }
       const initiator = await this.#identify({ ...request, action, agent }, gate, request.challenge)
       if (initiator instanceof Denied) throw initiator
-      return initiator
+      // The principal of another plane is nobody here: what it is bound to is the key, which was proved.
+      return par?.foreign === undefined ? initiator : { ...initiator, sub }
     }
     return redeem(request, { gate, session: request.session, sub: this.#sub, identify }, this.log, this.#ports, shown)
   }
@@ -290,7 +303,8 @@ export class Plane {
     const [action, inputs] = (['action', 'inputs'] as const).map((purpose) => bodies.find((body) => body.purpose === purpose)?.text)
     if (action === undefined || inputs === undefined) return false
     const input = recordedInput(parseStrictText(action), parseStrictText(inputs), sub, act)
-    return (await this.#decide({ ...input, environment: (await this.#environments.of(aud, input.action.target)).environment })).kind === 'permit'
+    const decision = await this.#decide({ ...input, environment: (await this.#environments.of(aud, input.action.target)).environment })
+    return decision.kind === 'permit' && knewOfFederation(decision)
   }
 
   /** What would be decided; issues and logs nothing. */

@@ -1,4 +1,4 @@
-import type { Clock, Crypto, DenialCode, Entry, NoteKey, Rng } from '@sealwrit/protocol'
+import type { Clock, Crypto, DenialCode, Entry, NoteKey, Rng, TrustList } from '@sealwrit/protocol'
 import type { Store } from './store/store.ts'
 
 /** The clock of the plane: `Clock`, and a second source that counts through sleep, to tell a jump of the wall clock. */
@@ -64,6 +64,14 @@ export interface Tracing {
 }
 
 /** Everything from outside that the plane uses. */
+/** Which other planes' word counts here, and for which of them something is made. */
+export interface FederationTrust {
+  readonly trusted: TrustList
+  /** Origins of planes that artifacts and vouchers may be made for. */
+  readonly audiences: readonly string[]
+}
+export const NO_FEDERATION: FederationTrust = Object.freeze({ trusted: new Map(), audiences: [] })
+
 export interface PlanePorts {
   readonly clock: PlaneClock
   readonly rng: Rng
@@ -79,6 +87,8 @@ export interface PlanePorts {
   readonly highWater: HighWater
   /** Runs after the events that are already there were handled: lets a commit group fill. */
   readonly defer: (run: () => void) => void
+  /** No other plane's word counts without it. */
+  readonly federation?: FederationTrust | undefined
   /** Nothing is counted without it. */
   readonly metrics?: Metrics
   /** Nothing is traced without it. */

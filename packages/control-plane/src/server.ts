@@ -15,7 +15,7 @@ import type { ServedTenant } from './http/access.ts'
 import { serveHttp } from './http/server.ts'
 import type { PolicyRules } from './govern/policies.ts'
 import { Plane } from './plane.ts'
-import type { HighWater, LogKey } from './ports.ts'
+import type { FederationTrust, HighWater, LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
 import { openSqliteStore } from './store/sqlite/store.ts'
 import type { Store } from './store/store.ts'
@@ -45,6 +45,8 @@ export interface TenantOptions {
   readonly webhook?: Webhook | undefined
   /** Whom the plane believes to be whom. */
   readonly identity?: IdentityConfig | undefined
+  /** As in `PlanePorts`. */
+  readonly federation?: FederationTrust | undefined
   /** As in `PlaneOptions`, asked over HTTP. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
   /** Issuers that people log in by. */
@@ -130,7 +132,7 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   closing.push(() => closeIt())
   const metrics = new PrometheusMetrics(version, nodeClock)
   const tracing = openTelemetryTracing(version)
-  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, defer: setImmediate }
+  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
   const { post, close: closePost } = witnessPost()
   closing.push(closePost)
   const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }

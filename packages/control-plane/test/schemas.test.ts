@@ -21,6 +21,7 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
     { ...asking, action: { ...tool, type: 'mcp.prompt_get', tool_digest: undefined }, identity: { form: 'x509-svid', chain: ['AAAA'], proof: 'p' } },
     { ...asking, action: tool, parent: { jti: TOKEN, leaf_hash: DIGEST }, delegates: { until: 7, uses: 1, depth: 8, scopes: [{ type: 'mcp.tool_call', target: 'mcp://fs', name: '*' }, { type: 'mcp.tool_call', target: 'mcp://fs', name: 'x', arguments: { a: { prefix: '/srv/' }, b: { range: { min: 1, max: 2 } } } }], agents: ['a'], audiences: ['g', 'h'], environment: 'software' } },
     { action: tool, agent, audience: 'gate', form: 'redeem', parent: { jti: TOKEN, leaf_hash: DIGEST } },
+    { ...asking, action: tool, foreign: { sealed: { entry: '{}', proof: 'p' }, consistency: [] } }, { action: tool, agent, audience: 'home.test/default', form: 'redeem', foreign: null },
     { action: tool, agent, audience: 'gate', form: 'redeem' }, { action: read, agent, audience: 'gate', form: 'redeem', seconds: 60, hold: TOKEN, nonce: OTHER, identity: { form: 'oidc', token: 't' } },
   ]],
   ['/v1/redeem', parseRedeemRequest, [{ session: TOKEN, artifact: { entry: '{}', proof: 'p' }, challenge: OTHER, identity: { form: 'jwt-svid', token: 't' } }, { session: TOKEN, artifact: null, challenge: OTHER }]],
@@ -29,7 +30,7 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
   ['/v1/leases/renew', parseRenewRequest, [{ session: TOKEN, nonce: OTHER, jtis: [TOKEN, OTHER] }, { session: TOKEN, nonce: OTHER, jtis: [] }]],
   ['/v1/gates', parseEnrolRequest, [{ key: 'k', session: TOKEN, proof: 'p', environment: { commit: DIGEST, level: 'software', salt: OTHER, document: { host: 'x' } } }, { key: 'k', session: TOKEN, proof: 'p', environment: { commit: DIGEST, level: 'none', salt: OTHER, document: {} }, floor: 7, checkpoint: 'note' }]],
   ['/v1/tools', parseToolsRequest, [{ session: TOKEN, target: 'mcp://fs', tools: [{ name: 'a', digest: DIGEST }] }]],
-  ['/v1/approvals', parseApprovalRequest, [{ hold: TOKEN, signature: 'a.b.c' }, { hold: TOKEN, signature: 'a.b.c', reason: { salt: OTHER, value: { text: 'no' } } }]],
+  ['/v1/approvals', parseApprovalRequest, [{ hold: TOKEN, signature: 'a.b.c' }, { hold: TOKEN, signature: 'a.b.c', reason: { salt: OTHER, value: { text: 'no' } } }, { hold: TOKEN, signature: 'a.b.c', voucher: { sealed: { entry: '{}', proof: 'p' }, consistency: [] } }]],
   ['/v1/policies', parseActivation, [{ files: { 'a.cedar': 'permit (principal, action, resource);' } }, { files: {}, mode: 'shadow', from: 1, urgent: true, confirm: false, rebase: true }]], // its tests are judged one by one where the set is loaded
 ]
 

@@ -7,7 +7,7 @@ import { type Answer, readNonce, readOrEnd } from './answer.ts'
 import type { MeasuredEnvironment } from './environment/measured.ts'
 import { type Floor, readFloor } from './floor.ts'
 import { type Held, Leases } from './leases.ts'
-import type { Placed } from './lineage.ts'
+import { parentOf, type Placed } from './lineage.ts'
 import { LogView } from './log-view.ts'
 import { askedOf, type Identify } from './identity.ts'
 import { PlaneDenied } from './plane/denied.ts'
@@ -228,8 +228,8 @@ export class Gate {
    * @throws {Denied} the plane's denial, or the first check that fails
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
-    const { action, agent, hold, parent, delegates } = request
-    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates } as object)
+    const { action, agent, hold, parent, delegates, foreign } = request
+    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates, foreign } as object)
     return this.#ask('authorize', params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
@@ -318,7 +318,7 @@ export class Gate {
       governance: this.#governance(sentMs),
       measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
       capabilities,
-      lineage: request.carried === undefined ? { parent: request.parent } : 'as carried',
+      lineage: request.carried === undefined ? { parent: parentOf(request, this.#ports.crypto.sha256) } : 'as carried',
     }
   }
 

@@ -12,3 +12,13 @@ export function carriedBy(method: string, params: JsonObject): { readonly carrie
   const carried = method === 'tools/call' && isObject(meta) ? meta[ARTIFACT_META] : undefined
   return carried === undefined ? {} : { carried }
 }
+
+/** Member of the `_meta` of a governed request that holds what another plane permitted. */
+export const FOREIGN_META = 'sealwrit/foreign'
+
+/** What a request descends from at another plane, as it was presented: in any form, for the plane to verify. It is never forwarded. */
+export function foreignBy(params: JsonObject): { readonly foreign?: JsonValue } {
+  const meta = params['_meta']
+  const foreign = isObject(meta) ? meta[FOREIGN_META] : undefined
+  return foreign === undefined ? {} : { foreign }
+}

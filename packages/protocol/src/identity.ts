@@ -129,9 +129,9 @@ export function verifyGateProof(proof: string, key: SigningKey, about: Omit<Gate
 
 /**
  * The opaque id of who an issuer names: leaves show no names of people, and equal names of two issuers or two logs are two ids.
- * @param kind `oidc`, or `spiffe` with the trust domain as issuer
+ * @param kind `oidc`, `spiffe` with the trust domain as issuer, or `plane` with the origin of another plane's log
  */
-export function subjectId(kind: 'oidc' | 'spiffe', iss: string, sub: string, origin: string, sha256: Sha256): string {
+export function subjectId(kind: 'oidc' | 'spiffe' | 'plane', iss: string, sub: string, origin: string, sha256: Sha256): string {
   return `${kind}:${toBase64Url(sha256(utf8(canonicalText({ iss, origin, sub }))).subarray(0, 16))}`
 }
 

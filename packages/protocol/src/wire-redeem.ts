@@ -2,6 +2,7 @@ import { type Action, parseAction } from './action.ts'
 import type { SealedEntry } from './artifact/seal.ts'
 import { MAX_START_SECONDS } from './artifact/artifact.ts'
 import { Denied } from './denial.ts'
+import { MAX_FOREIGN_ORIGIN } from './federation/reference.ts'
 import { type Identity, parseIdentity } from './identity.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
@@ -14,7 +15,7 @@ import { type Agent, parseAgent, parseHashes, parseLineage } from './wire.ts'
 export interface IssueRequest {
   readonly action: Action
   readonly agent: Agent
-  /** The one gate that may redeem it. */
+  /** The one gate that may redeem it, or the origin of the one plane that may take it. */
   readonly audience: string
   readonly form: 'redeem'
   /** How long it may be started, at most {@link MAX_START_SECONDS}, which is the default. */
@@ -29,6 +30,8 @@ export interface IssueRequest {
   readonly identity?: Identity
   /** What a proof of possession is bound to: given by the plane, good once. */
   readonly nonce?: string
+  /** What it descends from at another plane, as it was shown; its verifier reads it. @see spec/federation.md */
+  readonly foreign?: JsonValue
 }
 
 /** Asks to spend a carried artifact for a challenge of the session's gate. */
@@ -59,13 +62,14 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
   const request = present<IssueRequest>({
     action: parseAction(fields.value('action')),
     agent: parseAgent(fields.object('agent')),
-    audience: fields.text('audience', 64),
+    audience: fields.text('audience', MAX_FOREIGN_ORIGIN),
     form: fields.literal('form', 'redeem'),
     seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
     hold: fields.optional('hold', (name) => fields.token(name)),
     ...parseLineage(fields),
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     nonce: fields.optional('nonce', (name) => fields.token(name)),
+    foreign: fields.optional('foreign', (name) => fields.value(name)),
   })
   fields.end()
   if (request.seconds === 0) throw new Denied('request_malformed', 'issue: seconds')

@@ -47,6 +47,8 @@ export interface AuthorizeRequest {
   readonly delegates?: Delegation
   /** Who asks, where it is asserted. */
   readonly identity?: Identity
+  /** What it descends from at another plane, as it was shown; its verifier reads it. @see spec/federation.md */
+  readonly foreign?: JsonValue
   /** What the gate's trace is doing meanwhile; never logged, never decided on. */
   readonly traceparent?: string
 }
@@ -104,6 +106,7 @@ export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
     hold: fields.optional('hold', (name) => fields.token(name)),
     ...parseLineage(fields),
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
+    foreign: fields.optional('foreign', (name) => fields.value(name)),
     traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
   })
   fields.end()

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { nodeClock, nodeCryptography, nodeRng } from '@sealwrit/gate'
-import { approvalInput, type ApprovalStatement, attachSignature, canonicalize, commitment, type Digest, digestOf, isToken, type JsonValue, present, signingKey, toBase64Url, TOKEN_BYTES, utf8 } from '@sealwrit/protocol'
+import { approvalInput, type ApprovalStatement, attachSignature, canonicalize, commitment, type Digest, digestOf, foreignPerson, isToken, type JsonObject, type JsonValue, originOf, parseEntry, parseSealed, present, signingKey, toBase64Url, TOKEN_BYTES, utf8 } from '@sealwrit/protocol'
 import { type Grant, parseGrant } from '../approval/grant.ts'
 import { type CheckedHold, checkHold } from '../approval/hold.ts'
 import { renderGrant, renderHold } from '../approval/render.ts'
@@ -10,6 +10,7 @@ import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 import { approverKeyFile, explainedKey } from './approver.ts'
+import { readForeign } from './federation.ts'
 
 /** Lists what waits for approval, or shows one hold on one screen. */
 export async function approvals(options: GlobalOptions & { show?: string; all?: boolean }): Promise<void> {
@@ -43,13 +44,13 @@ async function shownHold(folder: PlaneFolder, id: string): Promise<CheckedHold> 
 }
 
 /** Approves exactly what `approvals --show` shows, by a signature over it. */
-export async function approve(id: string, options: GlobalOptions & { as?: string; grant?: string }): Promise<void> {
+export async function approve(id: string, options: GlobalOptions & { as?: string; grant?: string; voucher?: string }): Promise<void> {
   const folder = findFolder(options.dir)
   const hold = await shownHold(folder, id)
   const grant = options.grant === undefined ? undefined : parseGrant(options.grant, hold.action, now())
   const body = grant === undefined ? undefined : salted('grant', grant.bounds as unknown as JsonValue)
   const bounds = grant === undefined || body === undefined ? undefined : present({ uses: grant.uses, until: grant.until, tool_digest: hold.action.type === 'mcp.tool_call' ? hold.action.tool_digest : undefined, arguments_commit: body.commit })
-  const answer = await decide(folder, hold, options.as, { decision: 'approved', ...(bounds === undefined ? {} : { grant: bounds }) }, body === undefined ? {} : { grant: body.body })
+  const answer = await decide(folder, hold, options.as, { decision: 'approved', ...(bounds === undefined ? {} : { grant: bounds }) }, body === undefined ? {} : { grant: body.body }, options.voucher === undefined ? undefined : readForeign(options.voucher))
   if (options.json === true) return json(answer)
   for (const text of [...renderHold(hold, nodeClock.wallMs()), ...(grant === undefined ? [] : renderGranted(grant))]) line(text)
   line(`${green(bold('approved'))}  recorded at index ${answer.seq}; ${answer.approvals} of ${answer.quorum}${answer.approvals >= answer.quorum ? ': the call runs when it is asked again' : ''}`)
@@ -71,17 +72,28 @@ export async function reject(id: string, options: GlobalOptions & { as?: string;
 
 type Said = Pick<ApprovalStatement, 'decision'> & Partial<Pick<ApprovalStatement, 'grant' | 'reason_commit'>>
 
-async function decide(folder: PlaneFolder, { entry, leafHash }: CheckedHold, as: string | undefined, said: Said, bodies: object): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
+async function decide(folder: PlaneFolder, { entry, leafHash }: CheckedHold, as: string | undefined, said: Said, bodies: object, voucher?: JsonObject): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
   const key = explainedKey(approverKeyFile(folder, as ?? onlyApprover(folder)), false)
   const { kid } = signingKey(key.publicKey, nodeCryptography.sha256)
-  const approvers = await allOf(folder, 'approvers.list')
-  const self = approvers.find(({ keys }) => keys.includes(kid))
-  if (self === undefined) throw new CliError('this key belongs to no approver', { code: 'identity_unknown', hint: 'register it: sealwrit approver add NAME --group GROUP' })
+  const person = voucher === undefined ? await registered(folder, kid) : vouchedFor(voucher)
+  if (person === undefined) throw new CliError('this key belongs to no approver', { code: 'identity_unknown', hint: 'register it: sealwrit approver add NAME --group GROUP' })
   const { tenant, hold, seq: index, action_commit: commit, aud, sub } = entry
-  const statement = present<ApprovalStatement>({ tenant, person: self.person, hold, index, leaf_hash: leafHash, action_commit: commit as Digest, aud: aud as string, sub: sub as string, iat: now(), ...said } as ApprovalStatement)
+  const statement = present<ApprovalStatement>({ tenant, person, hold, index, leaf_hash: leafHash, action_commit: commit as Digest, aud: aud as string, sub: sub as string, iat: now(), ...said } as ApprovalStatement)
   const input = approvalInput(statement, kid)
   const signature = attachSignature(input, key.sign(utf8(input)))
-  return await askPlane(folder, 'approvals.decide', { hold, signature, ...bodies })
+  return await askPlane(folder, 'approvals.decide', { hold, signature, ...bodies, ...(voucher === undefined ? {} : { voucher }) })
+}
+
+async function registered(folder: PlaneFolder, kid: string): Promise<string | undefined> {
+  return (await allOf(folder, 'approvers.list')).find(({ keys }) => keys.includes(kid))?.person
+}
+
+/** As whom the plane that made the voucher knows them; whether it holds, this plane says. */
+function vouchedFor(voucher: JsonObject): string {
+  const seal = parseSealed(voucher['sealed'])
+  const entry = parseEntry(seal.entry)
+  if (entry.kind !== 'voucher') throw new CliError('the file holds no voucher', { code: 'type_mismatch', hint: 'at the other plane: sealwrit approver voucher NAME --for ORIGIN -o FILE' })
+  return foreignPerson(entry.person, originOf(seal))
 }
 
 function onlyApprover(folder: PlaneFolder): string {

@@ -71,6 +71,8 @@ export interface VerifyOptions extends GlobalOptions {
   readonly tsaCert?: readonly string[]
   readonly witnessPolicy?: string
   readonly jobs?: string
+  readonly foreignKey?: readonly string[]
+  readonly foreignWitnessPolicy?: string
 }
 
 /** Checks a bundle, or a mirror of a log, offline. */
@@ -83,7 +85,9 @@ export async function verify(file: string, options: VerifyOptions): Promise<void
   const logKey = readVerifierKey(options.key ?? folder.verifierKey)
   const replay = options.replay === true ? { replay: new (await import('@sealwrit/control-plane')).DecisionReplay(nodeCryptography.sha256) } : {}
   const witnesses = options.witnessPolicy === undefined ? {} : { witnesses: { policy: readWitnessPolicy(options.witnessPolicy), nowSeconds: Math.floor(nodeClock.wallMs() / 1_000) } }
-  const trust: Trust = { crypto: nodeCryptography, logKey, gateKeys: (options.gateKey ?? []).map(readGateKey), checkpoints: (options.checkpoint ?? []).map(readNote), tsa: readTsaTrust(options.tsaCert ?? []), ...witnesses, ...replay }
+  const theirs = options.foreignWitnessPolicy === undefined ? undefined : readWitnessPolicy(options.foreignWitnessPolicy)
+  const foreign = (options.foreignKey ?? []).map((key) => ({ key: readVerifierKey(key), witnesses: theirs }))
+  const trust: Trust = { crypto: nodeCryptography, logKey, gateKeys: (options.gateKey ?? []).map(readGateKey), checkpoints: (options.checkpoint ?? []).map(readNote), tsa: readTsaTrust(options.tsaCert ?? []), foreign, ...witnesses, ...replay }
   const progress = new Progress('verifying', options.json === true)
   const isMirror = file !== '-' && fs.existsSync(file) && fs.statSync(file).isDirectory()
   if (isMirror && options.replay === true) throw new CliError('a mirror holds no inputs to replay', { exit: EXIT.usage, hint: 'replay a bundle: `sealwrit export all`' })

@@ -1,7 +1,8 @@
 import * as fs from 'node:fs'
 import { askedOf, nodeClock, nodeCryptography } from '@sealwrit/gate'
-import { type Action, type Agent, parseAction, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS } from '@sealwrit/protocol'
+import { type Action, type Agent, parseAction, parseEntry, parseSealed, type DenialCode, DENIALS, isObject, type JsonObject, type JsonValue, MAX_START_SECONDS } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
+import { knownSize, readForeign, sealFor } from './federation.ts'
 import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
@@ -18,6 +19,8 @@ export interface IssueOptions extends GlobalOptions, IdentityOptions {
   readonly hold?: string
   readonly parent?: string
   readonly delegates?: string
+  readonly foreignArtifact?: string
+  readonly known?: string
 }
 
 
@@ -26,25 +29,32 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   const folder = findFolder(options.dir)
   const seconds = options.seconds === undefined ? undefined : Number(options.seconds)
   if (seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_START_SECONDS)) throw new CliError(`--seconds takes a whole number from 1 to ${MAX_START_SECONDS}`, { exit: EXIT.usage })
-  const action = await withDefinition(readAction(file), folder)
+  // A gate's id is a thumbprint; the origin of a log has a slash.
+  const isForPlane = options.audience.includes('/')
+  const action = isForPlane ? readAction(file) : await withDefinition(readAction(file), folder)
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
   const [parent, delegates] = [await parentFrom(options.parent, folder), delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000))]
   const asserted = await assert(action, agent, options, folder)
-  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }) })
+  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }), ...(options.foreignArtifact === undefined ? {} : { foreign: readForeign(options.foreignArtifact) }) })
   const { decision, code, seq, sealed, hold } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string }
   if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {
     const known = code ?? 'unavailable'
     throw new CliError(`${known}: ${DENIALS[known].meaning}; recorded at index ${seq}`, { exit: known === 'approval_expired' ? EXIT.held : DENIALS[known].exit, code: known, hint: DENIALS[known].hint })
   }
-  const text = `${JSON.stringify(sealed)}\n`
+  const text = `${JSON.stringify(isForPlane ? await sealFor(folder, seqOf(sealed), knownSize(options.known ?? '0')) : sealed)}\n`
   if (options.output === undefined || options.output === '-') {
     process.stdout.write(text)
     return
   }
   writeNew(options.output, text)
   if (options.json === true) json({ file: options.output })
+  else if (isForPlane) line(`artifact in ${plain(options.output)}; the plane ${plain(options.audience)} can take it once, within ${seconds ?? MAX_START_SECONDS} s`)
   else line(`artifact in ${plain(options.output)}; it can be started once, within ${seconds ?? MAX_START_SECONDS} s, at gate ${plain(options.audience)}`)
+}
+
+function seqOf(sealed: JsonValue): number {
+  return parseEntry(parseSealed(sealed).entry).seq
 }
 
 /** Who asks, with the nonce of the plane that a proof is bound to. */

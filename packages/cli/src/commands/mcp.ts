@@ -6,6 +6,7 @@ import type { WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
+import { foreignFor } from '../local/foreign-artifact.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
@@ -23,6 +24,7 @@ export interface McpOptions extends GlobalOptions, IdentityOptions {
   readonly witnessPolicy?: string
   readonly parent?: string
   readonly delegates?: string
+  readonly foreignArtifact?: string
 }
 
 /** Governs one stdio MCP server: this process is the gate, the server its child. */
@@ -54,6 +56,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     agent: options.agent,
     identify,
     ...placed,
+    foreign: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
     facts: (args) => pathFacts(args, roots, cwd),
     receiptOrder,
     holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,

@@ -69,6 +69,8 @@ function detail(entry: JsonObject): string {
       if (entry['purpose'] === 'approver') return `approver ${text('event')}  ${text('person')}  ${((entry['groups'] ?? []) as readonly string[]).join(', ')}`
       if (entry['purpose'] === 'person') return `person ${text('event')}  ${text('person')}  ${text('role')}`
       return `${text('event')}  ${text('key')}`
+    case 'voucher':
+      return `${text('person')}  for ${text('aud')}`
     case 'erasure':
       return `${text('cause')}  entries ${(entry['ranges'] as readonly { from: number; to: number }[]).map(({ from, to }) => (to === from + 1 ? from : `${from}-${to - 1}`)).join(', ')}`
     default:

@@ -7,6 +7,7 @@ import { KeyFileError } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../local/config.ts'
+import { configuredFederation } from '../local/federation.ts'
 import { findFolder, loadLogKey, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
 import { FOLDER, TENANT, tenantDirs } from '../local/places.ts'
 import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
@@ -89,6 +90,7 @@ function prepared(folder: PlaneFolder, store: string, activates: boolean): Prepa
         tenant: folder.tenant,
         owner: config?.config.owner,
         witnesses: planeWitnesses(folder),
+        federation: configuredFederation(folder),
         webhook: approvalsWebhook(config),
         identity: config === undefined ? undefined : identityConfig(config),
         logins: config === undefined ? undefined : loginIssuers(config),

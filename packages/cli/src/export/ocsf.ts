@@ -89,6 +89,8 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       const activity = ({ added: [1, 'Create'], key_added: [3, 'Update'], key_removed: [3, 'Update'], removed: [4, 'Delete'] } as const)[entry.event]
       return { of: 'entity', activity, severity: 1, status: 1, code: entry.event, message: 'an agent was registered, removed, or changed its keys', own: entity('Agent', entry.agent, 'agent') }
     }
+    case 'voucher':
+      return { of: 'entity', activity: [READ[0], READ[1]], severity: 1, status: 1, code: entry.kind, message: 'another plane was told that a person is an approver', own: entity('Approver', entry.person, 'approver') }
     case 'erasure': {
       const ranges = entry.ranges.map(({ from, to }) => (to === from + 1 ? `${from}` : `${from}-${to - 1}`)).join(',')
       return { of: 'entity', activity: [4, 'Delete'], severity: 1, status: 1, code: entry.cause, message: 'bodies and salts behind entries were deleted', own: entity('Body', ranges.slice(0, MAX_RANGES), 'bodies of entries') }

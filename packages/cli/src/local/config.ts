@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { parseDocument } from 'yaml'
 import type { IdentityConfig, LoginIssuerConfig, SinkConfig } from '@sealwrit/control-plane'
-import { ROLES } from '@sealwrit/protocol'
+import { ACTION_TYPES, type ForeignKind, type ForeignScope, isKeyName, MAX_FOREIGN_AGE_SECONDS, MAX_FOREIGN_ORIGIN, MAX_FOREIGN_PLANES, MAX_FOREIGN_SCOPES, ROLES } from '@sealwrit/protocol'
 import { z } from 'zod'
 import { CliError } from '../errors.ts'
 import { readSecret } from './folder.ts'
@@ -38,12 +38,29 @@ export interface Config {
   readonly identity?: IdentityConfig | undefined
   /** Who may use the plane beside those who have an account: people of issuers, and how many of them lift a kill. @see spec/people.md */
   readonly people?: PeopleConfig | undefined
+  /** Other planes whose word counts here; paths are relative to this file. @see spec/federation.md */
+  readonly federation: readonly FederatedPlane[]
+  /** Origins of planes that artifacts and vouchers may be made for. */
+  readonly federation_audiences: readonly string[]
 }
 
 type Secret = { readonly client_secret_file?: string | undefined }
 export interface PeopleConfig {
   readonly lift_quorum: number
   readonly issuers: readonly (Omit<LoginIssuerConfig, 'client_secret'> & Secret)[]
+}
+
+/** One plane of the trust list, as it is configured. */
+export interface FederatedPlane {
+  readonly origin: string
+  /** The verifier key of its log, or a file that holds it. */
+  readonly key: string
+  /** A tlog-policy file: which cosignatures its checkpoints need. */
+  readonly witnesses: string
+  readonly max_age_seconds: number
+  readonly accepts: readonly ForeignKind[]
+  readonly groups: Readonly<Record<string, string>>
+  readonly scopes: readonly ForeignScope[]
 }
 
 /** As many as the plane takes; not imported from there, since gateways read this file too and load no plane. */
@@ -115,6 +132,21 @@ const shape = {
       issuers: z.array(loginIssuer).max(MAX_LOGIN_ISSUERS).default([]).refine((list) => distinct(list, (one) => one.issuer), 'an issuer is named twice'),
     })
     .optional(),
+  federation: z
+    .array(
+      z.strictObject({
+        origin: place,
+        key: place,
+        witnesses: place,
+        max_age_seconds: z.int().min(1).max(MAX_FOREIGN_AGE_SECONDS).default(60),
+        accepts: z.array(z.enum(['artifacts', 'approvals'])).min(1).refine((list) => distinct(list, (one) => one), 'a kind is named twice'),
+        groups: z.record(z.string(), z.string()).default({}),
+        scopes: z.array(z.strictObject({ type: z.enum(ACTION_TYPES), target: place, name: place.optional() })).max(MAX_FOREIGN_SCOPES).default([]),
+      }),
+    )
+    .max(MAX_FOREIGN_PLANES)
+    .default([]),
+  federation_audiences: z.array(z.string().min(1).max(MAX_FOREIGN_ORIGIN).refine(isKeyName, 'the origin of a log')).max(MAX_FOREIGN_PLANES).default([]),
   anchors: z
     .array(z.discriminatedUnion('type', [z.strictObject({ type: z.literal('rfc3161'), url: place }), z.strictObject({ type: z.literal('file'), path: place }), z.strictObject({ type: z.literal('http'), url: place })]))
     .max(MAX_SINKS)

@@ -1,17 +1,19 @@
 import {
-  aboveOf, type Artifact, type Delegation, type DelegationBounds, type ParentRef, termsOf, type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
-  type EntryBody, type GateEntry, type IssueRequest, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
+  aboveForeign, aboveOf, type Artifact, type Delegation, type DelegationBounds, type ParentRef, termsOf, type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
+  type EntryBody, type ForeignPermit, type GateEntry, type IssueRequest, narrowed, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
 import { isOpen, MAX_BUDGET_TIMES, MAX_CHALLENGES, MAX_OPEN, type LogState, toolRefusal } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Requester } from '../log/approvals.ts'
+import { spentKey } from '../log/foreign.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { descend, type Descent, type Parent } from './parent.ts'
 import { redactAction } from './redact.ts'
+import { belowForeign, elsewhere } from './federated.ts'
 import { prepare, type Prepared, type Standing, standing } from './held.ts'
 
 /** Who asks over which connection, as the plane authenticated it. */
@@ -31,6 +33,10 @@ export interface Caller {
   readonly cnf?: string | undefined
   /** The permit that the request named as its parent. */
   readonly parent?: Parent | undefined
+  /** The permit of another plane that the request descends from, verified. */
+  readonly foreign?: ForeignPermit | undefined
+  /** Whether the artifact is for another plane to take, and `gate` its origin. */
+  readonly isForPlane?: boolean | undefined
   /** Whether all of this still holds at a place in the log. */
   readonly holds: (state: LogState, timeMs: number) => boolean
 }
@@ -78,7 +84,11 @@ export async function refuseUndecided(code: DenialCode, request: AuthorizeReques
 }
 
 const challengeOf = (request: AuthorizeRequest | IssueRequest): { readonly challenge?: string } => ('challenge' in request ? { challenge: request.challenge } : {})
-const parOf = ({ parent }: AuthorizeRequest | IssueRequest): { readonly par?: ParentRef } => (parent === undefined ? {} : { par: parent })
+/** What it is asked for below: as it was named, or at another plane. */
+function parOf({ parent }: AuthorizeRequest | IssueRequest, { foreign }: Pick<Caller, 'foreign'> = {}): { readonly par?: ParentRef } {
+  const par = foreign === undefined ? parent : { jti: foreign.entry.jti, leaf_hash: foreign.leafHash }
+  return par === undefined ? {} : { par }
+}
 
 /** What a challenge was answered with: a lost reply is given again for the same request only; this never makes a second permit. */
 function answeredBefore(request: AuthorizeRequest | IssueRequest, gate: string, action: Committable, state: LogState): { readonly repeat: number } | undefined {
@@ -108,6 +118,8 @@ interface AskedWith {
   /** Action and delegation under the salts of their holds: what was approved is what is permitted, in the same commitments. */
   readonly held: readonly { readonly action: Committable; readonly delegation: Committable | undefined }[]
   readonly prepared: Prepared | undefined
+  /** The permit of another plane as it was shown. */
+  readonly foreign: Committable | undefined
 }
 
 async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, ports: PlanePorts): Promise<AskedWith> {
@@ -119,7 +131,7 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
   const { delegates } = request
   const delegated = (salt?: string): Committable | undefined => (delegates === undefined ? undefined : commit('delegation', canonicalText(termsOf(delegates) as unknown as JsonValue), ports, salt))
   const delegation = delegated()
-  const requester: Requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action), par: request.parent, delegates: delegates === undefined ? undefined : boundsOf(delegates) }
+  const requester: Requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action), par: parOf(request, caller).par, delegates: delegates === undefined ? undefined : boundsOf(delegates) }
   const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, { action: action.body.digest, delegation: delegation?.body.digest }, state, ports) : undefined
   return {
     action,
@@ -133,12 +145,13 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
       ...(decision.shadow === undefined ? [] : [commit('shadow', canonicalText(decision.shadow), ports)]),
     ],
     jti: toBase64Url(ports.rng.bytes(TOKEN_BYTES)),
+    foreign: caller.foreign === undefined ? undefined : commit('foreign', canonicalText(caller.foreign.sealed), ports),
   }
 }
 
 const boundsOf = ({ until, uses, depth }: Delegation): DelegationBounds => ({ until, uses, depth })
 
-function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow' | 'delegation', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
+function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow' | 'delegation' | 'foreign', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
@@ -147,21 +160,21 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const { inputs, beside, jti, requester, prepared } = asked
   const { act } = requester
   const descent = descentOf(request, caller, state, timeMs)
-  const own = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: caller.parent?.txn ?? jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
-  const above = typeof descent === 'object' ? { above: aboveOf(own, descent.parent.selectable) } : {}
+  const own = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: caller.foreign?.entry.txn ?? caller.parent?.txn ?? jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
+  const above = caller.foreign !== undefined ? { above: aboveForeign(caller.foreign.entry) } : typeof descent === 'object' ? { above: aboveOf(own, descent.parent.selectable) } : {}
   const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state, timeMs) ?? (typeof descent === 'string' ? descent : undefined) ?? prohibition({ ...own, ...above }, state))
   // What the state says of a hold counts only for what nothing forbids.
   const stands: Standing | undefined = code === undefined && decision.kind === 'hold' && prepared !== undefined ? standing(decision, requester, caller.owner, prepared, asked.action.body.digest, state, timeMs, ports) : undefined
   if (stands?.kind === 'waits') return { repeat: stands.seq }
   const { action, delegation } = (stands?.kind === 'approved' ? asked.held.find((held) => held.action.body.salt === stands.salt) : undefined) ?? asked
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit, ...Object.fromEntries(beside.map(({ body }) => [`${body.purpose}_commit`, body.commit])) }
-  const lineage = { ...parOf(request), ...(request.delegates === undefined || delegation === undefined ? {} : { delegates: { ...boundsOf(request.delegates), terms_commit: delegation.body.commit } }) }
+  const lineage = { ...parOf(request, caller), ...(request.delegates === undefined || delegation === undefined ? {} : { delegates: { ...boundsOf(request.delegates), terms_commit: delegation.body.commit } }) }
   const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challengeOf(request), policy, ...lineage }
   const done = (body: EntryBody): Written => ({ body, bodies: [action, inputs, ...beside, ...(delegation === undefined ? [] : [delegation])].map((one) => one.body), request: action.body.digest })
   const deny = (refusal: DenialCode): Written => done({ kind: 'deny', code: refusal, jti, ...common })
   const refusal = code ?? (stands?.kind === 'refused' ? stands.code : undefined)
   if (refusal !== undefined) return deny(refusal)
-  const env = state.gates.get(caller.gate)?.env
+  const env = caller.isForPlane === true ? elsewhere(ports) : state.gates.get(caller.gate)?.env
   if (env === undefined) return deny('environment_unattested')
   const iat = Math.floor(timeMs / 1_000)
   if (decision.kind === 'hold' && stands?.kind !== 'approved') {
@@ -173,7 +186,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const seconds = 'seconds' in request ? request.seconds : MAX_START_SECONDS
   const times = typeof descent === 'object' ? within(descent, iat, seconds, permit.constraints) : { exp: iat + seconds, constraints: permit.constraints }
   if (times === undefined) return deny('artifact_expired')
-  return done({
+  const wanted: Artifact = {
     kind: 'permit',
     scope: scopeOf(request.action),
     action_commit: action.body.commit,
@@ -198,7 +211,11 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',
     ...challengeOf(request),
-  })
+  }
+  const { foreign } = asked
+  if (caller.foreign === undefined || foreign === undefined) return done(wanted)
+  const written = done({ ...narrowed(wanted, caller.foreign.entry), ...belowForeign(caller.foreign, foreign.body.commit) })
+  return { ...written, bodies: [...written.bodies, foreign.body], spends: spentKey(caller.foreign.plane.key.name, caller.foreign.entry.jti) }
 }
 
 /** Where a child stands now; the code where it may not be one, and undefined for a root. */
@@ -224,22 +241,25 @@ function within({ endMs }: Descent, iat: number, seconds: number, constraints: A
 /** What the state at this very place in the log forbids, whatever was decided before. */
 function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
-  if (gate === undefined) return 'identity_unknown'
+  if (gate === undefined && caller.isForPlane !== true) return 'identity_unknown'
   if (state.revokedGates.has(caller.gate)) return 'key_revoked'
   if (caller.session !== undefined && !isOpen(gate, caller.session, timeMs)) return 'identity_invalid'
   if (!caller.holds(state, timeMs)) return 'identity_invalid' // the key was removed or the token ended meanwhile
   if (decision.policy.epoch !== state.epoch) return 'policy_superseded'
   // Nobody would be left who knows what is carried: the plane keeps none of it, and its redemption asks for it.
   if (!('challenge' in request) && redactAction(request.action, decision.redact) !== undefined) return 'obligation_unknown'
-  if ('environment' in request && gate.env?.commit !== request.environment) return 'environment_mismatch'
+  if ('environment' in request && gate?.env?.commit !== request.environment) return 'environment_mismatch'
   // The session was opened again meanwhile, elsewhere or with weaker evidence: the policies have not seen that.
-  if (gate.env?.commit !== caller.env?.commit || gate.env?.level !== caller.env?.level) return 'environment_mismatch'
+  if (gate?.env?.commit !== caller.env?.commit || gate?.env?.level !== caller.env?.level) return 'environment_mismatch'
   const { kind } = decision
   const budgets = kind === 'deny' ? undefined : (kind === 'hold' ? decision.permit : decision).constraints.budgets
   if (budgets !== undefined && state.budgets.held >= MAX_BUDGET_TIMES) throw new Denied('overloaded')
   // A hold too: nobody is asked about what could not be permitted.
   if (budgets !== undefined && state.budgets.exceeded(budgets, caller, timeMs) !== undefined) return 'budget_exceeded'
-  return toolRefusal(request.action, state)
+  const stale = caller.foreign === undefined ? undefined : state.foreign.refusal(caller.foreign, timeMs)
+  if (stale !== undefined) return stale
+  // Whether the tool is the recorded one is for the plane where it runs.
+  return caller.isForPlane === true ? undefined : toolRefusal(request.action, state)
 }
 
 /** Unauthenticated, unknown and wrong are one answer; which of them it was stands in the entry (ATK-123). */

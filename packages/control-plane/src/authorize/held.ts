@@ -2,7 +2,7 @@ import { type Action, commitment, type DenialCode, type Digest, digestOf, fitsGr
 import type { Hold } from '../decide/decide.ts'
 import { type Approvals, type Given, type Held, hasGrants, isSameRequester, MAX_HOLDS, type Requester } from '../log/approvals.ts'
 import type { LogState } from '../log/state.ts'
-import type { PlanePorts } from '../ports.ts'
+import { NO_FEDERATION, type PlanePorts } from '../ports.ts'
 
 /** Holds of one requester that may wait at once, and that it may cause within a minute (ATK-110). */
 export const MAX_OPEN_HOLDS = 10
@@ -75,46 +75,51 @@ export type Standing =
   | { readonly kind: 'refused'; readonly code: DenialCode }
   | { readonly kind: 'new' }
 
+/** When, and whose word counts from elsewhere. */
+type At = Parameters<Approvals['counted']>[2]
+
 export function standing(decision: Hold, requester: Requester, owner: string, prepared: Prepared, digest: Digest, state: LogState, timeMs: number, ports: PlanePorts): Standing {
   const { approvals } = state
-  const { sha256 } = ports.crypto
+  const at = { timeMs, sha256: ports.crypto.sha256, trusted: (ports.federation ?? NO_FEDERATION).trusted }
   const { named, salts, fitting } = prepared
   const refused = (code: DenialCode): Standing => ({ kind: 'refused', code })
   if (named !== undefined) {
     const held = approvals.holds.get(named)
     // Another action, another requester or a demand that changed: for this there is no approval (ATK-108).
     if (held === undefined || !isSameRequester(held, requester) || !isSameDemand(held, decision) || salts.get(named) === undefined) return refused('approval_required')
-    return of(held, salts.get(named)?.action, owner, approvals, timeMs, sha256)
+    return of(held, salts.get(named)?.action, owner, approvals, at)
   }
-  const refs = granted(decision, requester, owner, fitting, approvals, timeMs, ports)
+  const refs = granted(decision, requester, owner, fitting, approvals, at)
   if (refs !== undefined) return { kind: 'approved', refs }
   for (const held of approvals.waiting(timeMs)) {
     if (!isSameRequester(held, requester) || !isSameDemand(held, decision)) continue
-    if (salts.has(held.id)) return of(held, salts.get(held.id)?.action, owner, approvals, timeMs, sha256)
+    if (salts.has(held.id)) return of(held, salts.get(held.id)?.action, owner, approvals, at)
     if (held.request === digest && held.delegates === undefined) return { kind: 'waits', seq: held.seq } // of this very group
   }
   return tooMany(requester, approvals, timeMs) ? refused('budget_exceeded') : approvals.holds.size >= MAX_HOLDS ? refused('overloaded') : { kind: 'new' }
 }
 
 /** A hold by its own state: whatever refuses it comes before what approves it. */
-function of(held: Held, salt: string | undefined, owner: string, approvals: Approvals, timeMs: number, sha256: PlanePorts['crypto']['sha256']): Standing {
+function of(held: Held, salt: string | undefined, owner: string, approvals: Approvals, at: At): Standing {
+  const { timeMs } = at
   if (held.ended === 'rejected') return { kind: 'refused', code: 'approval_rejected' }
   if (held.ended === 'expired' || (held.ended === undefined && timeMs >= held.demand.expires * 1_000)) return { kind: 'refused', code: 'approval_expired' }
   if (held.ended !== undefined || salt === undefined) return { kind: 'refused', code: 'approval_required' } // used: one approval, one execution (ATK-111)
-  const counted = approvals.counted(held, owner, sha256)
+  const counted = approvals.counted(held, owner, at)
   const { quorum } = held.demand
   if (counted.length >= quorum) return { kind: 'approved', refs: counted.slice(0, quorum).map(({ seq, leafHash }) => formatApprovalRef({ seq, leafHash, isGrant: false })), salt }
   return held.given.length >= quorum ? { kind: 'refused', code: 'quorum_not_met' } : { kind: 'waits', seq: held.seq }
 }
 
 /** The grants of one hold that together make its quorum for this request. */
-function granted(decision: Hold, requester: Requester, owner: string, fitting: ReadonlySet<number>, approvals: Approvals, timeMs: number, { crypto }: PlanePorts): readonly string[] | undefined {
+function granted(decision: Hold, requester: Requester, owner: string, fitting: ReadonlySet<number>, approvals: Approvals, at: At): readonly string[] | undefined {
+  const { timeMs } = at
   // A grant covers what is done, not what others may do below it.
   if (fitting.size === 0 || requester.delegates !== undefined) return undefined
   for (const held of approvals.holds.values()) {
     if (!hasGrants(held, timeMs) || !isSameRequester(held, requester) || !isSameDemand(held, decision)) continue
     if (held.ended === undefined && timeMs >= held.demand.expires * 1_000) continue
-    const usable = approvals.counted(held, owner, crypto.sha256).filter(({ seq, grant, left }) => fitting.has(seq) && left > 0 && timeMs < (grant?.until ?? 0) * 1_000)
+    const usable = approvals.counted(held, owner, at).filter(({ seq, grant, left }) => fitting.has(seq) && left > 0 && timeMs < (grant?.until ?? 0) * 1_000)
     if (usable.length >= held.demand.quorum) return usable.slice(0, held.demand.quorum).map(({ seq, leafHash }) => formatApprovalRef({ seq, leafHash, isGrant: true }))
   }
   return undefined

@@ -1,4 +1,4 @@
-import { type Budget, type DenialCode, Denied, type Digest, type JsonObject, MAX_BUDGETS, type Risk } from '@sealwrit/protocol'
+import { type Budget, type DenialCode, Denied, type Digest, type JsonObject, MAX_BUDGETS, type Risk, isObject } from '@sealwrit/protocol'
 import type { Answer, PolicyEngine, Redactions } from './engine.ts'
 import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
 import { type ApprovalObligation, combined, unattested } from './obligations.ts'
@@ -86,6 +86,15 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
   const approval = combined(demands)
   if (approval === undefined) return { kind: 'deny', code: 'policy_error', ...common, errors: ['policies demand approval by groups that have none in common'] }
   return { kind: 'hold', approval, permit, ...common }
+}
+
+/**
+ * Whether the policies were told that another plane has a part in it. A set from before they could be says nothing of other planes,
+ * whatever it permits.
+ */
+export function knewOfFederation({ input, inputs }: Decision): boolean {
+  const { context } = inputs
+  return input.federation === undefined || (isObject(context) && context['federation'] !== undefined)
 }
 
 function base(input: DecisionInput, active: ActivePolicy, determining: readonly string[], inputs: JsonObject, { errors, redact }: Pick<Answer, 'errors' | 'redact'>): Decided {

@@ -22,6 +22,8 @@ export interface DecisionInput {
   readonly facts: Facts
   /** Where it stands in its lineage, and what it wants to delegate; absent for a root that delegates nothing. */
   readonly lineage?: Lineage | undefined
+  /** Another plane that has a part in it: it was delegated from there, or is to be delegated there. */
+  readonly federation?: { readonly direction: 'from' | 'to'; readonly origin: string } | undefined
   /** Who vouches for agent or principal, where something was asserted and verified. */
   readonly identity?: { readonly form: string; readonly issuer: string; readonly claims: readonly string[] } | undefined
 }
@@ -41,11 +43,12 @@ export type ArgumentTypes = ReadonlyMap<string, 'String' | 'Long' | 'Boolean' | 
 /** What the schema lets policies see beside what all of them see; sets of policies from before it was there go on as they are. */
 export interface Sees {
   readonly identity: boolean
+  readonly federation: boolean
   /** More of `context.lineage` than its depth. */
   readonly lineage: boolean
   readonly environment: ReadonlySet<EnvironmentFact>
 }
-const SEES_NOTHING: Sees = { identity: false, lineage: false, environment: new Set() }
+const SEES_NOTHING: Sees = { identity: false, federation: false, lineage: false, environment: new Set() }
 
 /** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
 export const MAX_POLICY_STRING = 8_192
@@ -71,6 +74,7 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees =
       facts: { paths: input.facts.paths },
       lineage: sees.lineage ? copied(input.lineage) : { depth: input.lineage?.depth ?? 0 },
       // Only where there is one, and where the schema knows it.
+      ...(input.federation === undefined || !sees.federation ? {} : { federation: { ...input.federation } }),
       ...(input.identity === undefined || !sees.identity ? {} : { identity: { ...input.identity, claims: [...input.identity.claims] } }),
     },
     // User and server have no attributes: being named is enough for `==` and `in`, and each entity costs its passage to Cedar.

@@ -1,5 +1,5 @@
 import {
-  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
+  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, isTighter, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
 } from '@sealwrit/protocol'
 import { decide, type Decision } from './decide.ts'
 import { PolicyEngine } from './engine.ts'
@@ -13,7 +13,7 @@ const MAX_ENGINES = 4
 const BY_STATE: readonly DenialCode[] = [
   'identity_unknown', 'identity_invalid', 'policy_superseded', 'policy_stale', 'policy_missing', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
   'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded', 'obligation_unknown', 'revoked', 'killed',
-  'ancestor_revoked', 'artifact_expired', 'subject_mismatch', 'lineage_depth', 'delegation_widens',
+  'ancestor_revoked', 'artifact_expired', 'artifact_spent', 'witness_quorum_not_met', 'state_diverged', 'subject_mismatch', 'lineage_depth', 'delegation_widens',
 ]
 
 /** Decides again, from the stored policy sets and inputs, what the log says was decided. */
@@ -64,6 +64,7 @@ export function recordedInput(action: JsonValue, inputs: JsonValue, sub: string,
     environment: context === undefined ? { level: 'software' } : parseLevelAndFacts(context.object('environment')),
     facts: context === undefined ? { paths: 'none' } : parseFacts(context.object('facts')),
     lineage: context?.optional('lineage', (name) => readLineage(context.object(name))),
+    federation: context?.optional('federation', (name) => readFederation(context.object(name))),
     identity: context?.optional('identity', (name) => readIdentity(context.object(name))),
   }
 }
@@ -90,6 +91,12 @@ export function readLineage(fields: Fields): Lineage {
   return lineage
 }
 
+function readFederation(fields: Fields): NonNullable<DecisionInput['federation']> {
+  const federation = { direction: fields.oneOf('direction', ['from', 'to']), origin: fields.text('origin') }
+  fields.end()
+  return federation
+}
+
 function readIdentity(fields: Fields): NonNullable<DecisionInput['identity']> {
   const identity = { form: fields.oneOf('form', IDENTITY_FORMS), issuer: fields.text('issuer'), claims: fields.strings('claims', 16, 2_048) }
   fields.end()
@@ -97,8 +104,10 @@ function readIdentity(fields: Fields): NonNullable<DecisionInput['identity']> {
 }
 
 /** The times of a child may be shorter than its policies say, since it ends with its parent. */
-function isConstrainedAs({ constraints, depth }: Artifact, decided: Artifact['constraints']): boolean {
+function isConstrainedAs({ constraints, depth, par }: Artifact, decided: Artifact['constraints']): boolean {
   const { lease_seconds: lease, max_runtime_seconds: runtime } = constraints
+  // A permit of another plane may narrow what the policies say here, and widens nothing.
+  if (par?.foreign !== undefined) return isTighter(constraints, decided) && canonicalText({ ...(decided.budgets === undefined ? {} : { budgets: decided.budgets as never }) }) === canonicalText({ ...(constraints.budgets === undefined ? {} : { budgets: constraints.budgets as never }) })
   const isShorter = depth > 0 && runtime <= decided.max_runtime_seconds && lease === Math.min(decided.lease_seconds, runtime)
   return canonicalText(isShorter ? { ...decided, lease_seconds: lease, max_runtime_seconds: runtime } : { ...decided }) === canonicalText({ ...constraints })
 }

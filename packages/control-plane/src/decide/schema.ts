@@ -21,7 +21,7 @@ export function seenBy(schema: string): Sees {
   const declares = (name: string): boolean => all.length > 0 && all.every(({ context }) => context?.attributes?.[name] !== undefined)
   const [first, ...others] = all.map(({ context, resolve }) => environmentFacts(resolve(context?.attributes?.['environment']), resolve))
   const lineage = all.length > 0 && all.every(({ context, resolve }) => resolve(context?.attributes?.['lineage'])?.attributes?.['root'] !== undefined)
-  return { identity: declares('identity'), lineage, environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
+  return { identity: declares('identity'), federation: declares('federation'), lineage, environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
 }
 
 /** A fact of another name or type would never reach a policy, and one that is always demanded would deny wherever it is not told. */

@@ -1,5 +1,5 @@
 import {
-  type ApprovalDemand, type ApprovalEntry, type ApprovalRequest, type ApprovalStatement, canonicalText, commitment, type Crypto, Denied, type Digest, digestOf, type GrantArguments, type GrantBounds, type JsonValue, keysOf, MAX_SKEW_SECONDS,
+  type ApprovalDemand, type ApprovalEntry, type ApprovalRequest, type ApprovalStatement, canonicalText, commitment, type Crypto, Denied, type Digest, digestOf, type ForeignVoucher, type GrantArguments, type GrantBounds, type JsonValue, keysOf, MAX_SKEW_SECONDS,
   mayApprove, parseGrantArguments, parseStrictText, peekClaims, present, type Risk, type SaltedBody, type Scope, type SealedEntry, utf8, verifyApproval, type Actor,
 } from '@sealwrit/protocol'
 import { type Held, hasGrants, MAX_GIVEN } from '../log/approvals.ts'
@@ -10,6 +10,7 @@ import { type Page, pageOf, type Paged } from '../page.ts'
 import type { PlaneClock, PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { nameOf } from './approvers.ts'
+import { type Guest, guestOf, takeVoucher } from './vouchers.ts'
 
 /** How often holds that nobody approved are looked for, in milliseconds. */
 const INTERVAL_MS = 2_000
@@ -54,33 +55,35 @@ export interface ShownAction {
  * @throws {Denied} `approval_required` for no such hold, `approval_rejected`, `approval_expired`, `artifact_spent` when it was used,
  *   `identity_unknown` for a person or group that may not, `quorum_not_met` for the requester's own approval, and what the signature fails
  */
-export async function decideHold(request: ApprovalRequest, owner: string, log: Sequencer, ports: PlanePorts): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
+export async function decideHold(request: ApprovalRequest, vouched: ForeignVoucher | undefined, owner: string, log: Sequencer, ports: PlanePorts): Promise<{ seq: number; event: string; approvals: number; quorum: number }> {
   if (ports.store.isShared) await log.refresh()
+  const guest = vouched === undefined ? undefined : takeVoucher(vouched, log.origin, ports)
   const { person, decision } = peekClaims(request.signature) // says where to look; the signature under a registered key says whether it is so
-  const draft = (state: LogState, _seq: number, timeMs: number): Written | { readonly repeat: number } => decided(request, typeof person === 'string' ? person : '', owner, log.tenant, state, timeMs, ports.crypto)
+  const draft = (state: LogState, _seq: number, timeMs: number): Written | { readonly repeat: number } => decided(request, typeof person === 'string' ? person : '', guest, owner, log.tenant, state, timeMs, ports.crypto)
   const committed = await log.submit(draft, decision === 'rejected')
   const held = log.state.approvals.holds.get(request.hold)
   return { seq: committed.seq, event: committed.entry.kind === 'approval' ? committed.entry.event : 'approved', approvals: held?.given.length ?? 0, quorum: held?.demand.quorum ?? 0 }
 }
 
-function decided(request: ApprovalRequest, person: string, owner: string, tenant: string, state: LogState, timeMs: number, crypto: Crypto): Written | { readonly repeat: number } {
+function decided(request: ApprovalRequest, person: string, guest: Guest | undefined, owner: string, tenant: string, state: LogState, timeMs: number, crypto: Crypto): Written | { readonly repeat: number } {
   const held = state.approvals.holds.get(request.hold)
   if (held === undefined) throw new Denied('approval_required', 'no such hold')
-  const known = state.approvals.persons.get(person)
+  const known = guest === undefined ? state.approvals.persons.get(person) : guestOf(guest, state, timeMs)
   if (known === undefined) throw new Denied('identity_unknown', 'no such approver')
   const statement = verifyApproval(request.signature, keysOf(known, crypto.sha256), crypto)
-  verifyStatement(statement, held, person, tenant, timeMs)
+  verifyStatement(statement, held, known.person, tenant, timeMs)
+  if (guest !== undefined && (statement.decision !== 'approved' || statement.grant !== undefined)) throw new Denied('delegation_widens', 'a person of another plane approves one request, and nothing else')
   const isRejected = statement.decision === 'rejected'
   // Grants of a hold that was used can still be taken back.
   if (!(isRejected && held.ended === 'used' && hasGrants(held, timeMs))) verifyOpen(held, timeMs)
   if (!known.groups.some((group) => held.demand.groups.includes(group))) throw new Denied('identity_unknown', 'in none of the groups that are asked')
   if (isRejected) return written(request, statement, crypto)
   if (!mayApprove(known, held.demand.groups, { sub: held.sub, owner })) throw new Denied('quorum_not_met', 'whoever asks, or answers for it, does not approve it')
-  const before = held.given.find((given) => given.person === person)
+  const before = held.given.find((given) => given.person === known.person && (given.voucher === undefined || timeMs < given.voucher.exp * 1_000))
   if (before !== undefined) return { repeat: before.seq } // one person counts once
   if (held.given.length >= MAX_GIVEN) throw new Denied('limit_exceeded', 'enough persons approved it')
   verifyGrant(statement.grant, held, state, timeMs)
-  return written(request, statement, crypto)
+  return written(request, statement, crypto, guest)
 }
 
 /** The statement is about this very hold, and is no older than it (ATK-108). */
@@ -107,11 +110,11 @@ function verifyGrant(grant: GrantBounds | undefined, held: Held, state: LogState
 }
 
 /** What was signed, and the bodies behind it: each must be there exactly where it is committed to. */
-function written({ hold, signature, grant, reason }: ApprovalRequest, statement: ApprovalStatement, crypto: Crypto): Written {
+function written({ hold, signature, grant, reason }: ApprovalRequest, statement: ApprovalStatement, crypto: Crypto, guest?: Guest): Written {
   const grantCommit = statement.grant?.arguments_commit
-  const bodies = [...committed('grant', grant, grantCommit, crypto), ...committed('reason', reason, statement.reason_commit, crypto)]
+  const bodies = [...committed('grant', grant, grantCommit, crypto), ...committed('reason', reason, statement.reason_commit, crypto), ...(guest === undefined ? [] : [guest.body])]
   const { person, decision: event } = statement
-  return { body: present<ApprovalEntry>({ kind: 'approval', hold, event, person, signature, grant_commit: grantCommit, reason_commit: statement.reason_commit }), bodies }
+  return { body: present<ApprovalEntry>({ kind: 'approval', hold, event, person, signature, grant_commit: grantCommit, reason_commit: statement.reason_commit, voucher: guest?.voucher }), bodies }
 }
 
 function committed(purpose: 'grant' | 'reason', given: SaltedBody<object> | undefined, commit: Digest | undefined, { sha256 }: Crypto): Omit<StoredBody, 'seq'>[] {

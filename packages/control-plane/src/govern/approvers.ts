@@ -93,7 +93,8 @@ export async function listApprovers(asked: Page, log: Sequencer, ports: PlanePor
   return { approvers: await listed(page, ports), ...rest }
 }
 
-async function everybody(log: Sequencer, ports: PlanePorts): Promise<readonly ListedApprover[]> {
+/** All of them at once: for who is looked up by name. */
+export async function everybody(log: Sequencer, ports: PlanePorts): Promise<readonly ListedApprover[]> {
   await log.latest()
   return listed([...log.state.approvals.persons.values()].filter(({ keys }) => keys.length > 0), ports)
 }

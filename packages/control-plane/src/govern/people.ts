@@ -4,6 +4,7 @@ import type { Page } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import { decideHold, listHolds, showHold, type ShownHold, watchHolds } from './approvals.ts'
 import { addApprover, type ApproverRequest, listApprovers, removeApprover } from './approvers.ts'
+import type { Federation } from './federation.ts'
 import type { HoldEvent, Notices } from './notices.ts'
 
 /** The people who release what policy holds, and what they are told. */
@@ -11,21 +12,24 @@ export class People {
   readonly #log: Sequencer
   readonly #ports: PlanePorts
   readonly #owner: string
+  readonly #federation: Federation
   readonly #notices: Notices | undefined
   readonly #unwatch: () => void
 
   /** @param owner who answers for what runs here, and approves none of it */
-  constructor(log: Sequencer, ports: PlanePorts, owner: string, notices: Notices | undefined) {
+  constructor(log: Sequencer, ports: PlanePorts, owner: string, federation: Federation, notices: Notices | undefined) {
     this.#log = log
     this.#ports = ports
     this.#owner = owner
+    this.#federation = federation
     this.#notices = notices
     this.#unwatch = watchHolds(log, ports.clock, (hold) => void this.tell(hold, 'expired'))
   }
 
-  /** A person's word on a hold. @throws {Denied} as {@link decideHold} */
+  /** A person's word on a hold. @throws {Denied} as {@link decideHold}, and what a voucher fails */
   async decideHold(request: ApprovalRequest): ReturnType<typeof decideHold> {
-    const answer = await decideHold(request, this.#owner, this.#log, this.#ports)
+    const vouched = request.voucher === undefined ? undefined : await this.#federation.voucher(request.voucher)
+    const answer = await decideHold(request, vouched, this.#owner, this.#log, this.#ports)
     void this.tell(request.hold, answer.event === 'rejected' ? 'rejected' : 'approved')
     return answer
   }

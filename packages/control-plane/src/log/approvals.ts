@@ -1,4 +1,4 @@
-import { type Actor, type CommittedDelegation, type DelegationBounds, type ParentRef, type ApprovalDemand, type ApprovalEntry, type Digest, type Edits, type Entry, type EntryHead, type GrantBounds, type HoldEntry, keysOf, mayApprove, parseApprovalRefs, peekClaims, peekKid, type Permit, type Person, type Risk, type Scope, type Sha256, withApprover } from '@sealwrit/protocol'
+import { type Actor, type CommittedDelegation, type DelegationBounds, type ParentRef, type ApprovalDemand, type ApprovalEntry, type Digest, type Edits, type Entry, type EntryHead, type GrantBounds, type HoldEntry, keysOf, mayApprove, parseApprovalRefs, peekClaims, peekKid, type Permit, type Person, type Risk, type Scope, type Sha256, withApprover, type TakenVoucher, type TrustList, vouchedPerson } from '@sealwrit/protocol'
 
 /** Holds that are remembered at once; beyond it new ones are `overloaded`. */
 export const MAX_HOLDS = 10_000
@@ -19,6 +19,8 @@ export interface Given {
   readonly grant: GrantBounds | undefined
   /** Uses of the grant that are left. */
   readonly left: number
+  /** Who vouches for a person of another plane. */
+  readonly voucher: TakenVoucher | undefined
 }
 
 export interface Held {
@@ -113,13 +115,15 @@ export class Approvals {
     }
   }
 
-  #approved({ hold: id, event, person, signature, seq }: ApprovalEntry & EntryHead, leafHash: Digest): void {
+  #approved({ hold: id, event, person, signature, seq, voucher }: ApprovalEntry & EntryHead, leafHash: Digest): void {
     const held = this.holds.get(id)
     if (held === undefined) return
     if (event !== 'approved' || person === undefined || signature === undefined) return this.#put({ ...held, ended: event === 'expired' ? 'expired' : 'rejected', endedSeq: seq })
     const grant = peekClaims(signature)['grant'] as GrantBounds | undefined // verified before it was logged
     this.#edits.set(this.#holdOf, seq, id)
-    this.#put({ ...held, given: [...held.given, { seq, leafHash, person, kid: peekKid(signature), grant, left: grant?.uses ?? 0 }] })
+    // A person of another plane may be vouched for anew; that counts in the place of what was before.
+    const others = held.given.filter((given) => given.person !== person)
+    this.#put({ ...held, given: [...others, { seq, leafHash, person, kid: peekKid(signature), grant, left: grant?.uses ?? 0, voucher }] })
   }
 
   #used(permit: Permit): void {
@@ -144,12 +148,27 @@ export class Approvals {
     for (const held of this.holds.values()) if ((held.ended === undefined || held.ended === 'rejected') && timeMs < held.demand.expires * 1_000) yield held
   }
 
-  /** Approvals of `held` that count now: role and keys are those of this moment (ATK-109). */
-  counted(held: Held, owner: string, sha256: Sha256): readonly Given[] {
-    return held.given.filter(({ person: id, kid }) => {
-      const person = this.persons.get(id)
-      return person !== undefined && mayApprove(person, held.demand.groups, { sub: held.sub, owner }) && keysOf(person, sha256).some((key) => key.kid === kid)
+  /** Whether somebody who is registered here holds this key now. */
+  holdsKey(key: string): boolean {
+    return [...this.persons.values()].some(({ keys }) => keys.includes(key))
+  }
+
+  /** Approvals of `held` that count now, each of another person: role and keys are those of this moment (ATK-109). */
+  counted(held: Held, owner: string, at: { readonly timeMs: number; readonly sha256: Sha256; readonly trusted: TrustList }): readonly Given[] {
+    const seen = new Set<string>()
+    return held.given.filter(({ person: id, kid, voucher }) => {
+      const person = voucher === undefined ? this.persons.get(id) : this.#vouched(id, voucher, at)
+      if (person === undefined || !mayApprove(person, held.demand.groups, { sub: held.sub, owner }) || !keysOf(person, at.sha256).some((key) => key.kid === kid)) return false
+      return seen.size < seen.add(kid).size // one key is one person, whoever vouches for it
     })
+  }
+
+  /** A person of another plane: while they are vouched for, that plane is trusted, and its groups count as they did. */
+  #vouched(person: string, voucher: TakenVoucher, { timeMs, trusted }: { readonly timeMs: number; readonly trusted: TrustList }): Person | undefined {
+    const plane = trusted.get(voucher.foreign.iss)
+    if (plane?.accepts.includes('approvals') !== true || timeMs >= voucher.exp * 1_000 || this.holdsKey(voucher.key)) return undefined
+    const groups = new Set(Object.values(plane.groups))
+    return vouchedPerson(person, { ...voucher, groups: voucher.groups.filter((group) => groups.has(group)) })
   }
 }
 

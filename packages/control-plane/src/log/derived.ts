@@ -1,6 +1,7 @@
 import { canonicalize, type Crypto, Denied, digestOf, type Entry, isObject, parseStrictText } from '@sealwrit/protocol'
 import type { ExecutionRow, StoredRow } from '../store/store.ts'
 import { indexEntry } from './executions.ts'
+import { spentKey } from './foreign.ts'
 
 /** Names under which the store keeps something that is not an entry. */
 const KNOWN_META: readonly RegExp[] = [/^policy sha256:[0-9a-f]{64}$/, /^indexed_size$/, /^erased_below$/, /^anchor sinks$/, /^anchor sink \d{1,2}$/, /^anchor \d{1,2} \d{1,7}$/, /^directory [\x21-\x7e]{1,128}$/, /^account [A-Za-z0-9_-]{43}$/]
@@ -44,6 +45,7 @@ export class Derived {
     if (entry.kind === 'policy') this.#policies.add(entry.digest)
     if (entry.kind === 'erasure') this.#lastErasure = entry.seq
     if (entry.kind === 'redemption') this.#spent.set(`jti ${entry.jti}`, groupSeq)
+    if (entry.kind === 'permit' && entry.par?.foreign !== undefined) this.#spent.set(spentKey(entry.par.foreign.iss, entry.par.jti), groupSeq)
   }
 
   /** Whether a permit of this execution stands in the log so far. */

@@ -1,6 +1,7 @@
-import { type Action, ancestorsOf, type AgentEntry, Budgets, Denied, type DenialCode, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
+import { type Action, type AgentEntry, Budgets, Denied, type DenialCode, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
+import { ForeignLogs } from './foreign.ts'
 import { type Place, placeOf } from './lineage.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
 
@@ -123,6 +124,7 @@ export class LogState {
   readonly sessions: Map<string, string> = new Map()
   readonly approvals: Approvals = new Approvals(this.#edits)
   readonly budgets: Budgets = new Budgets(this.#edits)
+  readonly foreign: ForeignLogs = new ForeignLogs(this.#edits)
   readonly #answered = new Map<string, Answered>()
   readonly #redeemed = new Map<string, Redeemed>()
   readonly #receipts = new Map<string, number>()
@@ -163,11 +165,12 @@ export class LogState {
   apply(entry: Entry, leafHash: Digest, request?: string): void {
     this.timeMs = entry.time
     this.approvals.apply(entry, leafHash, request)
+    this.foreign.apply(entry)
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
         this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...endingOf(entry) })
-        for (const ancestor of ancestorsOf(entry)) this.#issuedBelow(ancestor)
+        for (const ancestor of localAncestors(entry)) this.#issuedBelow(ancestor)
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         if (entry.constraints.budgets !== undefined) this.budgets.spend(entry.constraints.budgets, entry, entry.time)
         break
@@ -223,7 +226,8 @@ export class LogState {
         this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
         break
       case 'approval':
-        break // above
+      case 'voucher':
+        break // above, or nothing of this log's own state
       case 'key':
         if (entry.purpose === 'log') {
           this.keyEntries = [...this.keyEntries, entry]

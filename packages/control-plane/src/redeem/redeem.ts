@@ -1,5 +1,5 @@
 import {
-  type Action, actionDigest, ancestorsOf, type Actor, commitment, Denied, leafDigest, leafHash, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
+  type Action, actionDigest, type Actor, commitment, Denied, leafDigest, leafHash, localAncestors, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
 import type { Committed, Written } from '../log/group.ts'
@@ -113,7 +113,7 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
   if (state.open.get(jti)?.ending !== 'expired') throw new Denied('artifact_spent', 'the permit has its ending')
   const forbidden = prohibition(permit, state)
   if (forbidden !== undefined) throw new Denied(forbidden)
-  const ended = endedAbove(ancestorsOf(permit), state, timeMs)
+  const ended = endedAbove(localAncestors(permit), state, timeMs)
   if (ended !== undefined) throw new Denied(ended, 'its parent is over, or void')
   if (permit.seq < state.voidBefore) throw new Denied('revoked', 'it was issued before the log was re-anchored')
   if (permit.policy.epoch !== state.epoch) throw new Denied('policy_superseded')

@@ -8,6 +8,7 @@ import type { ListedAgent } from '../govern/agents.ts'
 import type { ListedHold, ShownHold } from '../govern/approvals.ts'
 import type { ApproverRequest, ListedApprover } from '../govern/approvers.ts'
 import type { Effect } from '../govern/events.ts'
+import type { Federation } from '../govern/federation.ts'
 import type { ListedGate } from '../govern/gates.ts'
 import type { Keys } from '../govern/keys.ts'
 import type { Activated } from '../govern/policies.ts'
@@ -82,6 +83,10 @@ export interface PlaneMethods {
   readonly 'approvers.list': Listing<'approvers', ListedApprover>
   readonly 'approvers.add': Call<Omit<ApproverRequest, 'sub'> & { readonly sub?: string | undefined }, { readonly person: string; readonly seq: number }>
   readonly 'approvers.remove': Call<{ readonly who: string; readonly key?: string | undefined }, { readonly person: string; readonly seq: number }>
+
+  readonly 'federation.list': Call<None, Answer<Federation['list']>>
+  readonly 'federation.seal': Call<{ readonly seq: number; readonly known: number }, Answer<Federation['seal']>>
+  readonly 'federation.vouch': Call<{ readonly who: string; readonly key?: string | undefined; readonly audience: string; readonly known: number }, Answer<Federation['vouch']>>
 
   readonly decide: Call<{ readonly action: Action | JsonObject; readonly agent?: Agent; readonly facts?: Facts }, Explained>
   readonly 'policies.activate': Call<{ readonly files: Readonly<Record<string, string>>; readonly tests?: readonly JsonValue[]; readonly mode?: 'enforce' | 'shadow'; readonly from?: number | undefined; readonly urgent?: boolean; readonly confirm?: boolean; readonly rebase?: boolean }, ActivationAnswer>

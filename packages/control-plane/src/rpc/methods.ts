@@ -7,6 +7,7 @@ import { isProtected } from '../decide/policy-set.ts'
 import { type Page, readPage } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import { MAX_PAGE } from '../prove/reader.ts'
+import { FEDERATION_METHODS } from './federation-methods.ts'
 import { KEY_METHODS } from './key-methods.ts'
 import { parseSearch } from '../prove/search.ts'
 import type { MethodName, Methods } from './api.ts'
@@ -167,6 +168,7 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   ...PEOPLE_METHODS,
   ...POLICY_METHODS,
   ...KEY_METHODS,
+  ...FEDERATION_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'approvals.list': (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'approvals.list')

@@ -16,11 +16,11 @@ export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   'log.list': 'viewer', 'log.read': 'viewer', 'log.checkpoint': 'viewer', 'log.tile': 'viewer', 'log.gaps': 'viewer',
   'agents.list': 'viewer', 'tools.list': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer',
   'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
-  'people.own_password': 'viewer', events: 'viewer', metrics: 'viewer', session: 'viewer',
+  'federation.list': 'viewer', 'people.own_password': 'viewer', events: 'viewer', metrics: 'viewer', session: 'viewer',
   // answering what waits; which hold a person may answer is said by their groups, and their signature
   'approvals.decide': 'approver', directory: 'approver', 'people.list': 'approver',
   // stopping and running
-  revoke: 'operator', kill: 'operator', unkill: 'operator', fsck: 'operator', 'anchors.now': 'operator', issue: 'operator',
+  'federation.seal': 'operator', 'federation.vouch': 'operator', revoke: 'operator', kill: 'operator', unkill: 'operator', fsck: 'operator', 'anchors.now': 'operator', issue: 'operator',
   nonce: 'operator', 'gates.enrol': 'operator', authorize: 'operator', redeem: 'operator', receipts: 'operator', denials: 'operator', 'tools.record': 'operator', 'leases.renew': 'operator', 'events.ack': 'operator',
   // who may do what, what is decided, and what is kept
   'agents.add': 'admin', 'agents.add_key': 'admin', 'agents.remove_key': 'admin', 'agents.remove': 'admin', 'approvers.add': 'admin', 'approvers.remove': 'admin',

@@ -11,7 +11,7 @@ export const { sha256 } = nodeCryptography
 export const SCHEMA = `
 entity User; entity Agent { user: User, verified: Bool }; entity Server; entity Tool in [Server] { name: String, server: Server };
 entity Endpoint in [Server] { name: String, server: Server };
-type Situation = { args: { path?: String, paths?: Set<String>, count?: Long, force?: Bool }, environment: { level: String }, facts: { paths: String }, lineage: { depth: Long }, identity?: { form: String, issuer: String, claims: Set<String> } };
+type Situation = { args: { path?: String, paths?: Set<String>, count?: Long, force?: Bool }, environment: { level: String }, facts: { paths: String }, lineage: { depth: Long }, federation?: { direction: String, origin: String }, identity?: { form: String, issuer: String, claims: Set<String> } };
 action "mcp.tool_call" appliesTo { principal: [Agent], resource: [Tool], context: Situation };
 action "mcp.resource_read", "mcp.prompt_get" appliesTo { principal: [Agent], resource: [Endpoint], context: Situation };
 `
@@ -59,10 +59,10 @@ export class Rig {
 
   readonly tenant: string
 
-  constructor(seed = 'plane', tenant = 'default') {
+  constructor(seed = 'plane', tenant = 'default', host = 'rig.test') {
     this.tenant = tenant
     this.rng = seededRng(seed)
-    this.key = noteKey(`rig.test/${tenant}`, publicBytes(this.logKeys.publicKey), sha256)
+    this.key = noteKey(`${host}/${tenant}`, publicBytes(this.logKeys.publicKey), sha256)
   }
 
   static async open(seed?: string, policies?: PolicySet, tenant?: string): Promise<Rig> {

@@ -1,6 +1,7 @@
 import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
 import { type Digest, isDigest } from '../digest.ts'
+import { readTakenVoucher, type TakenVoucher } from '../federation/voucher.ts'
 import { Fields } from '../json/fields.ts'
 import type { JsonObject } from '../json/value.ts'
 import { MAX_JWS, present } from '../log/entries.ts'
@@ -66,6 +67,8 @@ export interface ApprovalEntry {
   /** Commitments to the arguments of the grant, and to why it was rejected; as the person signed them. */
   readonly grant_commit?: Digest
   readonly reason_commit?: Digest
+  /** Who vouches for a person of another plane. */
+  readonly voucher?: TakenVoucher
 }
 
 /** A group's name: lower-case letters, digits, dots, dashes and underscores. */
@@ -97,11 +100,16 @@ export function readApproval(fields: Fields): ApprovalEntry {
     signature: fields.optional('signature', (name) => fields.text(name, MAX_JWS)),
     grant_commit: fields.optional('grant_commit', (name) => fields.digest(name)),
     reason_commit: fields.optional('reason_commit', (name) => fields.digest(name)),
+    voucher: fields.optional('voucher', (name) => readTakenVoucher(fields.object(name))),
   })
   const isSigned = entry.person !== undefined && entry.signature !== undefined
   const isBare = Object.keys(entry).length === 3
   if (event === 'expired' ? !isBare : !isSigned) throw new Denied('artifact_malformed', 'approval: event and members disagree')
   if (entry.grant_commit !== undefined && event !== 'approved') throw new Denied('artifact_malformed', 'approval: a grant in what approves nothing')
+  const { voucher, person } = entry
+  if (voucher !== undefined && person?.endsWith(`@${voucher.foreign.iss}`) !== true) throw new Denied('artifact_malformed', 'approval: person and voucher disagree')
+  if (voucher === undefined && person?.includes('@') === true) throw new Denied('artifact_malformed', 'approval: nobody vouches for a person of another plane')
+  if (voucher !== undefined && (event !== 'approved' || entry.grant_commit !== undefined)) throw new Denied('artifact_malformed', 'approval: a person of another plane approves one request, and nothing else')
   return entry
 }
 

@@ -15,6 +15,8 @@ export interface ApprovalRequest {
   readonly signature: string
   readonly grant?: SaltedBody<GrantArguments>
   readonly reason?: SaltedBody<{ readonly text: string }>
+  /** Where another plane vouches for the person, as it was shown; its verifier reads it. */
+  readonly voucher?: JsonValue
 }
 
 /** Longest reason, in UTF-16 units. */
@@ -28,6 +30,7 @@ export function parseApprovalRequest(value: JsonValue): ApprovalRequest {
     signature: fields.text('signature', MAX_JWS),
     grant: fields.optional('grant', (name) => readSalted(fields.object(name), (body) => parseGrantArguments(body.value('value')))),
     reason: fields.optional('reason', (name) => readSalted(fields.object(name), (body) => readReason(body.object('value')))),
+    voucher: fields.optional('voucher', (name) => fields.value(name)),
   })
   fields.end()
   return request

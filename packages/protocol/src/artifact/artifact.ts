@@ -3,12 +3,13 @@ import { ACTION_TYPES, MAX_NAME, type Scope } from '../action.ts'
 import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { type Budget, readBudgets } from '../govern/budgets.ts'
+import { type ForeignRef, readForeignRef } from '../federation/reference.ts'
 import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
 import { asCode, type Fields } from '../json/fields.ts'
 import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
-import { type ParentRef, parseParentRef, verifyPlace } from '../lineage/lineage.ts'
+import { type ParentRef, verifyPlace } from '../lineage/lineage.ts'
 import type { EntryHead } from '../log/entry.ts'
-import { type EnvironmentLevel, readEnvironment } from '../log/entries.ts'
+import { type EnvironmentLevel, present, readEnvironment } from '../log/entries.ts'
 
 /** A permit may be started for at most this long, in seconds. */
 export const MAX_START_SECONDS = 60
@@ -43,6 +44,11 @@ export type AssuranceLevel = (typeof ASSURANCE_LEVELS)[number]
 export const RISKS = ['low', 'medium', 'high', 'critical'] as const
 export type Risk = (typeof RISKS)[number]
 
+/** What a permit descends from: a permit of this log, or of another plane's where `foreign` says which. */
+export interface Parent extends ParentRef {
+  readonly foreign?: ForeignRef
+}
+
 /** The authorization artifact: an entry of kind `permit`. Its signature is its seal. @see spec/artifact.md */
 export interface Artifact {
   readonly kind: 'permit'
@@ -73,7 +79,7 @@ export interface Artifact {
   readonly jti: string
   /** `jti` of the root of the lineage. */
   readonly txn: string
-  readonly par?: ParentRef
+  readonly par?: Parent
   readonly depth: number
   /** What stops an ancestor, and is no selector of its own; present exactly below a root. @see spec/lineage.md */
   readonly above?: readonly string[]
@@ -97,7 +103,7 @@ export type Permit = EntryHead & Artifact
 export function parseArtifactFields(fields: Fields): Artifact {
   const use = fields.oneOf('use', ['challenge', 'redeem'])
   const cnf = fields.optional('cnf', (name) => fields.text(name, 64))
-  const par = fields.optional('par', (name) => parseParentRef(fields.object(name)))
+  const par = fields.optional('par', (name) => readParent(fields.object(name)))
   const above = fields.optional('above', (name) => readAbove(fields, name))
   const delegates = fields.optional('delegates', (name) => readCommittedDelegation(fields.object(name)))
   const challenge = fields.optional('challenge', (name) => fields.token(name))
@@ -133,6 +139,7 @@ export function parseArtifactFields(fields: Fields): Artifact {
   if (artifact.policy.inputs_commit === undefined) throw new Denied('artifact_malformed', 'a permit commits to what its policies saw')
   if (artifact.constraints.budgets?.some(({ policy }) => !artifact.policy.determining.includes(policy)) === true) throw new Denied('artifact_malformed', 'a budget of a policy that does not determine it')
   verifyPlace(artifact)
+  if (par?.foreign !== undefined && (par.foreign.iss === artifact.iss || delegates !== undefined)) throw new Denied('artifact_malformed', 'what descends from another plane names that one, and delegates nothing')
   return artifact
 }
 
@@ -172,6 +179,16 @@ export function readPolicyState(fields: Fields): PolicyState {
   }
   fields.end()
   return policy
+}
+
+function readParent(fields: Fields): Parent {
+  const parent = present<Parent>({
+    jti: fields.token('jti'),
+    leaf_hash: fields.digest('leaf_hash'),
+    foreign: fields.optional('foreign', (name) => readForeignRef(fields.object(name))),
+  })
+  fields.end()
+  return parent
 }
 
 function readConstraints(fields: Fields): Artifact['constraints'] {

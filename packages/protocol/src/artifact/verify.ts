@@ -180,7 +180,10 @@ export function verifyTimeWindow(permit: Permit, nowSeconds: number): void {
 
 export function verifySubject(permit: Permit, at: Pick<GateState, 'subject'>): void {
   const subject = needed(at.subject, 'identity_missing', 'subject')
-  if (permit.sub !== subject.sub || permit.act.sub !== subject.act) throw new Denied('subject_mismatch')
+  // The principal of another plane is nobody that a gate knows: what such a permit is bound to is the agent's key.
+  const isForeign = permit.par?.foreign !== undefined
+  if (isForeign && permit.cnf === undefined) throw new Denied('proof_of_possession_failed', 'it is bound to no key')
+  if ((!isForeign && permit.sub !== subject.sub) || permit.act.sub !== subject.act) throw new Denied('subject_mismatch')
   // A name that something vouched for when it was issued must be vouched for here too (ATK-049).
   if (subject.verified !== undefined && permit.act.verified !== subject.verified) throw new Denied('subject_mismatch', 'the agent is only who it says it is')
   // The key is the one whose proof was passed on with this very request, and where there was none it is bound to none.

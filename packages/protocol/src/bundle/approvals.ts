@@ -5,6 +5,7 @@ import { keysOf, mayApprove, type Person, withApprover } from '../approval/perso
 import type { Actor, Permit } from '../artifact/artifact.ts'
 import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
+import { type TakenVoucher, vouchedPerson } from '../federation/voucher.ts'
 import type { HoldEntry, KeyEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { canonicalText } from '../json/canonicalize.ts'
@@ -33,6 +34,7 @@ interface KnownApproval {
   readonly hold: KnownHold
   readonly kid: string
   readonly statement: ApprovalStatement
+  readonly voucher: TakenVoucher | undefined
   /** What the arguments of the grant may be, where the bundle holds it. */
   readonly bounds: Body | undefined
   left: number
@@ -90,21 +92,22 @@ export class Approvals {
       if (isOver) hold.ended = 'expired'
       return
     }
-    const person = this.#persons.get(entry.person ?? '')
+    const person = entry.voucher === undefined ? this.#persons.get(entry.person ?? '') : vouchedPerson(entry.person ?? '', entry.voucher)
     if (person === undefined) return this.#tally.found('not established', 'the approver is not registered in this bundle', { seq })
     const statement = this.#tally.claim(SIGNED, () => this.#signed(entry, hold, person), { seq })?.value
     if (statement === undefined) return
     if (event === 'rejected') hold.ended = 'rejected'
-    else this.#approvals.set(leaf, { seq, hold, kid: peekKid(entry.signature ?? ''), statement, bounds: bodies?.find(({ purpose, commit }) => purpose === 'grant' && commit === entry.grant_commit), left: statement.grant?.uses ?? 0 })
+    else this.#approvals.set(leaf, { seq, hold, kid: peekKid(entry.signature ?? ''), statement, voucher: entry.voucher, bounds: bodies?.find(({ purpose, commit }) => purpose === 'grant' && commit === entry.grant_commit), left: statement.grant?.uses ?? 0 })
   }
 
-  #signed({ hold: id, person: named, event, signature, time, grant_commit: grant, reason_commit: reason }: ApprovalEntry & EntryHead, hold: KnownHold, person: Person): ApprovalStatement {
+  #signed({ hold: id, person: named, event, signature, time, grant_commit: grant, reason_commit: reason, voucher }: ApprovalEntry & EntryHead, hold: KnownHold, person: Person): ApprovalStatement {
     const statement = verifyApproval(signature ?? '', keysOf(person, this.#crypto.sha256), this.#crypto)
     const { hold: signed, index, leaf_hash: leaf, action_commit: commit, aud, sub, decision, tenant, person: signer } = statement
     if (signed !== id || index !== hold.seq || leaf !== hold.leaf || commit !== hold.commit) throw new Denied('action_mismatch', 'the signature is about another hold')
     if (aud !== hold.aud || sub !== hold.sub || signer !== named) throw new Denied('subject_mismatch')
     if (tenant !== this.#tenant()) throw new Denied('tenant_mismatch')
     if (decision !== event || statement.grant?.arguments_commit !== grant || statement.reason_commit !== reason) throw new Denied('seal_invalid', 'signature and entry disagree')
+    if (voucher !== undefined && (time >= voucher.exp * 1_000 || statement.grant !== undefined)) throw new Denied('artifact_expired', 'nobody vouches for the approver any more, or not for that')
     if (hold.ended === 'rejected') throw new Denied('approval_rejected')
     if (hold.ended === 'expired' || (hold.ended === undefined && time >= hold.demand.expires * 1_000)) throw new Denied('approval_expired')
     if (hold.ended === 'used' && decision === 'approved') throw new Denied('artifact_spent', 'the hold was used already')
@@ -131,7 +134,7 @@ export class Approvals {
   }
 
   /** Enough distinct persons, all of one hold of this very requester, each in their role at this place in the log. */
-  #counted({ seq, sub, act, aud, scope, owner, par, delegates }: Permit, refs: readonly ApprovalRef[], approvals: readonly KnownApproval[]): void {
+  #counted({ seq, time, sub, act, aud, scope, owner, par, delegates }: Permit, refs: readonly ApprovalRef[], approvals: readonly KnownApproval[]): void {
     const hold = (approvals[0] as KnownApproval).hold
     if (approvals.some((one, i) => one.hold !== hold || one.seq !== refs[i]?.seq || one.seq >= seq)) throw new Denied('seal_invalid', 'the approvals are of several holds, or stand elsewhere')
     if (sub !== hold.sub || act.sub !== hold.act.sub || act.verified !== hold.act.verified || aud !== hold.aud) throw new Denied('subject_mismatch', 'somebody else asked, or at another gate')
@@ -140,11 +143,15 @@ export class Approvals {
     if (hold.ended === 'rejected') throw new Denied('approval_rejected')
     if (hold.ended === 'expired') throw new Denied('approval_expired')
     const persons = new Set<string>()
-    for (const { kid, statement } of approvals) {
-      const person = this.#persons.get(statement.person)
-      if (person !== undefined && mayApprove(person, hold.demand.groups, { sub, owner }) && keysOf(person, this.#crypto.sha256).some((key) => key.kid === kid)) persons.add(person.person)
+    const keys = new Set<string>()
+    for (const { kid, statement, voucher } of approvals) {
+      if (voucher !== undefined && (time >= voucher.exp * 1_000 || [...this.#persons.values()].some((one) => one.keys.includes(voucher.key)))) continue
+      const person = voucher === undefined ? this.#persons.get(statement.person) : vouchedPerson(statement.person, voucher)
+      if (person === undefined || !mayApprove(person, hold.demand.groups, { sub, owner }) || !keysOf(person, this.#crypto.sha256).some((key) => key.kid === kid)) continue
+      persons.add(person.person)
+      keys.add(kid) // one key is one person, whoever vouches for it
     }
-    if (persons.size < hold.demand.quorum) throw new Denied('quorum_not_met')
+    if (Math.min(persons.size, keys.size) < hold.demand.quorum) throw new Denied('quorum_not_met')
   }
 
   #fits(approvals: readonly KnownApproval[], bodies: readonly Body[] | undefined, at: { seq: number }): void {
@@ -168,7 +175,7 @@ export class Approvals {
 }
 
 function placeText(par: Permit['par'], delegates: Permit['delegates']): string {
-  return canonicalText({ ...(par === undefined ? {} : { par: { ...par } }), ...(delegates === undefined ? {} : { delegates: { ...delegates } }) })
+  return canonicalText({ ...(par === undefined ? {} : { par: { jti: par.jti, leaf_hash: par.leaf_hash } }), ...(delegates === undefined ? {} : { delegates: { ...delegates } }) })
 }
 
 /** The permit is for exactly what was signed, once, in time. */

@@ -45,7 +45,8 @@ export class Lineages {
     const { jti, seq, par, delegates } = permit
     const at = { seq, jti }
     if (this.#missing.has(jti)) this.#tally.found('contradicted', 'a permit stands behind one that names it as its parent (lineage_cycle)', at)
-    if (par !== undefined) this.#descends(permit, par.jti, bodies, isWhole)
+    // What descends from another plane has no ancestor here, and delegates nothing.
+    if (par !== undefined && par.foreign === undefined) this.#descends(permit, par.jti, bodies, isWhole)
     if (delegates === undefined) return
     const terms = bodies?.find(({ purpose, commit }) => purpose === 'delegation' && commit === delegates.terms_commit)?.body
     this.#parents.set(ownText(jti), { permit, leaf, terms, issued: 0 })

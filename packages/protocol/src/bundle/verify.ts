@@ -7,6 +7,7 @@ import { Denied, quoted } from '../denial.ts'
 import { digestOf } from '../digest.ts'
 import { equalBytes, utf8 } from '../encoding.ts'
 import { canonicalize } from '../json/canonicalize.ts'
+import type { HeldForeignKey } from '../federation/agree.ts'
 import type { DenyEntry, HoldEntry } from '../log/entries.ts'
 import { type Entry, type EntryHead, type EntryKind, parseEntry } from '../log/entry.ts'
 import { Frontier } from '../log/frontier.ts'
@@ -20,6 +21,7 @@ import { Budgets } from '../govern/budgets.ts'
 import { Bodies } from './bodies.ts'
 import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
 import { Endings } from './endings.ts'
+import { Foreign } from './foreign.ts'
 import { Gates } from './gates.ts'
 import { Heads } from './heads.ts'
 import { Keys } from './keys.ts'
@@ -40,6 +42,8 @@ export interface Trust {
   readonly checkpoints?: readonly string[]
   /** Whose cosignatures the checkpoint needs, whatever their age; none where it is not given. */
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly nowSeconds: number }
+  /** Planes from whose logs something may have been taken, and whose keys the verifier holds. */
+  readonly foreign?: readonly HeldForeignKey[]
   /** Whose timestamps the verifier believes; without it none establishes a time. */
   readonly tsa?: TsaTrust
   /** Decides again what was decided, where the verifier has a policy engine at hand. */
@@ -91,6 +95,7 @@ export class BundleVerifier implements BundleListener {
   readonly #bodies: Bodies
   readonly #approvals: Approvals
   readonly #budgets = new Budgets()
+  readonly #foreign: Foreign
   readonly #tree: Frontier
   readonly #policies = new Set<string>()
   readonly #missingPolicies = new Set<string>()
@@ -115,6 +120,7 @@ export class BundleVerifier implements BundleListener {
     this.#lineages = new Lineages(this.#tally, (jti) => this.#endings.permit(jti))
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
+    this.#foreign = new Foreign(trust.foreign ?? [], trust.crypto, this.#tally, () => this.#bundle?.origin ?? '')
     this.#tree = new Frontier(trust.crypto.sha256)
   }
 
@@ -231,6 +237,7 @@ export class BundleVerifier implements BundleListener {
         this.#lineages.permitted(entry, leafDigest(hash), bodies, this.#tree.size > entry.seq)
         this.#approvals.permitted(entry, bodies)
         this.#spent(entry)
+        this.#foreign.permitted(entry, bodies)
         return undefined
       case 'deny':
       case 'hold':
@@ -267,6 +274,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'approval':
         this.#approvals.decided(entry, leafDigest(hash), bodies)
+        this.#foreign.approved(entry, bodies)
         return undefined
       case 'revocation':
       case 'kill':
@@ -282,6 +290,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'agent':
       case 'tool':
+      case 'voucher':
         return undefined
     }
   }
@@ -322,6 +331,7 @@ export class BundleVerifier implements BundleListener {
       this.#people.end()
       this.#gates.end()
       this.#bodies.end()
+      this.#foreign.end()
       this.#approvals.end(this.#tree.size === head.size)
       if (this.#unreplayed > 0) this.#tally.found('not established', `${this.#unreplayed} decisions cannot be replayed: their inputs or policies are not in the bundle (erased, or not exported)`)
       if (this.#unproved === 0) for (const digest of this.#missingPolicies) this.#tally.notShown(`the policy set ${digest} is not in this bundle`)

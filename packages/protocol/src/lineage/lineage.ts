@@ -35,6 +35,11 @@ export function ancestorsOf({ above = [] }: Pick<Selectable, 'above'>): readonly
   return above.filter((selector) => selector.startsWith(ARTIFACT)).map((selector) => selector.slice(ARTIFACT.length))
 }
 
+/** Those of them that stand in the same log: what descends from another plane has none here. */
+export function localAncestors(permit: Pick<Permit, 'above' | 'par'>): readonly string[] {
+  return permit.par?.foreign === undefined ? ancestorsOf(permit) : []
+}
+
 /** When nothing below a permit may run any more: its own time is over, or what it delegates. Seconds since 1970. */
 export function endOfDescent({ exp, constraints, delegates }: Pick<Permit, 'exp' | 'constraints' | 'delegates'>): number {
   return Math.min(exp + constraints.max_runtime_seconds, delegates?.until ?? Number.MAX_SAFE_INTEGER)

@@ -2,6 +2,7 @@ import { type ApprovalEntry, readApproval } from '../approval/approval.ts'
 import { type Artifact, parseArtifactFields } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { utf8 } from '../encoding.ts'
+import { readVoucher, type VoucherEntry } from '../federation/voucher.ts'
 import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
 import { parseFormed } from '../json/parse.ts'
@@ -16,7 +17,7 @@ const ENTRY_LIMITS: JsonLimits = Object.freeze({ ...JSON_LIMITS, maxBytes: MAX_E
 /** Every kind of entry that the format knows. */
 export const ENTRY_KINDS = [
   'permit', 'deny', 'hold', 'redemption', 'lease', 'receipt', 'expiry', 'state', 'approval',
-  'revocation', 'kill', 'policy', 'key', 'gate', 'agent', 'tool', 'erasure', 'assessment',
+  'revocation', 'kill', 'policy', 'key', 'gate', 'agent', 'tool', 'erasure', 'assessment', 'voucher',
 ] as const
 export type EntryKind = (typeof ENTRY_KINDS)[number]
 
@@ -32,7 +33,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry | AgentEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry | AgentEntry | VoucherEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -106,6 +107,8 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readApproval(fields)
     case 'lease':
       return readLease(fields)
+    case 'voucher':
+      return readVoucher(fields)
     case 'state':
     case 'assessment':
       throw new Denied('type_mismatch', `entry kind ${kind} is not read by this version`)

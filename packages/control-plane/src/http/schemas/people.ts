@@ -1,6 +1,6 @@
 import { MAX_GROUPS, MAX_JWS, MAX_SELECTOR } from '@sealwrit/protocol'
 import * as z from 'zod'
-import { actor, component, digest, flag, listOf, object, paging, publicKey, scope, sealed, seq, text, token } from './values.ts'
+import { actor, component, digest, foreign, flag, listOf, object, paging, publicKey, scope, sealed, seq, text, token } from './values.ts'
 
 export const selectorRequest: z.ZodType = component('SelectorRequest', z.strictObject({ selector: text(MAX_SELECTOR) }).describe('`all`, or a kind, a colon and a name, as in `tool:mcp://fs/delete_file`.'))
 export const effect: z.ZodType = component('Effect', z.strictObject({ seq, recordedMs: seq, effectiveMs: seq.exactOptional(), waiting: seq }).describe('When it was recorded, and when it held at every gate; `waiting` counts those that have not answered.'))
@@ -13,7 +13,7 @@ const salted = (value: z.ZodType): z.ZodObject => z.strictObject({ salt: token, 
 const grantArguments = z.record(z.string(), z.looseObject({}))
 export const approvalRequest: z.ZodType = component(
   'ApprovalRequest',
-  z.strictObject({ hold: token, signature: text(MAX_JWS), grant: salted(object).exactOptional(), reason: salted(z.strictObject({ text: text() })).exactOptional() }).describe('What a registered approver signed about exactly this hold; spec/approval.md says what is signed.'),
+  z.strictObject({ hold: token, signature: text(MAX_JWS), grant: salted(object).exactOptional(), reason: salted(z.strictObject({ text: text() })).exactOptional(), voucher: foreign.exactOptional() }).describe('What a registered approver signed about exactly this hold; spec/approval.md says what is signed.'),
 )
 export const approvalReply: z.ZodType = z.strictObject({ seq, event: z.string(), approvals: seq, quorum: seq })
 const grant = z.strictObject({ uses: seq, until: seq, tool_digest: digest.exactOptional(), arguments_commit: digest, left: z.int(), arguments: grantArguments.exactOptional() })

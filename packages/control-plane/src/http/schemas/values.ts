@@ -68,6 +68,8 @@ export const level: z.ZodEnum<{ [L in (typeof ENVIRONMENT_LEVELS)[number]]: L }>
 
 export const sealed: z.ZodType = component('SealedEntry', z.strictObject({ entry: z.string(), proof: z.string() }).describe('A leaf of the log as text, and its C2SP tlog-proof. Its verifier reads it.'))
 export const consistency: z.ZodType = z.array(z.string())
+/** What another plane made, as it was shown; its verifier reads it. */
+export const foreign: z.ZodType = z.unknown().refine((value) => value !== undefined).describe('What another plane made: {sealed, consistency}; spec/federation.md says how it is verified.')
 export const scope: z.ZodType = component('Scope', z.strictObject({ type: z.enum(ACTION_TYPES), name: z.string(), target: z.string() }))
 export const actor: z.ZodType = z.looseObject({ sub: z.string(), verified: z.boolean() })
 export const entry: z.ZodType = component('Entry', z.looseObject({ v: z.literal(1), kind: z.string(), seq, time: z.int().min(0) }).describe('An entry of the log; spec/entries.md has the members of each kind.'))
