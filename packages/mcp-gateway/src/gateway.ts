@@ -24,7 +24,7 @@ export interface GatewayOptions extends Placed {
   /** Asserts who asks, for the one agent that uses this gateway; what a client says of itself in a request goes first. */
   readonly identify?: Identify | undefined
   /** What another plane permitted of an action, for the one agent that uses this gateway; what a client presents with a request goes first. */
-  readonly foreign?: ((action: Action) => JsonValue | undefined) | undefined
+  readonly foreignOf?: ((action: Action) => JsonValue | undefined) | undefined
   /** Looks at where the arguments of a call lead. */
   readonly facts: (args: JsonObject) => Facts
   readonly receiptOrder: ReceiptOrder
@@ -160,7 +160,7 @@ export class McpGateway {
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
     const identity = this.#judged(() => identityBy(params))
-    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), foreign: this.#options.foreign?.(action), ...foreignBy(params), ...this.#judged(() => ({ ...heldBy(params), ...placedBy(params, this.#options) })), identify: this.#options.identify, ...identity }, metaOf(params), signal)
+    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), foreign: this.#options.foreignOf?.(action), ...foreignBy(params), ...this.#judged(() => ({ ...heldBy(params), ...placedBy(params, this.#options) })), identify: this.#options.identify, ...identity }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */

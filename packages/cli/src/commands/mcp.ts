@@ -56,7 +56,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     agent: options.agent,
     identify,
     ...placed,
-    foreign: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
+    foreignOf: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
     facts: (args) => pathFacts(args, roots, cwd),
     receiptOrder,
     holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,
