@@ -1,4 +1,5 @@
-import { DecisionReplay, endOverdue, nodeCryptography } from '@sealwrit/control-plane'
+import { DecisionReplay, endOverdue, nodeCryptography, Plane } from '@sealwrit/control-plane'
+import { MemoryFloor } from '@sealwrit/gate/testing'
 import { type ApprovalStatement, type AuthorizeReply, type DenialCode, foreignSubject, formatBundle, type JsonObject, parseEntry, type Permit, utf8, verifyBundle, parseBundle } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { TestApprover } from './support/approver.ts'
@@ -74,6 +75,25 @@ describe('a permit of another plane', () => {
     const { shown } = await two.borrow()
     const replies = await Promise.all(Array.from({ length: 8 }, () => two.ask(shown)))
     expect(replies.map(told).sort()).toEqual([...Array.from({ length: 7 }, () => 'artifact_spent'), 'permit'])
+  })
+
+  it('ATK-044, I2: shown at two replicas of this plane at the same moment, it is permitted by one', async () => {
+    const two = await planes()
+    Object.defineProperty(two.home.store, 'isShared', { value: true })
+    const twin = await Plane.open({ ...two.home.ports(), highWater: new MemoryFloor(), federation: { trusted: two.trusted(), audiences: [] } }, two.home.policies, { tenant: 'default', owner: 'team:rig', localUser: 'somebody', isNew: false })
+    try {
+      for (let round = 0; round < 5; round++) {
+        const { shown } = await two.borrow()
+        const [here, there] = [two.request(shown), two.request(shown)]
+        const replies = await Promise.all([two.home.plane.authorize(here, two.gate.id, { size: 0 }), twin.authorize(there, two.gate.id, { size: 0 })])
+        expect(replies.map(told).sort()).toEqual(['artifact_spent', 'permit'])
+      }
+      expect((await twin.federation.list()).planes[0]?.newest).toEqual({ ...(await two.home.plane.federation.list()).planes[0]?.newest })
+    } finally {
+      twin.log.mark(true) // its store is the other's, which closes it
+      await twin.people.close()
+      twin.events.close()
+    }
   })
 
   it('is not taken of a plane that is no longer trusted', async () => {
