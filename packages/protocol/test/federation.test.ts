@@ -1,8 +1,10 @@
 import {
-  canonicalText, type DenialCode, type ForeignPlane, type ForeignState, foreignPerson, foreignSubject, isTighter, type JsonObject, leafDigest, leafHash, localGroups, MAX_FOREIGN_AGE_SECONDS, MAX_VOUCHER_SECONDS, narrowed, NO_WITNESSES, noteKey,
-  parseEntry, parseWitnessPolicy, rootDigest, trustList, toBase64Url, utf8, verifyForeignPermit, verifyForeignVoucher, formatCosignerKey, type VoucherEntry, Denied,
+  canonicalText, type DenialCode, type ForeignKind, type ForeignPlane, type ForeignState, foreignPerson, foreignSubject, isTighter, type JsonObject, leafDigest, leafHash, localGroups, MAX_FOREIGN_AGE_SECONDS, MAX_VOUCHER_SECONDS, narrowed, NO_WITNESSES, noteKey,
+  parseEntry, parseWitnessPolicy, rootDigest, trustList, toBase64Url, utf8, verifyForeignPermit, verifyForeignVoucher, formatCosignerKey, formatVerifierKey, fromHex, isDenialCode, parseAction, parseStrict, parseVerifierKey, type VoucherEntry, Denied,
 } from '@sealwrit/protocol'
 import * as fc from 'fast-check'
+import * as fs from 'node:fs'
+import * as path from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ACTION, CHALLENGE, keyPair, LOG, NOW, SESSION, sha256, TestLog } from './support/fixture.ts'
 import { AWAY, AWAY_KEY, awayLog, awayPermit, foreignState, HOME, shown, type Showing, trusted, voucher, WITNESSES } from './support/foreign.ts'
@@ -44,6 +46,11 @@ describe('a permit of another plane', () => {
     ['31 s before it begins', 'artifact_not_yet_valid', () => take({}, { time: NOW - 31 }, { nowSeconds: NOW - 31 })],
     ['that may start for 61 s', 'lifetime_exceeded', () => take({ exp: NOW + 61 })],
     ['that is bound to no key', 'proof_of_possession_failed', () => take({ cnf: undefined })],
+    ['that says it is of another tenant', 'tenant_mismatch', () => {
+      const log = new TestLog(AWAY_KEY, AWAY.sign)
+      log.addText(canonicalText({ v: 1, seq: 0, time: NOW * 1_000, tenant: 'other', ...awayPermit() } as unknown as JsonObject))
+      return outcome(() => verifyForeignPermit(shown(log, 0), ACTION, foreignState()))
+    }],
     ['that says another plane issued it', 'key_unknown', () => take({ iss: 'third.test/default' })],
     ['for another action', 'action_mismatch', () => take({}, {}, {}, {}, { ...ACTION, arguments: { path: '/srv/q4.txt' } } as typeof ACTION)],
     ['without the salt of its action', 'action_mismatch', () => take({}, { salt: '' })],
@@ -200,5 +207,71 @@ describe('any change', () => {
       }),
       { numRuns: 300 },
     )
+  })
+})
+
+/**
+ * The vectors for readers of other languages. They are made once, from fixed keys, with `SEALWRIT_UPDATE=1`, and committed; the test reads
+ * the file, as another implementation would.
+ */
+const FILE = path.resolve(import.meta.dirname, '../../../spec/vectors/federation.json')
+interface Vector {
+  readonly name: string
+  readonly what: 'permit' | 'voucher'
+  readonly shown: JsonObject
+  readonly now: number
+  /** What is known of the log already; else nothing. */
+  readonly known?: { readonly size: number; readonly root: string }
+  /** What the trust entry of the file accepts, where that is not both. */
+  readonly accepts?: readonly ForeignKind[]
+  readonly expect: DenialCode | 'ok'
+}
+const trustOfFile = { origin: HOME, key: formatVerifierKey(AWAY_KEY), witnesses: `${WITNESSES.map(({ key }, i) => `witness w${i} ${formatCosignerKey(key)}\n`).join('')}group two 2 w0 w1 w2\nquorum two\n`, max_age_seconds: 60, scopes: [{ type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file' }], action: ACTION as unknown as JsonObject }
+if (process.env['SEALWRIT_UPDATE'] === '1') {
+  const at = (body: object, showing: Showing = {}): JsonObject => {
+    const { log, index } = awayLog(body)
+    return shown(log, index, showing)
+  }
+  const vector = (name: string, body: object, expected: Vector['expect'], more: Partial<Vector> = {}, showing: Showing = {}): Vector => ({ name, what: 'permit', shown: at(body, showing), now: NOW + 1, expect: expected, ...more })
+  const spoken = (name: string, body: object, expected: Vector['expect'], more: Partial<Vector> = {}, showing: Showing = {}): Vector => vector(name, body, expected, { what: 'voucher', ...more }, { salt: '', ...showing })
+  const { log, index } = awayLog(awayPermit())
+  const five = { size: 5, root: rootDigest(log.head()) }
+  log.add({ kind: 'deny', code: 'policy_denied', aud: 'later' })
+  const six = { size: 6, root: rootDigest(log.head()) }
+  const vectors: Vector[] = [
+    vector('a permit for this plane', awayPermit(), 'ok'),
+    vector('of which nothing is accepted', awayPermit(), 'key_unknown', { accepts: ['approvals'] }),
+    vector('cosigned by one of three', awayPermit(), 'witness_quorum_not_met', {}, { cosigners: 1 }),
+    vector('cosigned 60 s ago', awayPermit({ exp: NOW + 60 }), 'ok', { now: NOW + 30 }, { time: NOW - 30 }),
+    vector('cosigned 61 s ago', awayPermit({ exp: NOW + 60 }), 'witness_quorum_not_met', { now: NOW + 30 }, { time: NOW - 31 }),
+    vector('for another plane', awayPermit({ aud: 'third.test/default' }), 'audience_mismatch'),
+    vector('that answers a challenge', awayPermit({ use: 'challenge', challenge: CHALLENGE }), 'artifact_spent'),
+    vector('at its end', awayPermit(), 'artifact_expired', { now: NOW + 60 }),
+    vector('bound to no key', awayPermit({ cnf: undefined }), 'proof_of_possession_failed'),
+    vector('with another salt', awayPermit(), 'action_mismatch', {}, { salt: CHALLENGE }),
+    vector('of another scope', awayPermit({ scope: { type: 'mcp.tool_call', target: 'mcp://fs', name: 'write_file' } }), 'action_mismatch'),
+    vector('a voucher in its place', voucher(), 'type_mismatch', {}, { salt: '' }),
+    { name: 'newer, with its proof', what: 'permit', shown: shown(log, index, { from: 5 }), now: NOW + 1, known: five, expect: 'ok' },
+    { name: 'newer, without it', what: 'permit', shown: shown(log, index), now: NOW + 1, known: five, expect: 'state_diverged' },
+    { name: 'the same again', what: 'permit', shown: shown(log, index), now: NOW + 1, known: six, expect: 'ok' },
+    { name: 'older', what: 'permit', shown: shown(log, index, { size: 5 }), now: NOW + 1, known: six, expect: 'state_diverged' },
+    { name: 'a fork', what: 'permit', shown: shown(log, index), now: NOW + 1, known: { ...six, root: five.root }, expect: 'state_diverged' },
+    spoken('a voucher for this plane', voucher(), 'ok'),
+    spoken('a voucher for another plane', voucher({ aud: 'third.test/default' }), 'audience_mismatch'),
+    spoken('a voucher at its end, sealed anew', voucher(), 'artifact_expired', { now: NOW + 300 }, { time: NOW + 299 }),
+    spoken('a voucher for 301 s', voucher({ exp: NOW + 301 }), 'lifetime_exceeded'),
+    spoken('a permit in its place', awayPermit(), 'type_mismatch'),
+  ]
+  fs.writeFileSync(FILE, `${JSON.stringify({ about: 'Made from fixed keys by packages/protocol/test/federation.test.ts. Apache-2.0.', ...trustOfFile, vectors }, null, 1)}\n`)
+}
+
+describe('spec/vectors/federation.json', () => {
+  const file = parseStrict(fs.readFileSync(FILE), { maxBytes: 1_048_576, maxDepth: 64, maxMembers: 10_000 }) as unknown as typeof trustOfFile & { vectors: Vector[] }
+  const plane = { key: parseVerifierKey(file.key, sha256), witnesses: parseWitnessPolicy(utf8(file.witnesses), sha256), maxAgeSeconds: file.max_age_seconds, groups: {}, scopes: file.scopes as ForeignPlane['scopes'] }
+  it.each(file.vectors)('$name: $expect', ({ what, shown: given, now, known, accepts = ['artifacts', 'approvals'], expect: wanted }) => {
+    if (wanted !== 'ok' && !isDenialCode(wanted)) throw new Error(`unknown expect value: ${String(wanted)}`)
+    const newest = known === undefined ? undefined : { size: known.size, root: fromHex(known.root.slice(7)) }
+    const at = foreignState({ origin: file.origin, trusted: trustList([{ ...plane, accepts }], file.origin), newest: () => newest, nowSeconds: now })
+    expect(outcome(() => (what === 'permit' ? verifyForeignPermit(given, parseAction(file.action), at) : verifyForeignVoucher(given, at)))).toBe(wanted)
   })
 })

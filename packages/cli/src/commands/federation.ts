@@ -1,11 +1,11 @@
 import * as fs from 'node:fs'
 import type { ForeignShown } from '@sealwrit/control-plane'
 import { nodeClock, nodeCryptography } from '@sealwrit/gate'
-import { Denied, DENIALS, type ForeignPlane, isObject, type JsonObject, MAX_WIRE_LINE, originOf, parseEntry, parseSealed, parseShownEntry, parseStrict, verifyForeign } from '@sealwrit/protocol'
+import { Denied, DENIALS, type ForeignPlane, isObject, type JsonObject, MAX_WIRE_LINE, originOf, parseEntry, parseSealed, parseShownEntry, parseStrict, verifyAddressed, verifyForeign } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { configuredFederation } from '../local/federation.ts'
-import { findFolder, type PlaneFolder } from '../local/folder.ts'
+import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 import { selfLine } from '../self.ts'
 
@@ -32,8 +32,11 @@ export function federationCheck(file: string, options: GlobalOptions): void {
     const { sealed } = parseShownEntry(shown)
     const seal = parseSealed(sealed)
     const origin = originOf(seal)
-    const { kind } = parseEntry(seal.entry)
+    const entry = parseEntry(seal.entry)
+    const { kind } = entry
     const checked = verifyForeign(shown, { crypto: nodeCryptography, trusted, nowSeconds: Math.floor(nodeClock.wallMs() / 1_000) })
+    if (entry.kind !== 'permit' && entry.kind !== 'voucher') throw new Denied('type_mismatch', `nothing is taken from a ${kind} entry`)
+    verifyAddressed(entry, checked.plane, readVerifierKey(folder.verifierKey).name)
     if (options.json === true) return json({ origin, kind, size: checked.checkpoint.size, leaf_hash: checked.leafHash, fresh_until: checked.freshUntilSeconds })
     line(`${green('holds')}  a ${plain(kind)} of ${plain(origin)}, under its checkpoint of size ${checked.checkpoint.size}, fresh until ${new Date(checked.freshUntilSeconds * 1_000).toISOString()}`)
   } catch (error) {

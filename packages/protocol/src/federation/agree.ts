@@ -14,7 +14,7 @@ import { verifyQuorum } from '../log/quorum.ts'
 import type { WitnessPolicy } from '../log/witness-policy.ts'
 import { type ForeignRef, foreignPerson, foreignSubject, rootDigest } from './reference.ts'
 import { MAX_FOREIGN_AGE_SECONDS } from './trust.ts'
-import { aboveForeign, isNarrower, readVoucherEntry } from './verify.ts'
+import { aboveForeign, isNarrower, readVoucherEntry, verifyAddressed } from './verify.ts'
 
 /** A plane whose key a verifier holds, and which cosignatures it asks for, where it does. */
 export interface HeldForeignKey {
@@ -53,7 +53,7 @@ export function verifyForeignParent(permit: Permit, taken: TakenFrom, action: Ac
   const parent = readPermit(seal.entry, seal.proof.index, held.key.name)
   if (parent.jti !== permit.par?.jti || parent.txn !== permit.txn || parent.depth + 1 !== permit.depth) throw new Denied('parent_unknown', 'it descends from another permit')
   if (permit.above?.join() !== aboveForeign(parent).join()) throw new Denied('parent_unknown', 'what stops its ancestors would not stop it')
-  if (parent.aud !== taken.origin) throw new Denied('audience_mismatch')
+  verifyAddressed(parent, held, taken.origin)
   if (parent.use !== 'redeem') throw new Denied('type_mismatch', 'it could not be carried')
   if (parent.cnf === undefined || parent.cnf !== permit.cnf) throw new Denied('proof_of_possession_failed', 'they are bound to different keys')
   if (foreignSubject(held.key.name, parent.sub, taken.origin, crypto.sha256) !== permit.sub) throw new Denied('subject_mismatch')
@@ -68,7 +68,7 @@ export function verifyForeignParent(permit: Permit, taken: TakenFrom, action: Ac
 export function verifyForeignVouching({ person, voucher }: ApprovalEntry & EntryHead, taken: TakenFrom, held: HeldForeignKey, crypto: Crypto): void {
   const vouched = readVoucherEntry(reopened(taken, held, crypto))
   if (foreignPerson(vouched.person, held.key.name) !== person || vouched.key !== voucher?.key) throw new Denied('subject_mismatch', 'somebody else is vouched for')
-  if (vouched.aud !== taken.origin) throw new Denied('audience_mismatch')
+  verifyAddressed(vouched, held, taken.origin)
   if (vouched.exp !== voucher.exp) throw new Denied('seal_invalid', 'the voucher ends at another time')
   const sub = vouched.sub === undefined ? undefined : foreignSubject(held.key.name, vouched.sub, taken.origin, crypto.sha256)
   if (sub !== voucher.sub) throw new Denied('subject_mismatch', 'they are somebody else when asking')

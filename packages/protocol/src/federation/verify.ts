@@ -58,7 +58,7 @@ export function verifyForeignPermit(shown: JsonValue, action: Action, at: Foreig
   const opened = open(shown, 'artifacts', at)
   const { seal, plane } = opened
   const permit = readPermit(seal.entry, seal.proof.index, plane.key.name)
-  if (permit.aud !== at.origin) throw new Denied('audience_mismatch', 'it is not for this plane')
+  verifyAddressed(permit, plane, at.origin)
   if (permit.use !== 'redeem') throw new Denied('artifact_spent', 'it answers a challenge and cannot be carried')
   verifyTimeWindow(permit, at.nowSeconds)
   // Whoever holds its bytes does not yet hold its key: nobody here could be authenticated as the principal of another plane.
@@ -76,7 +76,7 @@ export function verifyForeignPermit(shown: JsonValue, action: Action, at: Foreig
 export function verifyForeignVoucher(shown: JsonValue, at: ForeignState): ForeignVoucher {
   const opened = open(shown, 'approvals', at)
   const voucher = readVoucherEntry(opened.seal)
-  if (voucher.aud !== at.origin) throw new Denied('audience_mismatch', 'it is not for this plane')
+  verifyAddressed(voucher, opened.plane, at.origin)
   verifyVoucherTime(voucher, at.nowSeconds)
   return branded(voucher, opened)
 }
@@ -104,6 +104,12 @@ function open(shown: JsonValue, kind: ForeignKind | undefined, at: Omit<ForeignS
   verifyExtends(known, checkpoint, consistency, at.crypto)
   const leafHash = leafDigest(verifySealInclusion(seal, checkpoint, at.crypto))
   return { seal, plane, checkpoint, leafHash, known, freshUntilSeconds: Math.min(...counted.map(({ time }) => time)) + plane.maxAgeSeconds }
+}
+
+/** It is of the tenant that its log is of, and for this plane. @throws {Denied} `tenant_mismatch`, `audience_mismatch` */
+export function verifyAddressed({ tenant, aud }: { readonly tenant: string; readonly aud: string }, { key }: Pick<ForeignPlane, 'key'>, origin: string): void {
+  if (!key.name.endsWith(`/${tenant}`)) throw new Denied('tenant_mismatch')
+  if (aud !== origin) throw new Denied('audience_mismatch', 'it is not for this plane')
 }
 
 /** The log that a seal claims to be of; whether it is, its key says. */
