@@ -4,6 +4,7 @@ import { type ApprovalStatement, type AuthorizeReply, type DenialCode, foreignSu
 import { afterEach, describe, expect, it } from 'vitest'
 import { TestApprover } from './support/approver.ts'
 import { issueRequest } from './support/push.ts'
+import { check } from './support/sound-store.ts'
 import { HOME, Planes, TestAgent, AWAY } from './support/planes.ts'
 import { outcome, policySet, PERMIT_ALL, SCHEMA, sha256, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
 
@@ -66,8 +67,7 @@ describe('a permit of another plane', () => {
     await two.restartHome()
     expect(told(await two.ask(await two.show(permit.seq)))).toBe('artifact_spent')
     expect(await two.home.store.spentAt(`foreign ${AWAY} ${permit.jti}`)).toBe((permitOf(first)).seq)
-    const fsckOf = async (begin: boolean): Promise<readonly string[]> => two.home.plane.reader.fsck(begin).report?.problems ?? (await new Promise((resolve) => setTimeout(resolve, 20)), fsckOf(false))
-    expect(await fsckOf(true)).toEqual([])
+    expect((await check(two.home.store, two.home)).problems).toEqual([])
   })
 
   it('in one group: of two that show it at the same moment one is permitted', async () => {

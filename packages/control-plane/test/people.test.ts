@@ -8,6 +8,7 @@ import { ALL_ATTEMPTS_WINDOW_MS, Attempts, ATTEMPTS_WINDOW_MS, MAX_ALL_ATTEMPTS,
 import { MAX_HASHING, MAX_PASSWORD_BYTES, MAX_WAITING, MIN_PASSWORD, PASSWORD_COST, Passwords } from '../src/identify/password.ts'
 import { call } from '../src/rpc/call.ts'
 import type { Peer } from '../src/rpc/peer.ts'
+import { check } from './support/sound-store.ts'
 import { openRigs, outcome, policySet, type Rig, toolCall } from './support/rig.ts'
 import { cheap, PASSWORD, person } from './support/people.ts'
 
@@ -27,6 +28,7 @@ describe('people', () => {
     await rig.plane.accounts.setPassword(ann, `${PASSWORD}2`, ann)
     expect(await last(rig)).toMatchObject({ event: 'credential', person: ann, by: ann })
     expect((await rig.plane.accounts.list(ALL)).people).toEqual([{ person: ann, name: 'ann', role: 'admin', login: 'local' }])
+    expect((await check(rig.store, rig)).problems).toEqual([]) // what stands beside the log has a name that fsck knows
     await rig.plane.accounts.remove('ann', rig.plane.sub)
     expect(await last(rig)).toMatchObject({ event: 'removed', person: ann })
     expect((await rig.plane.accounts.list(ALL)).people).toEqual([])
