@@ -166,6 +166,20 @@ describe('a permit of another plane', () => {
     expect(told(await two.ask(undefined))).toBe('permit')
   })
 
+  it('I6: runs no longer than either plane says, and the evidence replays', async () => {
+    for (const [there, here, wanted] of [['@max_runtime("20s") @lease("5s")', '', [5, 20]], ['', '@max_runtime("30s") @lease("4s")', [4, 30]], ['@lease("3s")', '@max_runtime("7s")', [3, 7]]] as const) {
+      const two = new Planes()
+      open.push(two)
+      two.away.policies = policySet(`${there} ${PERMIT_ALL}`)
+      two.home.policies = policySet(`${here} ${PERMIT_ALL}`)
+      await two.setUp()
+      const { constraints } = permitOf(await two.ask((await two.borrow()).shown))
+      expect([constraints.lease_seconds, constraints.max_runtime_seconds]).toEqual(wanted)
+      const report = verifyBundle(await two.home.plane.reader.evidence('all'), { crypto: nodeCryptography, logKey: two.home.key, gateKeys: [], replay: new DecisionReplay(sha256), foreign: [{ key: two.away.key, witnesses: two.policy }] })
+      expect(report.findings.filter(({ verdict }) => verdict === 'contradicted')).toEqual([])
+    }
+  })
+
   it('stops with its lineage and its key', async () => {
     const two = await planes()
     const { permit, shown } = await two.borrow()
