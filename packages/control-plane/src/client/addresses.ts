@@ -41,6 +41,7 @@ export const ADDRESSES = {
   effect: 'GET /v1/effects/:seq',
   'executions.search': 'GET /v1/executions',
   executions: 'GET /v1/executions/:id',
+  lineage: 'GET /v1/lineage/:id',
   status: 'GET /v1/status',
 } as const
 
