@@ -133,6 +133,13 @@ describe('evidence over HTTP', () => {
     const linked = parseBundle(utf8((await served.ask('GET', `/v1/evidence/all?since=${encodeURIComponent(bundle.checkpoint)}`)).text))
     expect(linked.checkpoints.length + Number(linked.checkpoint === bundle.checkpoint)).toBe(1)
   })
+  it('arrives at the client as it is made, refused as everything else', async () => {
+    const [, [, client]] = clients as [unknown, [string, HttpClient]]
+    const chunks: Uint8Array[] = []
+    for await (const chunk of client.evidence('all')) chunks.push(chunk)
+    expect(parseBundle(Buffer.concat(chunks)).entries).toHaveLength(rig.plane.log.size)
+    expect(await outcome((async () => { for await (const _chunk of client.evidence('nothing')) continue })())).toBe('request_malformed')
+  })
   it.each([['nothing', 400], ['999999', 400], ['AAAAAAAAAAAAAAAAAAAAAA', 400], ['all?since=x', 403], ['all?x=1', 400]])('refuses %s before a byte of it is sent', async (id, status) => {
     const answer = await served.ask('GET', `/v1/evidence/${id}`)
     expect([answer.status, answer.headers['content-type']]).toEqual([status, 'application/problem+json'])

@@ -32,38 +32,61 @@ export class HttpClient implements PlaneClient<ServedMethod> {
     return this.#ask(verb, path, body) as Promise<PlaneMethods[M]['result']>
   }
 
+  /**
+   * The evidence bundle of an execution, an entry, or `all`, as it arrives: write it to a file as it is. One that breaks off is not whole, and does not verify.
+   * @param since an earlier signed checkpoint to link it with
+   * @throws {Denied} what the plane refuses with @throws {PlaneUnreachable}
+   */
+  async *evidence(id: string, since?: string): AsyncGenerator<Uint8Array> {
+    const response = await this.#open('GET', `/v1/evidence/${encodeURIComponent(id)}${since === undefined ? '' : `?since=${encodeURIComponent(since)}`}`, undefined)
+    if (response.statusCode !== 200) throw refusalOf(await this.#whole(response))
+    try {
+      for await (const chunk of response) yield chunk as Uint8Array
+    } catch {
+      throw this.#unreachable()
+    }
+  }
+
   close(): void {
     this.#agent.destroy()
   }
 
-  #ask(verb: string, path: string, body: string | undefined): Promise<JsonValue> {
+  async #ask(verb: string, path: string, body: string | undefined): Promise<JsonValue> {
+    const response = await this.#open(verb, path, body)
+    const value = await this.#whole(response)
+    if (response.statusCode !== 200) throw refusalOf(value)
+    return value
+  }
+
+  #open(verb: string, path: string, body: string | undefined): Promise<http.IncomingMessage> {
     const { token, deadlineMs = DEADLINE_MS } = this.#options
     const headers = { authorization: `Bearer ${token}`, accept: 'application/json', ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) }) }
     return new Promise((resolve, reject) => {
-      const fail = (): void => reject(new PlaneUnreachable(`no plane answers at ${this.#base.origin}`))
       const { request } = this.#base.protocol === 'https:' ? https : http
-      const asked = request(new URL(path, this.#base), { method: verb, headers, agent: this.#agent, signal: AbortSignal.timeout(deadlineMs) }, (response) => {
-        const chunks: Buffer[] = []
-        let size = 0
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length
-          if (size > ANSWER_LIMITS.maxBytes) asked.destroy()
-          else chunks.push(chunk)
-        })
-        response.once('error', fail)
-        response.once('end', () => {
-          try {
-            const value = parseStrict(Buffer.concat(chunks), ANSWER_LIMITS)
-            if (response.statusCode === 200) resolve(value)
-            else reject(refusalOf(value))
-          } catch {
-            fail() // whatever answers there, it is no plane
-          }
-        })
-      })
-      asked.once('error', fail)
+      const asked = request(new URL(path, this.#base), { method: verb, headers, agent: this.#agent, timeout: deadlineMs }, resolve)
+      asked.once('timeout', () => asked.destroy()) // nothing was heard for that long
+      asked.once('error', () => reject(this.#unreachable()))
       asked.end(body)
     })
+  }
+
+  async #whole(response: http.IncomingMessage): Promise<JsonValue> {
+    const chunks: Uint8Array[] = []
+    let size = 0
+    try {
+      for await (const chunk of response as AsyncIterable<Uint8Array>) {
+        size += chunk.length
+        if (size > ANSWER_LIMITS.maxBytes) throw new Denied('limit_exceeded')
+        chunks.push(chunk)
+      }
+      return parseStrict(Buffer.concat(chunks), ANSWER_LIMITS)
+    } catch {
+      throw this.#unreachable() // whatever answers there, it is no plane
+    }
+  }
+
+  #unreachable(): PlaneUnreachable {
+    return new PlaneUnreachable(`no plane answers at ${this.#base.origin}`)
   }
 }
 
