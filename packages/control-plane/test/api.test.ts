@@ -116,6 +116,7 @@ describe('the HTTP API', () => {
     await works('GET /.well-known/authzen-configuration', '/.well-known/authzen-configuration')
 
     for (const url of ['/', '/healthz', '/readyz', '/v1/status', '/metrics']) await works(`GET ${url}`, url)
+    await works('GET /.well-known/jwks.json', '/.well-known/jwks.json')
     await works('GET /t/:tenant/checkpoint', '/t/default/checkpoint')
     await works('GET /t/:tenant/tile/*', `/t/default/tile/0/000.p/${rig.plane.log.size}`)
     // A stream that does not end, what needs a gate that was cut off, a session or an issuer: each has tests of its own.
@@ -173,6 +174,16 @@ describe('the HTTP API', () => {
     expect(errors.every(({ pointer, detail }) => pointer.length < 100 && detail.length < 120)).toBe(true)
     const many = await served.json<{ errors: object[] }>('POST', '/v1/agents', Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`m${i}`, i])))
     expect(many.errors).toHaveLength(8)
+  })
+
+  it.each<[string, string, unknown, Record<string, string>, string, string]>([
+    ['POST', '/v1/agents', 'agent=coder', { 'content-type': 'application/x-www-form-urlencoded' }, '', 'the content type of a body is application/json'],
+    ['PUT', '/v1/agents', undefined, {}, '', 'no such route; /openapi.json lists them'],
+    ['GET', '/v1/executions/AAAAAAAAAAAAAAAAAAAAAA', undefined, {}, '/path/id', 'nothing here has this name'],
+    ['GET', '/v1/evidence/999999', undefined, {}, '/path/id', 'nothing here has this name'],
+    ['GET', `/v1/policies/sha256:${'0'.repeat(64)}`, undefined, {}, '/path/digest', 'nothing here has this name'],
+  ])('%s %s says what is wrong, where nobody could guess it', async (method, url, body, headers, pointer, detail) => {
+    expect(JSON.parse((await served.ask(method, url, body, headers)).text)).toMatchObject({ errors: [{ pointer, detail }] })
   })
 
   it('lists page by page, by cursor and limit alone', async () => {

@@ -3,6 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import { type DenialCode, DENIALS } from '@sealwrit/protocol'
 import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import * as z from 'zod'
 import { type Route, TAGS } from './route.ts'
 import { problem } from './schemas/values.ts'
 
@@ -44,10 +45,13 @@ function described(route: Route): object {
     ...(needs === undefined ? {} : { security: [{ token: [] }, { session: [] }], description: `As the method \`${needs}\` of the plane’s socket.` }),
     ...(path === undefined ? {} : { params: path }),
     ...(query === undefined ? {} : { querystring: query }),
+    ...(route.takesKey === undefined ? {} : { headers: idempotencyKey }),
     ...(body === undefined ? {} : { body }),
     response: { 200: { description: summary, content: { [contentType]: { schema: answer } } }, ...REFUSALS },
   }
 }
+
+const idempotencyKey = z.object({ 'idempotency-key': z.optional(z.string().min(1).max(128)).describe('For an artifact that is carried: under the same key the same body is answered again, for ten minutes and by this process; another body is `challenge_mismatch`. What a gate asks is answered again by its challenge.') })
 
 /** Every status of a denial, with the codes that it stands for. */
 const REFUSALS: Readonly<Record<string, object>> = Object.fromEntries(

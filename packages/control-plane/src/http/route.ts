@@ -35,6 +35,8 @@ export interface Route {
   readonly isPrivate?: true
   /** Parameters of the method; without it path, query and body together. */
   readonly params?: (parts: Parts) => JsonValue
+  /** Whether `Idempotency-Key` is taken for such a request: it carries no challenge that would do the same. */
+  readonly takesKey?: (params: JsonValue) => boolean
   /** Answers in place of the method. */
   readonly run?: (asked: Asked) => unknown
 }

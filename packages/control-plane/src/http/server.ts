@@ -2,13 +2,16 @@ import helmet from '@fastify/helmet'
 import { Denied, type JsonObject, type JsonValue, parseStrict, WIRE_LIMITS } from '@sealwrit/protocol'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifySchemaCompiler } from 'fastify'
 import type * as z from 'zod'
+import { nodeCryptography } from '../adapters/node.ts'
 import { call } from '../rpc/call.ts'
 import type { Peer } from '../rpc/peer.ts'
 import { Access, type Admitted, type ServedTenant } from './access.ts'
+import { clientError } from './client-error.ts'
 import { Streams } from './events.ts'
+import { IdempotencyKeys } from './idempotency.ts'
 import { limiter, type RateLimits } from './limits.ts'
 import { describeApi } from './openapi.ts'
-import { codeOf, problem, RequestRefused } from './problem.ts'
+import { codeOf, MalformedMember, named, problem, RequestRefused } from './problem.ts'
 import { type Asked, asking, type Parts, type Route } from './route.ts'
 import { ROUTES } from './routes/table.ts'
 
@@ -28,6 +31,8 @@ export class ListenError extends Error {}
 const REQUEST_TIMEOUT_MS = 15_000
 const HEADERS_TIMEOUT_MS = 5_000
 const MAX_HTTP_CONNECTIONS = 1_024
+/** How often time-outs are looked at. */
+const CHECKING_MS = 1_000
 
 /** What a caller names its request by, and finds in the answer. */
 const REQUEST_ID = /^[\x20-\x7e]{1,256}$/
@@ -51,7 +56,7 @@ async function build(tenants: readonly ServedTenant[], options: HttpOptions): Pr
   const access = new Access(tenants, options.host)
   /** Who was let in with each request that is under way. */
   const known = new WeakMap<FastifyRequest, Admitted>()
-  const app = fastify({ bodyLimit: WIRE_LIMITS.maxBytes, requestTimeout: REQUEST_TIMEOUT_MS, exposeHeadRoutes: true, logger: false })
+  const app = fastify({ bodyLimit: WIRE_LIMITS.maxBytes, http: { connectionsCheckingInterval: CHECKING_MS }, requestTimeout: REQUEST_TIMEOUT_MS, exposeHeadRoutes: true, logger: false, clientErrorHandler: clientError })
   app.server.headersTimeout = HEADERS_TIMEOUT_MS
   app.server.maxConnections = MAX_HTTP_CONNECTIONS
   // One content type, one parser, ours: bytes in, size limit first.
@@ -70,7 +75,7 @@ async function build(tenants: readonly ServedTenant[], options: HttpOptions): Pr
     return problem(reply, error)
   }
   app.setErrorHandler(refuse)
-  app.setNotFoundHandler((request, reply) => refuse(new Denied('method_unknown'), request, reply))
+  app.setNotFoundHandler((request, reply) => refuse(new MalformedMember('', 'no such route; /openapi.json lists them', 'method_unknown'), request, reply))
   await app.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }, strictTransportSecurity: false })
   const limits = await limiter(app, options.limits)
   // Where it comes from, how much, who: all of it before a byte of the body is read.
@@ -98,7 +103,8 @@ async function build(tenants: readonly ServedTenant[], options: HttpOptions): Pr
     return found
   }
   const streams = new Streams()
-  for (const route of ROUTES) serve(app, route, { access, streams }, admitted)
+  const keys = new IdempotencyKeys(nodeCryptography.sha256)
+  for (const route of ROUTES) serve(app, route, { access, streams }, keys, admitted)
   app.addHook('preClose', async () => streams.close())
   return app
 }
@@ -106,8 +112,10 @@ async function build(tenants: readonly ServedTenant[], options: HttpOptions): Pr
 /** What describes the API is the same at every plane, and open. */
 const isDescription = (url: string): boolean => url === '/openapi.json' || url === '/docs' || url.startsWith('/docs/')
 
-function serve(app: FastifyInstance, route: Route, shared: Pick<Asked, 'access' | 'streams'>, admitted: (request: FastifyRequest) => Admitted): void {
+function serve(app: FastifyInstance, route: Route, shared: Pick<Asked, 'access' | 'streams'>, keys: IdempotencyKeys, admitted: (request: FastifyRequest) => Admitted): void {
   const { method, url, path, query, body, needs = '', isPrivate, run } = route
+  // What is read by a name at the end of its address.
+  const sought = method === 'GET' ? /:(\w+)$/.exec(url)?.[1] : undefined
   app.route({
     method, url, config: { route },
     schema: { ...(path === undefined ? {} : { params: path }), ...(query === undefined ? {} : { querystring: query }), ...(body === undefined ? {} : { body }) },
@@ -116,7 +124,10 @@ function serve(app: FastifyInstance, route: Route, shared: Pick<Asked, 'access' 
       if (run !== undefined) return run({ ...shared, admitted: () => admitted(request), request, reply })
       const parts = partsOf(request)
       const params = route.params?.(parts) ?? merged(route, parts)
-      const answer = await call(admitted(request).plane, needs, params, httpPeer(parts, params, admitted(request)))
+      const { plane, person } = admitted(request)
+      const ask = (): Promise<unknown> => named(sought, call(plane, needs, params, httpPeer(parts, params, admitted(request))))
+      const key = request.headers['idempotency-key']
+      const answer = await (key !== undefined && route.takesKey?.(params) === true ? keys.once(`${plane.log.origin}\n${person.id}`, key, params, plane.nowMs, ask) : ask())
       return reply.type('application/json').send(JSON.stringify(answer))
     },
   })

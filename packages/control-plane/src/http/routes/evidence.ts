@@ -5,6 +5,7 @@ import { Denied } from '@sealwrit/protocol'
 import { evidenceLines } from '../../client/evidence-lines.ts'
 import { call } from '../../rpc/call.ts'
 import type { ServedTenant } from '../access.ts'
+import { named } from '../problem.ts'
 import { type Asked, asking, type Route } from '../route.ts'
 import * as schemas from '../schemas/evidence.ts'
 import { lineageAnswer } from '../schemas/lineage.ts'
@@ -30,7 +31,7 @@ async function evidence({ admitted, request, reply }: Asked): Promise<unknown> {
   const { plane, person } = admitted()
   const peer = { person, shown: { size: 0 }, session: undefined }
   const lines = evidenceLines((method, params) => call(plane, method, params, peer), (request.params as { id: string }).id, (request.query as { since?: string }).since)
-  const first = await lines.next()
+  const first = await named('id', lines.next())
   async function* bytes(): AsyncGenerator<string> {
     if (first.done !== true) yield `${first.value}\n`
     for await (const line of lines) yield `${line}\n`

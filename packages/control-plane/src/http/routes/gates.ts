@@ -1,3 +1,4 @@
+import { isIssueRequest } from '@sealwrit/protocol'
 import * as z from 'zod'
 import type { Route } from '../route.ts'
 import * as schemas from '../schemas/gates.ts'
@@ -6,7 +7,7 @@ import { newest, page, recorded } from '../schemas/values.ts'
 /** What gates ask, and what is asked for them. */
 export const GATE_ROUTES: readonly Route[] = [
   {
-    method: 'POST', url: '/v1/authorize', needs: 'authorize', tag: 'executions', query: newest, body: z.union([schemas.authorizeRequest, schemas.issueRequest]), answer: schemas.authorizeReply,
+    method: 'POST', url: '/v1/authorize', needs: 'authorize', tag: 'executions', query: newest, body: z.union([schemas.authorizeRequest, schemas.issueRequest]), answer: schemas.authorizeReply, takesKey: isIssueRequest,
     summary: 'Asks for a permit: of a gate at the boundary, or to carry to a gate',
   },
   { method: 'POST', url: '/v1/redeem', needs: 'redeem', tag: 'executions', query: newest, body: schemas.redeemRequest, answer: schemas.redeemReply, summary: 'Spends a carried artifact for a challenge of a gate' },

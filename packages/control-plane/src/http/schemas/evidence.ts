@@ -1,7 +1,7 @@
 import { DENIALS, type DenialCode, MAX_PROOF_LENGTH } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { DECISIONS, ENDINGS } from '../../prove/execution-index.ts'
-import { component, entry, json, paging, scope, sealed, seq, text, timeMs } from './values.ts'
+import { component, entry, json, object, paging, scope, sealed, seq, text, timeMs } from './values.ts'
 
 export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index; for evidence also `all`.') })
 const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
@@ -29,6 +29,7 @@ export const bundle: z.ZodType = component(
 export const sinceQuery: z.ZodType = z.strictObject({ since: z.optional(text(MAX_PROOF_LENGTH)).describe('An earlier signed checkpoint that the evidence shall be linked with.') })
 export const tilePath: z.ZodType = z.strictObject({ tenant: text(63), '*': text(128) })
 export const tenantPath: z.ZodType = z.strictObject({ tenant: text(63) })
+export const keySet: z.ZodType = z.strictObject({ keys: z.array(object) })
 export const plainText: z.ZodType = z.string()
 export const health: z.ZodType = z.strictObject({ status: z.literal('ok') })
 export const readiness: z.ZodType = z.strictObject({ status: z.literal('ready') })
