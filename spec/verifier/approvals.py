@@ -27,6 +27,14 @@ class Approvals:
             need(entry['hold'] not in self.holds, 'two holds have one id')
             self.holds[entry['hold']] = {**entry, 'leaf': leaf, 'ended': None}
 
+    def voucher(self, entry):
+        """What this plane told another one of an approver was so at that place."""
+        person, start = self.persons.get(entry['person']), entry['time'] // 1000
+        if person is None:
+            return self.not_established.append(f'the person of entry {entry["seq"]} is not in the bundle before it')
+        need(entry['key'] in person['keys'] and [entry['groups'], entry.get('sub')] == [person['groups'], person['sub']], 'the person holds another key, or stands otherwise')
+        return need(start < entry['exp'] <= start + 300, 'a voucher for more than 300 s')
+
     def known(self, person, voucher):
         """As the log says now; a person of another plane as that plane vouched for them."""
         return self.persons[person] if voucher is None else {'groups': voucher['groups'], 'keys': [voucher['key']], 'sub': voucher.get('sub')}

@@ -230,6 +230,9 @@ class Evidence:
     def check_hold(self, hold, leaf):
         self.approvals.hold(hold, leaf)
 
+    def check_voucher(self, voucher, _leaf):
+        self.approvals.voucher(voucher)
+
     def check_key(self, key, _leaf):
         self.keys.entry(key)
         if key['event'] == 're_anchored':

@@ -134,6 +134,7 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const person = `person:${name}`
   const directory = body('directory', { name: `${name} Å.` })
   add('approver', { kind: 'key', purpose: 'approver', event: 'added', person, groups: ['ops', 'secops'], key: toBase64Url(APPROVER.publicKey), sub: 'user:2', name_commit: directory.commit }, directory)
+  add('vouched', voucher({ person, groups: ['ops', 'secops'], key: toBase64Url(APPROVER.publicKey), sub: 'user:2', aud: AWAY_KEY.name }))
   const demand = { groups: ['secops'], quorum: 1, expires: NOW + 600 }
   const waits = decision('waits')
   const asks = { kind: 'hold', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, approval: demand, risk: 'high' }
@@ -184,7 +185,6 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   const parent = taken(away, 'parent')
   const { challenge: _lent, ...borrowed } = permitBody({ jti: token('lent'), txn: token('away'), above: [`artifact:${token('away')}`], env, ...lent.members, use: 'challenge', sub: foreignSubject(AWAY_KEY.name, 'user:1', LOG_KEY.name, sha256), depth: 1, par: { jti: token('away'), leaf_hash: parent.leaf, foreign: parent.ref } })
   add('lent', { ...borrowed, cnf: CNF, challenge: token('lent challenge') }, lent.action, lent.inputs, parent.body)
-  add('vouched', { ...voucher({ sub: 'user:9' }), aud: AWAY_KEY.name })
   const asked = decision('asked')
   const askedLeaf = add('asked', { ...asks, hold: token('asked'), challenge: token('asked challenge'), ...asked.members }, asked.action, asked.inputs)
   const word = voucher()

@@ -289,6 +289,14 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
     'a voucher without groups': built('vouched', again('vouched', { groups: [] })),
     'a voucher for a group twice': built('vouched', again('vouched', { groups: ['a', 'a'] })),
     'a voucher that says more': built('vouched', again('vouched', { more: 1 })),
+    'a voucher for a key that the person has not': built('approver', again('vouched', { key: strange.voucher['key'] as string })),
+    'a voucher for a group that the person is not in': built('approver', again('vouched', { groups: ['ops', 'root', 'secops'] })),
+    'a voucher for fewer groups': built('approver', again('vouched', { groups: ['ops'] })),
+    'a voucher for another principal': built('approver', again('vouched', { sub: 'user:9' })),
+    'a voucher after its key was removed': built('approver', entry('removed'), again('vouched')),
+    'a voucher after the person was removed': built('approver', removed, again('vouched')),
+    'a voucher for 301 s': built('approver', again('vouched', { exp: NOW + 301 })),
+    'a voucher that is over': built('approver', again('vouched', { exp: NOW })),
   }
   for (const [title, value] of Object.entries(foreign)) yield { title, value }
 

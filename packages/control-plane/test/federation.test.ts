@@ -299,6 +299,8 @@ describe('an approver of another plane', () => {
     const bundle = parseBundle(utf8(formatBundle(await two.home.plane.reader.evidence('all'))))
     const report = verifyBundle(bundle, { crypto: nodeCryptography, logKey: two.home.key, gateKeys: [], foreign: [{ key: two.away.key, witnesses: two.policy }] })
     expect(report.findings.filter(({ verdict }) => verdict === 'contradicted')).toEqual([])
+    const theirs = verifyBundle(await two.away.plane.reader.evidence('all'), { crypto: nodeCryptography, logKey: two.away.key, gateKeys: [] })
+    expect([theirs.verdict, theirs.established.find(({ claim }) => claim === 'what another plane was told of an approver was so')?.count]).toEqual(['established', 1])
     expect(report.established.map(({ claim }) => claim)).toEqual(expect.arrayContaining(['the other plane vouched for the approver', 'the permit rests on the approval of distinct persons that its hold demanded, used once']))
   })
 

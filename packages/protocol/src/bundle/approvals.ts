@@ -5,7 +5,7 @@ import { keysOf, mayApprove, type Person, withApprover } from '../approval/perso
 import type { Actor, Permit } from '../artifact/artifact.ts'
 import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
-import { type TakenVoucher, vouchedPerson } from '../federation/voucher.ts'
+import { MAX_VOUCHER_SECONDS, type TakenVoucher, vouchedPerson, type VoucherEntry } from '../federation/voucher.ts'
 import type { HoldEntry, KeyEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { canonicalText } from '../json/canonicalize.ts'
@@ -43,6 +43,7 @@ interface KnownApproval {
 const SIGNED = 'the approver signed exactly this hold, under a key that was registered for them, while it waited'
 const RESTS = 'the permit rests on the approval of distinct persons that its hold demanded, used once'
 const GRANTED = 'the permit is one of the uses that a grant allowed'
+const VOUCHED = 'what another plane was told of an approver was so'
 const FITS = 'the arguments are those that the grant allows'
 
 /** Holds and their approvals, as far as the bundle shows them: who signed what, whose word counted, and how often it was used. */
@@ -114,6 +115,17 @@ export class Approvals {
     if (decision === 'approved' && !mayApprove(person, hold.demand.groups, { sub: hold.sub, owner: undefined })) throw new Denied('quorum_not_met', 'in none of the groups, or the one who asks')
     if (decision === 'rejected' && !person.groups.some((group) => hold.demand.groups.includes(group))) throw new Denied('identity_unknown', 'in none of the groups')
     return statement
+  }
+
+  /** What this plane told another one of an approver was so at that place. */
+  vouched({ person: id, key, groups, sub, time, exp, seq }: VoucherEntry & EntryHead): void {
+    const person = this.#persons.get(id)
+    if (person === undefined) return this.#tally.found('not established', 'the person who is vouched for is not registered in this bundle', { seq })
+    this.#tally.claim(VOUCHED, () => {
+      if (!person.keys.includes(key) || person.groups.join() !== groups.join() || person.sub !== sub) throw new Denied('subject_mismatch', 'they hold another key, or stand otherwise')
+      const from = Math.floor(time / 1_000)
+      if (exp <= from || exp - from > MAX_VOUCHER_SECONDS) throw new Denied('lifetime_exceeded')
+    }, { seq })
   }
 
   permitted(permit: Permit, bodies: readonly Body[] | undefined): void {

@@ -290,7 +290,9 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'agent':
       case 'tool':
+        return undefined
       case 'voucher':
+        this.#approvals.vouched(entry)
         return undefined
     }
   }
