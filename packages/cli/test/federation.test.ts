@@ -22,7 +22,7 @@ let digest: string
 
 interface Answer {
   readonly planes: readonly { readonly newest?: { readonly size: number } }[]
-  readonly entries: readonly { readonly digest: string; readonly gate: string }[]
+  readonly entries: readonly { readonly digest: string; readonly gate: string; readonly jti: string }[]
   readonly holds: readonly { readonly hold: string }[]
   readonly file: string
   readonly key: string
@@ -107,6 +107,8 @@ describe('two planes, a witness, a gate and a canary, each a process of its own'
     expect(await agent.touch('another')).toBe('action_mismatch')
     expect([await agent.touch('one'), await agent.touch('one')]).toEqual(['ran', 'artifact_spent'])
     expect(touched()).toEqual(['one'])
+    const [permit] = (await parsed(run(['log', '--dir', dirs.home, '--kind', 'permit', '--json']))).entries
+    expect((await run(['lineage', permit?.jti as string, '--dir', dirs.home])).stdout).toContain(`lent by ${origins.away} as `)
     expect((await run(['federation', 'list', '--dir', dirs.home])).stdout).toMatch(new RegExp(`${origins.away} {2}artifacts, approvals {2}known to size \\d+, taken \\d+ s ago at index \\d+`))
   }, 60_000)
 

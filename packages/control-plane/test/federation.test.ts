@@ -34,6 +34,7 @@ describe('a permit of another plane', () => {
       sub: foreignSubject(AWAY, parent.sub, HOME, sha256), par: { jti: parent.jti, foreign: { iss: AWAY } },
     })
     expect(permit.exp - permit.nbf).toBe(15)
+    expect(await two.home.plane.reader.lineage(permit.jti, { limit: 10, cursor: undefined })).toMatchObject({ ancestors: [], node: { jti: permit.jti, foreign: { origin: AWAY, jti: parent.jti, size: parent.seq + 1 } }, below: [] })
     expect(JSON.parse((await two.home.plane.registry.nameOf(permit.sub)) as string)).toEqual({ iss: AWAY, name: parent.sub })
   })
 

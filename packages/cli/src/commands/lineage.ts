@@ -51,9 +51,10 @@ function describe({ decision, code, scope, act, jti, ending }: LineageNode): str
 }
 
 /** Why it was decided so, and what it let others ask for. */
-function reasons({ policy, approvals, risk, delegates, seq }: LineageNode): readonly string[] {
+function reasons({ policy, approvals, risk, delegates, foreign, seq }: LineageNode): readonly string[] {
   return [
     `index ${seq}${policy === undefined ? ', no policy was asked' : `, by ${policy.determining.join(', ') || 'no policy'} in epoch ${policy.epoch}`}${risk === undefined ? '' : `, risk ${risk}`}`,
+    ...(foreign === undefined ? [] : [`lent by ${foreign.origin} as ${foreign.jti}, taken under its checkpoint of size ${foreign.size}`]),
     ...(approvals ?? []).map(({ person, seq: at, grant }) => `approved by ${person} at index ${at}${grant ? ', by a grant' : ''}`),
     ...(delegates === undefined ? [] : [`delegates up to ${delegates.uses} requests, ${delegates.depth} levels deep, until ${new Date(delegates.until * 1_000).toISOString()}`]),
   ]

@@ -43,7 +43,7 @@ async function bringUp(store: Store): Promise<void> {
 export function indexEntry(entry: Entry, rows: Map<string, ExecutionRow>): void {
   if (entry.kind === 'permit') {
     const deadlineMs = entry.exp * 1_000 + entry.constraints.lease_seconds * 1_000 + ENDING_MARGIN_MS
-    rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: undefined, deadlineMs, expiry: undefined, parent: entry.par?.jti })
+    rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: undefined, deadlineMs, expiry: undefined, parent: entry.par?.foreign === undefined ? entry.par?.jti : undefined }) // an id of another plane may be that of somebody here
   } else if (entry.kind === 'deny' && entry.jti !== undefined) {
     rows.set(entry.jti, { jti: entry.jti, seq: entry.seq, ending: entry.seq, deadlineMs: 0, expiry: undefined, parent: entry.par?.jti })
   } else if (entry.kind === 'receipt' || entry.kind === 'expiry') {

@@ -21,6 +21,8 @@ export interface LineageNode {
   readonly code?: DenialCode
   /** `jti` of the parent that it names; absent at a root. */
   readonly parent?: string
+  /** The permit of another plane that it descends from, and the size of the log under which it was taken. */
+  readonly foreign?: { readonly origin: string; readonly jti: string; readonly size: number }
   readonly sub?: string
   readonly act?: Actor
   readonly aud?: string
@@ -144,8 +146,9 @@ function nodeOf({ jti, seq, parent, ending }: ExecutionRow, entries: ReadonlyMap
   if (entry === undefined || (entry.kind !== 'permit' && entry.kind !== 'deny')) throw new Denied('evidence_unavailable', 'the entry is not there')
   const { time, sub, act, aud, scope, policy, delegates } = entry
   const { digest, epoch, determining } = policy ?? {}
+  const par = entry.kind === 'permit' ? entry.par : undefined
   return present<LineageNode>({
-    jti, seq, time, decision: entry.kind, parent, sub, act, aud, scope, delegates,
+    jti, seq, time, decision: entry.kind, parent, foreign: par?.foreign === undefined ? undefined : { origin: par.foreign.iss, jti: par.jti, size: par.foreign.size }, sub, act, aud, scope, delegates,
     code: entry.kind === 'deny' ? entry.code : undefined,
     policy: digest === undefined || epoch === undefined || determining === undefined ? undefined : { digest, epoch, determining },
     approvals: entry.kind === 'permit' && entry.approvals.length > 0 ? approvalsOf(entry, entries) : undefined,

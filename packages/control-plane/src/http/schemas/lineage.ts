@@ -28,7 +28,7 @@ function isDelegation(value: unknown): boolean {
 const node = component(
   'LineageNode',
   z.strictObject({
-    jti: token, seq, time: seq, decision: z.enum(['permit', 'deny']), code: z.string().exactOptional(), parent: token.exactOptional(),
+    jti: token, seq, time: seq, decision: z.enum(['permit', 'deny']), code: z.string().exactOptional(), parent: token.exactOptional(), foreign: z.strictObject({ origin: z.string(), jti: token, size: seq }).exactOptional(),
     sub: z.string().exactOptional(), act: actor.exactOptional(), aud: z.string().exactOptional(), scope: scope.exactOptional(),
     policy: z.strictObject({ digest, epoch: seq, determining: z.array(z.string()) }).exactOptional(),
     approvals: z.array(z.strictObject({ seq, person: z.string(), grant: z.boolean() })).exactOptional(), risk: z.string().exactOptional(),
