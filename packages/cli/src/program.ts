@@ -114,6 +114,7 @@ export function buildProgram(): Command {
     .option('--svid-key <file>', 'its private key in PEM')
     .option('--seconds <n>', 'how long it may be started, at most 60', '60')
     .option('--hold <id>', 'the hold that this very request waited for')
+    .option('--jws <file>', 'write it there as a JWS too, for whoever speaks JWT; a gate takes the artifact itself')
     .option('--parent <permit>', 'the permit below which it is asked for: its jti, or a file with its artifact')
     .option('--delegates <file>', 'JSON file: what others may ask for below it; see spec/lineage.md')
     .option('-o, --output <file>', 'file to write (default: stdout)')

@@ -12,6 +12,7 @@ const canary = path.join(root, 'canary')
 const server = path.resolve(import.meta.dirname, '../../../test/support/canary-server.mjs')
 const POLICY = '@id("touch") permit (principal == Agent::"coder", action == Action::"mcp.tool_call", resource == Tool::"mcp://canary/touch");\n'
 let plane: ChildProcess
+let url = ''
 let gateway: ChildProcess
 let agent: Agent
 let gate: string
@@ -20,7 +21,9 @@ beforeAll(async () => {
   await end((await startPlane(dir)).child) // the first run writes the folder
   fs.writeFileSync(path.join(dir, 'policies', 'touch.cedar'), POLICY)
   fs.writeFileSync(canary, '')
-  plane = (await startPlane(dir)).child
+  const running = await startPlane(dir)
+  plane = running.child
+  url = running.url
   gateway = sealwrit(['mcp', '--dir', dir, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
   gateway.stderr?.resume()
   agent = new Agent(gateway)
@@ -69,6 +72,13 @@ describe('sealwrit issue', () => {
     expect((await run(['verify', bundle, '--key', path.join(dir, 'log.vkey')])).exit).toBe(0)
     const again = await issue(action('one'), '--audience', gate, '--agent', 'coder', '-o', file)
     expect([again.exit, again.stderr]).toEqual([1, expect.stringMatching(/exists already\n {2}hint: choose another file/)])
+  })
+  it('writes it as a JWS too, of the key that is published', async () => {
+    const [file, jws] = [path.join(root, 'beside.json'), path.join(root, 'artifact.jwt')]
+    expect((await issue(action('jws'), '--audience', gate, '--agent', 'coder', '--jws', jws, '-o', file)).exit).toBe(0)
+    const [head] = fs.readFileSync(jws, 'utf8').split('.') as [string]
+    const { keys } = (await (await fetch(`${url}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }
+    expect(JSON.parse(Buffer.from(head, 'base64url').toString())).toEqual({ alg: 'Ed25519', kid: keys[0]?.kid, typ: 'authorization-artifact+jwt' })
   })
   it('prints it without -o, for the seconds that were asked for', async () => {
     const { exit, stdout } = await issue(action('two'), '--audience', gate, '--agent', 'coder', '--seconds', '7')

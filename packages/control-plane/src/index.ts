@@ -17,6 +17,7 @@ export { type CedarRequest, type DecisionInput, toCedar } from './decide/mapping
 export { BASE, isProtected, loadPolicySet, MAX_POLICY_BYTES, MAX_POLICY_FILES, parsePolicySet, type Policy, PolicyError, type PolicySet, SCHEMA_FILE } from './decide/policy-set.ts'
 export { verdict } from './decide/shadow.ts'
 export { PolicySlicer } from './decide/slice.ts'
+export { exportJwk } from './authorize/export.ts'
 export { MAX_HOLDS_A_MINUTE, MAX_OPEN_HOLDS } from './authorize/held.ts'
 export { expireHolds, type ListedHold, type ShownAction, type ShownHold } from './govern/approvals.ts'
 export { type ListedApprover } from './govern/approvers.ts'

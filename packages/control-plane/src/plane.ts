@@ -4,6 +4,7 @@ import {
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import { authorize, type Caller, refuseUndecided } from './authorize/authorize.ts'
+import { inForm } from './authorize/export.ts'
 import { findParent, placeSeen } from './authorize/parent.ts'
 import { type Decision, knewOfFederation } from './decide/decide.ts'
 import { recordedInput } from './decide/replay.ts'
@@ -277,7 +278,7 @@ export class Plane {
     // A nonce is good for one proof, also where that fails.
     const first = nonce === undefined ? undefined : (): void => this.#nonces.take(nonce)
     const isForPlane = this.federation.isAudience(audience)
-    return this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, isForPlane, first }, shown)
+    return inForm(request.form, this.#ports, () => this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, isForPlane, first }, shown))
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */

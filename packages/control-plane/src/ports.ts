@@ -63,6 +63,13 @@ export interface Tracing {
   authorizing(about: { readonly type: string; readonly gate: string; readonly traceparent: string | undefined }): (ended: { readonly decision: 'permit' | 'deny' | 'hold'; readonly code?: DenialCode; readonly seq?: number }) => void
 }
 
+/** Signs JWS exports, and nothing else. */
+export interface ExportKey {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array
+  readonly sign: (message: Uint8Array) => Uint8Array
+}
+
 /** Everything from outside that the plane uses. */
 /** Which other planes' word counts here, and for which of them something is made. */
 export interface FederationTrust {
@@ -89,6 +96,8 @@ export interface PlanePorts {
   readonly defer: (run: () => void) => void
   /** No other plane's word counts without it. */
   readonly federation?: FederationTrust | undefined
+  /** Nothing is exported as JWS without it. */
+  readonly exportKey?: ExportKey | undefined
   /** Nothing is counted without it. */
   readonly metrics?: Metrics
   /** Nothing is traced without it. */

@@ -7,6 +7,7 @@ import { nodePostForm } from './adapters/token-post.ts'
 import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
+import { exportJwk as jwkOfExport } from './authorize/export.ts'
 import type { PolicySet } from './decide/policy-set.ts'
 import { Notices, type Webhook } from './govern/notices.ts'
 import type { IdentityConfig } from './identify/configuration.ts'
@@ -15,7 +16,7 @@ import type { ServedTenant } from './http/access.ts'
 import { serveHttp } from './http/server.ts'
 import type { PolicyRules } from './govern/policies.ts'
 import { Plane } from './plane.ts'
-import type { FederationTrust, HighWater, LogKey } from './ports.ts'
+import type { ExportKey, FederationTrust, HighWater, LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
 import { openSqliteStore } from './store/sqlite/store.ts'
 import type { Store } from './store/store.ts'
@@ -29,6 +30,8 @@ export interface TenantOptions {
   /** As in `HttpOptions`. */
   readonly isLogPublic: boolean
   readonly logKey: LogKey
+  /** Signs JWS exports. */
+  readonly exportKey?: ExportKey | undefined
   readonly highWater: HighWater
   /** What a first start activates; undefined where nothing is at hand. */
   readonly policies: PolicySet | undefined
@@ -132,7 +135,7 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   closing.push(() => closeIt())
   const metrics = new PrometheusMetrics(version, nodeClock)
   const tracing = openTelemetryTracing(version)
-  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
+  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, exportKey: options.exportKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
   const { post, close: closePost } = witnessPost()
   closing.push(closePost)
   const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }
@@ -142,5 +145,6 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
   closeIt = () => plane.close() // and its store with it
   const logins = options.logins === undefined || options.logins.length === 0 ? undefined : new IssuerLogins(options.logins, nodeKeyLoader, nodePostForm, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 })
-  return { plane, token, isLogPublic, logins, expose: () => metrics.expose(plane.gauges) }
+  const exportJwk = options.exportKey === undefined ? undefined : jwkOfExport(options.exportKey, nodeCryptography)
+  return { plane, token, isLogPublic, exportJwk, logins, expose: () => metrics.expose(plane.gauges) }
 }

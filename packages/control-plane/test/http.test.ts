@@ -117,7 +117,7 @@ describe('the HTTP API', () => {
     expect(JSON.parse((await post('/v1/redeem', body)).text)).toMatchObject({ redemption: { entry: reply.redemption.entry } })
     expect(problem(await post('/v1/redeem', { ...body, challenge: rig.token() }))).toBe('409 artifact_spent')
     expect(problem(await post('/v1/authorize', { ...issueRequest(gate), seconds: 61 }))).toBe('403 lifetime_exceeded')
-    expect(problem(await post('/v1/authorize', { ...issueRequest(gate), form: 'jws' }))).toBe('400 request_malformed')
+    expect(problem(await post('/v1/authorize', { ...issueRequest(gate), form: 'jws' }))).toBe('403 key_unknown')
     expect(problem(await post('/v1/authorize', { ...gate.request(), form: 'redeem' }))).toBe('400 request_malformed')
     expect(problem(await ask('POST', '/v1/redeem', { headers: JSON_TYPE, body: JSON.stringify(body) }))).toBe('401 identity_invalid')
   })

@@ -22,7 +22,7 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
     { ...asking, action: tool, parent: { jti: TOKEN, leaf_hash: DIGEST }, delegates: { until: 7, uses: 1, depth: 8, scopes: [{ type: 'mcp.tool_call', target: 'mcp://fs', name: '*' }, { type: 'mcp.tool_call', target: 'mcp://fs', name: 'x', arguments: { a: { prefix: '/srv/' }, b: { range: { min: 1, max: 2 } } } }], agents: ['a'], audiences: ['g', 'h'], environment: 'software' } },
     { action: tool, agent, audience: 'gate', form: 'redeem', parent: { jti: TOKEN, leaf_hash: DIGEST } },
     { ...asking, action: tool, foreign: { sealed: { entry: '{}', proof: 'p' }, consistency: [] } }, { action: tool, agent, audience: 'home.test/default', form: 'redeem', foreign: null },
-    { action: tool, agent, audience: 'gate', form: 'redeem' }, { action: read, agent, audience: 'gate', form: 'redeem', seconds: 60, hold: TOKEN, nonce: OTHER, identity: { form: 'oidc', token: 't' } },
+    { action: tool, agent, audience: 'gate', form: 'redeem' }, { action: read, agent, audience: 'gate', form: 'jws', seconds: 60, hold: TOKEN, nonce: OTHER, identity: { form: 'oidc', token: 't' } },
   ]],
   ['/v1/redeem', parseRedeemRequest, [{ session: TOKEN, artifact: { entry: '{}', proof: 'p' }, challenge: OTHER, identity: { form: 'jwt-svid', token: 't' } }, { session: TOKEN, artifact: null, challenge: OTHER }]],
   ['/v1/receipts', parseReceiptRequest, [{ session: TOKEN, receipt: 'a.b.c' }, { session: TOKEN, receipt: 'a.b.c', result: { salt: OTHER, digest: DIGEST } }]],

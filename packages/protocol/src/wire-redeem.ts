@@ -17,7 +17,8 @@ export interface IssueRequest {
   readonly agent: Agent
   /** The one gate that may redeem it, or the origin of the one plane that may take it. */
   readonly audience: string
-  readonly form: 'redeem'
+  /** `jws`: the artifact also as a compact JWS, for whoever speaks JWT. */
+  readonly form: 'redeem' | 'jws'
   /** How long it may be started, at most {@link MAX_START_SECONDS}, which is the default. */
   readonly seconds: number
   /** The hold that this very request waits for. */
@@ -63,7 +64,7 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
     action: parseAction(fields.value('action')),
     agent: parseAgent(fields.object('agent')),
     audience: fields.text('audience', MAX_FOREIGN_ORIGIN),
-    form: fields.literal('form', 'redeem'),
+    form: fields.oneOf('form', ['redeem', 'jws'] as const),
     seconds: fields.optional('seconds', (name) => fields.integer(name)) ?? MAX_START_SECONDS,
     hold: fields.optional('hold', (name) => fields.token(name)),
     ...parseLineage(fields),

@@ -90,7 +90,7 @@ export const MAX_TOOLS = 1_000
 
 /** What the plane answers to `authorize`. */
 export type AuthorizeReply =
-  | { readonly decision: 'permit'; readonly sealed: SealedEntry; readonly consistency: readonly string[] }
+  | { readonly decision: 'permit'; readonly sealed: SealedEntry; readonly consistency: readonly string[]; /** Where it was asked for; never by a gate. */ readonly jws?: string }
   | { readonly decision: 'deny'; readonly code: DenialCode; readonly seq: number }
   | { readonly decision: 'hold'; readonly hold: string; readonly seq: number }
 

@@ -17,6 +17,7 @@ export interface IssueOptions extends GlobalOptions, IdentityOptions {
   readonly seconds?: string
   readonly output?: string
   readonly hold?: string
+  readonly jws?: string
   readonly parent?: string
   readonly delegates?: string
   readonly foreignArtifact?: string
@@ -35,14 +36,15 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
   const [parent, delegates] = [await parentFrom(options.parent, folder), delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000))]
   const asserted = await assert(action, agent, options, folder)
-  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: 'redeem', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }), ...(options.foreignArtifact === undefined ? {} : { foreign: readForeign(options.foreignArtifact) }) })
-  const { decision, code, seq, sealed, hold } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string }
+  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: options.jws === undefined ? 'redeem' : 'jws', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }), ...(options.foreignArtifact === undefined ? {} : { foreign: readForeign(options.foreignArtifact) }) })
+  const { decision, code, seq, sealed, hold, jws } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string; jws?: string }
   if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {
     const known = code ?? 'unavailable'
     throw new CliError(`${known}: ${DENIALS[known].meaning}; recorded at index ${seq}`, { exit: known === 'approval_expired' ? EXIT.held : DENIALS[known].exit, code: known, hint: DENIALS[known].hint })
   }
   const text = `${JSON.stringify(isForPlane ? await sealFor(folder, seqOf(sealed), knownSize(options.known ?? '0')) : sealed)}\n`
+  if (options.jws !== undefined && jws !== undefined) writeNew(options.jws, jws)
   if (options.output === undefined || options.output === '-') {
     process.stdout.write(text)
     return

@@ -3,7 +3,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { isDatabase, ListenError, LogDamaged, MAX_TENANTS, type Plane, PolicyError, type PolicySet, type RunningPlanes, SocketError, startPlanes, StoreOpenError, TenantFailure, type TenantOptions, TreeDamaged } from '@sealwrit/control-plane'
 import { floorFile } from '@sealwrit/gate'
-import { KeyFileError } from '../adapters/key-file.ts'
+import { KeyFileError, loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../local/config.ts'
@@ -84,6 +84,7 @@ function prepared(folder: PlaneFolder, store: string, activates: boolean): Prepa
         token: readSecret(folder.token),
         isLogPublic: config?.config.log_entries === 'public',
         logKey: loadLogKey(folder),
+        exportKey: loadKeyFile(folder.exportKey, true),
         highWater: floorFile(highWaterFile(folder, config)),
         policies: found instanceof CliError ? undefined : found,
         policyRules: { activateAtStart: activates, base: demandedBase(source), maxAgeMs: maxAgeDays === undefined ? undefined : maxAgeDays * DAY_MS },

@@ -18,6 +18,8 @@ export interface PlaneFolder {
   readonly socket: string
   readonly store: string
   readonly logKey: string
+  /** Signs JWS exports; made when a plane starts that has none. */
+  readonly exportKey: string
   /** Public: the verifier key that gates and strangers trust. */
   readonly verifierKey: string
   readonly token: string
@@ -39,6 +41,7 @@ export function planeFolder(dir: string): PlaneFolder {
     socket: at('plane.sock'),
     store: at('store.db'),
     logKey: at('keys', 'log.pem'),
+    exportKey: at('keys', 'export.pem'),
     verifierKey: at('log.vkey'),
     token: at('token'),
     policies: at('policies'),

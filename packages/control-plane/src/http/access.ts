@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import { Denied } from '@sealwrit/protocol'
+import { Denied, type JsonObject } from '@sealwrit/protocol'
 import type { Begun } from '../govern/sessions.ts'
 import type { IssuerLogins } from '../identify/login.ts'
 import type { Plane } from '../plane.ts'
@@ -22,6 +22,8 @@ export interface ServedTenant {
   readonly isLogPublic: boolean
   /** What `/metrics` answers; it is not there without it. */
   readonly expose?: (() => Promise<{ contentType: string; text: string }>) | undefined
+  /** The key of JWS exports, as it is published; nothing is exported where it is absent. */
+  readonly exportJwk?: JsonObject | undefined
   /** Issuers that people log in by; nobody where it is absent. */
   readonly logins?: IssuerLogins | undefined
 }

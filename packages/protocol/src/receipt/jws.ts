@@ -6,8 +6,8 @@ import { asCode } from '../json/fields.ts'
 import { parseFormed, parseStrictText } from '../json/parse.ts'
 import { isObject, JSON_LIMITS, type JsonLimits, type JsonObject } from '../json/value.ts'
 
-/** What a gate, an approver and an agent may sign; each verifier accepts exactly one of them. */
-export type SignedType = 'execution-receipt+jwt' | 'execution-denial+jwt' | 'approval+jwt' | 'gate-proof+jwt' | 'agent-proof+jwt'
+/** What a gate, an approver, an agent and a plane's export key may sign; each verifier accepts exactly one of them. */
+export type SignedType = 'authorization-artifact+jwt' | 'execution-receipt+jwt' | 'execution-denial+jwt' | 'approval+jwt' | 'gate-proof+jwt' | 'agent-proof+jwt'
 /** Types that can be told from a malformed token; `at+jwt` and `JWT` are the common strangers. */
 const KNOWN_TYPES: readonly string[] = [
   'execution-receipt+jwt', 'execution-denial+jwt', 'approval+jwt', 'gate-proof+jwt', 'agent-proof+jwt', 'svid-proof+jwt', 'authorization-artifact+jwt', 'JWT', 'at+jwt',

@@ -18,7 +18,7 @@ export const PLANE_ROUTES: readonly Route[] = [
       return { status: 'ready' }
     },
   },
-  { method: 'GET', url: '/.well-known/jwks.json', tag: 'log', answer: schemas.keySet, summary: 'Keys of JWS exports: none, since nothing is exported as JWS yet', run: () => ({ keys: [] }) },
+  { method: 'GET', url: '/.well-known/jwks.json', tag: 'log', answer: schemas.keySet, summary: 'Keys that sign JWS exports', run: ({ access }) => ({ keys: [...access.tenants].flatMap(({ exportJwk }) => (exportJwk === undefined ? [] : [exportJwk])) }) },
   { method: 'GET', url: '/v1/status', needs: 'status', tag: 'plane', answer: schemas.status, summary: 'Where log and policies stand' },
   { method: 'GET', url: '/v1/events', needs: 'events', tag: 'plane', query: schemas.eventsQuery, answer: schemas.plainText, contentType: 'text/event-stream', summary: 'Server-sent events: what was logged, and checkpoints; resumable with Last-Event-ID', run: ({ streams, admitted, request, reply }) => streams.serve(admitted(), request, reply) },
   {

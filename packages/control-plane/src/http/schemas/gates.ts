@@ -16,13 +16,13 @@ export const authorizeRequest: z.ZodType = component(
 )
 export const issueRequest: z.ZodType = component(
   'IssueRequest',
-  z.strictObject({ action, agent, audience: text(MAX_FOREIGN_ORIGIN), form: z.literal('redeem'), seconds: z.int().min(1).exactOptional(), hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), nonce: token.exactOptional(), foreign: foreign.exactOptional() }),
+  z.strictObject({ action, agent, audience: text(MAX_FOREIGN_ORIGIN), form: z.enum(['redeem', 'jws']), seconds: z.int().min(1).exactOptional(), hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), nonce: token.exactOptional(), foreign: foreign.exactOptional() }),
 )
 const deny = z.strictObject({ decision: z.literal('deny'), code, seq })
 const hold = z.strictObject({ decision: z.literal('hold'), hold: token, seq })
 export const authorizeReply: z.ZodType = component(
   'AuthorizeReply',
-  z.discriminatedUnion('decision', [z.strictObject({ decision: z.literal('permit'), sealed, consistency }), deny, hold]).describe('A deny is an answer, not an error: it is logged, and `seq` says where.'),
+  z.discriminatedUnion('decision', [z.strictObject({ decision: z.literal('permit'), sealed, consistency, jws: z.string().exactOptional() }), deny, hold]).describe('A deny is an answer, not an error: it is logged, and `seq` says where.'),
 )
 
 export const redeemRequest: z.ZodType = component('RedeemRequest', z.strictObject({ session: token, artifact: z.unknown().refine((value) => value !== undefined), challenge: token, identity: identity.exactOptional() }))
