@@ -1,8 +1,11 @@
 import { DecisionReplay, endOverdue, nodeCryptography, Plane } from '@sealwrit/control-plane'
 import { MemoryFloor } from '@sealwrit/gate/testing'
-import { type ApprovalStatement, type AuthorizeReply, type DenialCode, foreignSubject, formatBundle, type JsonObject, parseEntry, type Permit, utf8, verifyBundle, parseBundle } from '@sealwrit/protocol'
+import { sign } from 'node:crypto'
+import { type ApprovalStatement, type AuthorizeReply, consistencyProof, formatProof, fromBase64Url, inclusionProof, parseNote, toBase64, type DenialCode, foreignSubject, formatBundle, type JsonObject, parseEntry, type Permit, utf8, verifyBundle, parseBundle } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
 import { TestApprover } from './support/approver.ts'
+import { SALT, TestLog } from '../../protocol/test/support/fixture.ts'
+import { awayPermit } from '../../protocol/test/support/foreign.ts'
 import { issueRequest } from './support/push.ts'
 import { check } from './support/sound-store.ts'
 import { HOME, Planes, TestAgent, AWAY } from './support/planes.ts'
@@ -141,6 +144,24 @@ describe('a permit of another plane', () => {
     const third = await two.borrow()
     expect(told(await two.ask(await two.show(third.permit.seq, 0)))).toBe('state_diverged') // a newer one does
     expect(told(await two.ask(third.shown))).toBe('permit')
+  })
+
+  it('ATK-062, I5: a fork that the log key signed and its witness cosigned is taken by nobody who took something before', async () => {
+    const two = await planes()
+    expect(told(await two.ask((await two.borrow()).shown))).toBe('permit')
+    const known = await two.known()
+    const now = Math.floor(two.home.clock.wallMs() / 1_000)
+    const fork = new TestLog(two.away.key, (message) => sign(null, message, two.away.logKeys.privateKey))
+    for (let i = 0; i <= known; i++) fork.add({ kind: 'deny', code: 'policy_denied', aud: `another history ${i}` })
+    const index = fork.add(awayPermit({ iss: AWAY, aud: HOME, cnf: two.agent.kid, iat: now, nbf: now, exp: now + 60 }))
+    const size = fork.leaves.length
+    const note = `${fork.note()}${two.witness.line(parseNote(fork.note()).text, now)}`
+    const proof = formatProof({ extra: fromBase64Url(SALT), index, hashes: inclusionProof(index, size, fork.subtree, sha256), checkpoint: note })
+    const forked = (from: number): JsonObject => ({ sealed: { entry: fork.leaves[index] as string, proof }, consistency: from === 0 ? [] : consistencyProof(from, size, fork.subtree, sha256).map(toBase64) })
+    expect([told(await two.ask(forked(0))), told(await two.ask(forked(known)))]).toEqual(['state_diverged', 'state_diverged'])
+    const fresh = await planes({ key: two.away.key, witnesses: two.policy }) // who took nothing before cannot know
+    await fresh.home.plane.registry.changeAgent({ agent: 'twin', event: 'added', key: two.agent.publicKey, owner: 'team:a' } as never)
+    expect(told(await fresh.ask(forked(0), toolCall(), {}, new TestAgent('twin', two.agent.keys)))).toBe('permit')
   })
 
   it('overtaken by another while it is decided, is sealed anew and taken', async () => {

@@ -1,6 +1,7 @@
 import { ARTIFACT_META } from '@sealwrit/mcp-gateway'
 import type { Action, JsonObject, JsonValue, SealedEntry } from '@sealwrit/protocol'
 import { afterEach, describe, expect, it } from 'vitest'
+import { awayLog, awayPermit, shown } from '../../protocol/test/support/foreign.ts'
 import { Bench, codeOf, TOOL } from './support/bench.ts'
 
 const benches: Bench[] = []
@@ -61,5 +62,21 @@ describe('a call that carries an artifact', () => {
     const { bench } = await open()
     expect(codeOf(await bench.request('resources/read', { uri: 'file:///x', _meta: { [ARTIFACT_META]: null } }))).toBe('ran')
     expect(bench.plane.entries.some((e) => e.kind === 'redemption')).toBe(false)
+  })
+})
+
+describe('a call that presents what another plane permitted', () => {
+  const ask = async (bench: Bench, foreign: JsonValue): Promise<string> => codeOf(await bench.request('tools/call', { name: TOOL.name, arguments: { path: '/x' }, _meta: { 'sealwrit/foreign': foreign } }))
+  it('runs under no permit that does not descend from exactly that, whatever this plane permits; the server sees no trace of it', async () => {
+    const { bench } = await open()
+    const { log, index } = awayLog(awayPermit())
+    expect(await ask(bench, shown(log, index))).toBe('parent_unknown') // the plane of this bench passes over it
+    expect(bench.received.join('\n')).not.toMatch(/sealwrit|proof|permit/)
+    expect(bench.calls()).toEqual([])
+  })
+  it.each([['null', null, 'request_malformed'], ['a text', 'x', 'request_malformed'], ['an object', {}, 'request_malformed'], ['no artifact', { sealed: null, consistency: [] }, 'artifact_missing']] as const)('ATK-001: %s in its place is denied, never taken for a call without one', async (_name, foreign, code) => {
+    const { bench } = await open()
+    expect(await ask(bench, foreign as JsonValue)).toBe(code)
+    expect(bench.calls()).toEqual([])
   })
 })

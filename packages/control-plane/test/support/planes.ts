@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { nodeClock, type WitnessAnswer, type WitnessOptions } from '@sealwrit/control-plane'
 import {
   attachSignature, type AuthorizeReply, type AuthorizeRequest, cosignedMessage, type CosignerKey, cosignerKey, type ForeignPlane, formatCosignature, formatCosignerKey, fromBase64Url, type Identity, type IssueRequest, type JsonObject, type JsonValue, parseEntry, parseNote,
@@ -40,20 +40,20 @@ export const HOME = 'home.test/default'
 /** An agent whose key is registered at both planes. */
 export class TestAgent {
   readonly name: string
-  readonly keys: ReturnType<typeof generateKeyPairSync>
-  constructor(name = 'coder') {
+  readonly keys: { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
+  constructor(name = 'coder', keys: TestAgent['keys'] = generateKeyPairSync('ed25519')) {
     this.name = name
-    this.keys = generateKeyPairSync('ed25519')
+    this.keys = keys
   }
   get publicKey(): string {
-    return (this.keys.publicKey as unknown as import('node:crypto').KeyObject).export({ format: 'jwk' }).x as string
+    return this.keys.publicKey.export({ format: 'jwk' }).x as string
   }
   get kid(): string {
     return signingKey(fromBase64Url(this.publicKey), sha256).kid
   }
   proof(rig: Rig, gate: string, challenge: string, action: Action): Identity {
     const input = signingInput('agent-proof+jwt', this.kid, { aud: rig.key.name, agent: this.name, gate, challenge, action_digest: actionDigest(action, sha256), iat: Math.floor(rig.clock.wallMs() / 1_000) })
-    return { form: 'agent-key', proof: attachSignature(input, sign(null, utf8(input), this.keys.privateKey as never)) }
+    return { form: 'agent-key', proof: attachSignature(input, sign(null, utf8(input), this.keys.privateKey)) }
   }
 }
 
