@@ -146,7 +146,7 @@ export class Plane {
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.federation = new Federation(log, ports)
     this.people = new People(log, ports, this.#owner, this.federation, options.notices)
-    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), () => this.keys.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
+    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), () => this.accounts.close(), () => this.keys.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }

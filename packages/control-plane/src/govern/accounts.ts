@@ -11,6 +11,10 @@ export const MAX_PEOPLE = 10_000
 /** Longest text that is taken for a password, in UTF-16 units: longer ones are no password. */
 export const MAX_PASSWORD_TEXT = 1_024
 
+/** How often it is looked what other planes of the log wrote while somebody is in, and how old that may be for a session to count, in milliseconds. */
+export const FOLLOW_MS = 1_000
+export const MAX_UNSEEN_MS = 10_000
+
 /** How passwords are kept and compared. */
 export interface PasswordCheck {
   hash(password: string): Promise<string>
@@ -50,6 +54,9 @@ export class Accounts {
   readonly #passwords: PasswordCheck
   readonly #attempts: AttemptCount
   readonly #sessions: Sessions
+  /** When it was last known what the log says; monotonic. */
+  #seenMs = Number.NEGATIVE_INFINITY
+  #unfollow = (): void => undefined
 
   constructor(log: Sequencer, ports: PlanePorts, parts: { readonly names: NameBook; readonly passwords: PasswordCheck; readonly attempts: AttemptCount }) {
     this.#log = log
@@ -58,6 +65,7 @@ export class Accounts {
     this.#passwords = parts.passwords
     this.#attempts = parts.attempts
     this.#sessions = new Sessions(ports.clock, ports.rng, ports.crypto.sha256)
+    if (ports.store.isShared) this.#follow()
   }
 
   /**
@@ -134,7 +142,7 @@ export class Accounts {
     const { sha256 } = this.#ports.crypto
     const person = subjectId('oidc', iss, sub, this.#log.origin, sha256)
     const by = `issuer:${toBase64Url(sha256(utf8(canonicalText({ iss, origin: this.#log.origin }))).subarray(0, 16))}`
-    await this.#log.latest()
+    await this.#look()
     const known = this.#standing(person)
     if (known !== undefined && known.role === undefined) throw new Denied('identity_invalid', 'removed')
     await this.#names.remember(person, { iss, name })
@@ -145,6 +153,7 @@ export class Accounts {
 
   /** Who is in with this secret now, by what the log says now. @param isUse whether that keeps the session from lying idle */
   signedIn(secret: string, isUse: boolean): SignedIn | undefined {
+    if (this.#ports.store.isShared && this.#ports.clock.monotonicMs() - this.#seenMs > MAX_UNSEEN_MS) return undefined // somebody may have been removed at another plane
     const session = isUse ? this.#sessions.use(secret) : this.#sessions.look(secret)
     const standing = this.#standing(session?.person)
     if (session === undefined || standing?.role === undefined) return undefined
@@ -162,6 +171,29 @@ export class Accounts {
     this.#sessions.end(secret)
   }
 
+  close(): void {
+    this.#unfollow()
+  }
+
+  #follow(): void {
+    let isClosed = false
+    const cancel = this.#ports.clock.after(FOLLOW_MS, () => {
+      const look = this.#sessions.size === 0 ? Promise.resolve() : this.#look()
+      void look.catch(() => undefined).finally(() => isClosed || this.#follow())
+    })
+    this.#unfollow = () => {
+      isClosed = true
+      cancel()
+    }
+  }
+
+  /** What the log says now, where others write to it too. @throws {Denied} */
+  async #look(): Promise<void> {
+    const fromMs = this.#ports.clock.monotonicMs()
+    await this.#log.latest()
+    this.#seenMs = fromMs
+  }
+
   #begin(person: string): Begun & SignedIn {
     const standing = this.#standing(person)
     if (standing?.role === undefined) throw new Denied('identity_invalid')
@@ -172,6 +204,7 @@ export class Accounts {
   async #verified(name: string, password: string): Promise<string> {
     if (!this.#attempts.take(name)) throw new Denied('identity_invalid', 'tried too often')
     const account = NAME.test(name) ? await this.#account(name) : undefined
+    await this.#look()
     const isRight = await this.#passwords.isRight(password, account?.password)
     const standing = this.#standing(account?.person)
     if (!isRight || account === undefined || standing?.role === undefined || standing.login !== 'local') throw new Denied('identity_invalid')

@@ -53,6 +53,10 @@ export class Sessions {
     return { secret, token, seconds: SESSION_LIFE_MS / 1_000 }
   }
 
+  get size(): number {
+    return this.#kept.size
+  }
+
   /** The session of `secret`, which is used by that; undefined where there is none, or no longer. Looked up by digest: what is compared tells nothing of a secret (ATK-122). */
   use(secret: string): Session | undefined {
     const found = this.look(secret)
