@@ -3,7 +3,7 @@ import { FakeClock, seededRng } from '@sealwrit/gate/testing'
 import { fsck, nodeCryptography } from '@sealwrit/control-plane'
 import { describe, expect, it } from 'vitest'
 import { MAX_PEOPLE } from '../src/govern/accounts.ts'
-import { MAX_SESSIONS_OF_ONE, SESSION_IDLE_MS, SESSION_LIFE_MS } from '../src/govern/sessions.ts'
+import { MAX_SESSIONS, MAX_SESSIONS_OF_ONE, SESSION_IDLE_MS, SESSION_LIFE_MS, Sessions } from '../src/govern/sessions.ts'
 import { ALL_ATTEMPTS_WINDOW_MS, Attempts, ATTEMPTS_WINDOW_MS, MAX_ALL_ATTEMPTS, MAX_ATTEMPTS } from '../src/identify/attempts.ts'
 import { MAX_HASHING, MAX_PASSWORD_BYTES, MAX_WAITING, MIN_PASSWORD, PASSWORD_COST, Passwords } from '../src/identify/password.ts'
 import { call } from '../src/rpc/call.ts'
@@ -67,7 +67,12 @@ describe('people', () => {
     const rig = await rigs()
     expect(await outcome(rig.plane.accounts.add({ name, role: 'viewer', password: PASSWORD }, rig.plane.sub))).toBe('request_malformed')
   })
-  it('knows as many people as it says', () => expect(MAX_PEOPLE).toBe(10_000))
+  it.each([[MAX_PEOPLE - 1, 'ok'], [MAX_PEOPLE, 'overloaded'], [MAX_PEOPLE + 1, 'overloaded']])('where %i were ever added, another one: %s', async (count, expected) => {
+    const rig = await rigs()
+    const { people } = rig.plane.log.state
+    for (let i = 0; i < count; i++) people.set(`person:${i}`, { role: undefined, login: 'local', seq: 0 })
+    expect(await outcome(person(rig, 'ann', 'viewer'))).toBe(expected)
+  })
 })
 
 describe('passwords', () => {
@@ -203,6 +208,19 @@ describe('sessions', () => {
     for (let i = 1; i <= MAX_SESSIONS_OF_ONE; i++) all.push(await rig.plane.accounts.login('ann', PASSWORD))
     expect(all.map(({ secret }) => rig.plane.accounts.signedIn(secret, false) !== undefined)).toEqual([false, ...Array<boolean>(MAX_SESSIONS_OF_ONE).fill(true)])
     expect(new Set(all.flatMap(({ secret, token }) => [secret, token])).size).toBe(2 * all.length)
+  })
+  it('are as many at once as they may be; what is over makes room', () => {
+    const clock = new FakeClock()
+    const sessions = new Sessions(clock, seededRng('sessions'), nodeCryptography.sha256)
+    for (let i = 0; i < MAX_SESSIONS - 1; i++) sessions.begin(`person:${i}`, i)
+    const { secret } = sessions.begin('person:last', 1)
+    expect(() => sessions.begin('person:more', 1)).toThrow(Denied)
+    sessions.end(secret)
+    expect(sessions.begin('person:more', 1).seconds).toBe(SESSION_LIFE_MS / 1_000)
+    expect(() => sessions.begin('person:again', 1)).toThrow(Denied)
+    clock.advance(SESSION_IDLE_MS)
+    sessions.begin('person:again', 1)
+    expect(sessions.size).toBe(1)
   })
   it('have a token of their own, and no other counts', async () => {
     const rig = await rigs()

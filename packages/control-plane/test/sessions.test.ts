@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Access, TOKEN_HEADER } from '../src/http/access.ts'
 import { Cookies } from '../src/http/cookies.ts'
 import { ROLE_FOR } from '../src/rpc/roles.ts'
+import { TestApprover } from './support/approver.ts'
 import { PASSWORD, person } from './support/people.ts'
 import { type Asked, listen, type Listening, sessionOf, TOKENS } from './support/tenants.ts'
 import { issue } from './support/push.ts'
-import { Rig, TestGate, TOOL_DIGEST } from './support/rig.ts'
+import { policySet, Rig, TestGate, TOOL_DIGEST } from './support/rig.ts'
 
 let first: Rig
 let second: Rig
@@ -100,6 +101,55 @@ describe('a session over HTTP', () => {
         // A body that is no JSON: whoever is let in gets as far as that, and changes nothing.
         const answer = await server.ask(method, path, { headers: { ...people[role], ...(method === 'POST' ? { 'content-type': 'application/json' } : {}) }, ...(method === 'POST' ? { raw: '{' } : {}) })
         expect(answer.code === '403 identity_unknown', `${method} ${url} as ${role}: ${answer.code}`).toBe(!isAtLeast(role, ROLE_FOR[needs] as Role))
+      }
+    }
+  })
+})
+
+describe('approving with a session', () => {
+  it('takes the role to bring a word, and the signature of a registered approver for it to be one', async () => {
+    const rig = await Rig.open('approves', policySet('@approval("group:ops")\npermit (principal, action, resource);'))
+    const at = await listen([rig])
+    try {
+      const approver = new TestApprover('bob')
+      await approver.register(rig.plane, ['ops'])
+      const gate = await rig.gate()
+      const held = await gate.authorize()
+      if (held.decision !== 'hold') throw new Error('not held')
+      const body = await approver.request(rig.plane, held.hold)
+      const as = async (role: Role): Promise<Record<string, string>> => {
+        await person(rig, role, role)
+        const { cookie, token } = sessionOf(await at.ask('POST', '/v1/session', { body: { name: role, password: PASSWORD } }))
+        return { cookie, origin: at.url, [TOKEN_HEADER]: token }
+      }
+      expect((await at.ask('POST', '/v1/approvals', { headers: await as('viewer'), body })).code).toBe('403 identity_unknown')
+      const headers = await as('approver')
+      const forged = { ...body, signature: body.signature.slice(0, -4) + (body.signature.endsWith('AAAA') ? 'BBBB' : 'AAAA') }
+      expect((await at.ask('POST', '/v1/approvals', { headers, body: forged })).status).toBeGreaterThanOrEqual(400)
+      expect(rig.plane.log.state.approvals.holds.get(held.hold)?.given).toHaveLength(0)
+      expect((await at.ask('POST', '/v1/approvals', { headers, body })).body).toMatchObject({ event: 'approved', approvals: 1 })
+    } finally {
+      await at.close()
+      await rig.remove()
+    }
+  })
+})
+
+describe('ATK-126: a kill over HTTP', () => {
+  it('takes a credential and the role for it, and each is logged by whoever asked', async () => {
+    const people = Object.fromEntries(await Promise.all(ROLES.map(async (role) => [role, await signedIn(role)])))
+    const wanted: Record<string, string | undefined> = { viewer: '403 identity_unknown', approver: '403 identity_unknown', operator: undefined, admin: undefined }
+    for (const path of ['/v1/kills', '/v1/kills/lift', '/v1/revocations']) {
+      expect((await server.ask('POST', path, { body: { selector: 'agent:dos' } })).code, path).toBe('401 identity_invalid')
+      expect((await server.ask('POST', path, { headers: { authorization: 'Bearer wrong' }, body: { selector: 'agent:dos' } })).code, path).toBe('401 identity_invalid')
+      for (const role of ROLES) {
+        if (path === '/v1/kills/lift' && role === 'operator') await first.plane.stops.kill('agent:dos', first.plane.sub)
+        const { size } = first.plane.log
+        const { code } = await server.ask('POST', path, { headers: people[role]?.headers ?? {}, body: { selector: path === '/v1/kills/lift' ? 'agent:dos' : `agent:dos-${role}` } })
+        if (path === '/v1/kills/lift' && role === 'admin') continue // lifted by the operator: there is nothing more to lift
+        expect(code, `${path} ${role}`).toBe(wanted[role])
+        if (wanted[role] === undefined) expect((await first.plane.log.read(size)).entry, `${path} ${role}`).toMatchObject({ by: people[role]?.id })
+        else expect(first.plane.log.size).toBe(size)
       }
     }
   })
