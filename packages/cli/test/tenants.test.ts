@@ -1,10 +1,10 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent } from '../../../test/support/agent.ts'
-import { end, run, sealwrit, startPlane } from '../../../test/support/processes.ts'
+import { end, PROGRAM, run, sealwrit, startPlane } from '../../../test/support/processes.ts'
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-tenants-')))
 const dir = path.join(root, '.sealwrit')
@@ -119,6 +119,38 @@ describe('sealwrit person', () => {
     expect(await login('pay')).toBe(401)
     expect((await cli('log', '--tenant', 'pay', '--limit', '4')).stdout).toMatch(/person removed {2}person:.*\n|person role {2}person:/)
     expect((await cli('person', 'add', '--help')).stdout).not.toContain('--password ')
+  }, 60_000)
+  it.skipIf(spawnSync('python3', ['-c', 'import pty']).status !== 0)('asks at a terminal, twice, and shows nothing of what is typed', async () => {
+    // A terminal of its own, on which the program runs; what it shows is what stands here in the end.
+    const script = `import os, pty, select, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[3], sys.argv[3:])
+shown, sent = b'', 0
+while True:
+    try:
+        if select.select([fd], [], [], 20)[0]: shown += os.read(fd, 4096)
+        else: break
+    except OSError:
+        break
+    for n, prompt in enumerate((b'Password for eve', b'Again')):
+        if sent == n and prompt in shown:
+            time.sleep(0.2); os.write(fd, sys.argv[1 + n].encode() + b'\\n'); sent = n + 1
+sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`
+    const asked = (first: string, second: string): Promise<{ exit: number | null; shown: string }> => new Promise((resolve) => {
+      const child = spawn('python3', ['-c', script, first, second, process.execPath, ...PROGRAM, 'person', 'add', 'eve', '--role', 'viewer', '--dir', dir], { stdio: ['ignore', 'pipe', 'inherit'] })
+      let shown = ''
+      child.stdout.on('data', (chunk: Buffer) => (shown += chunk.toString()))
+      child.once('close', (exit) => resolve({ exit, shown }))
+    })
+    const differs = await asked(PASSWORD, `${PASSWORD}x`)
+    expect([differs.exit, differs.shown]).toEqual([2, expect.stringContaining('the two passwords differ')])
+    const { exit, shown } = await asked(PASSWORD, PASSWORD)
+    expect([exit, shown]).toEqual([0, expect.stringContaining('eve as viewer')])
+    for (const text of [shown, differs.shown]) expect(text).not.toContain(PASSWORD.slice(0, 8))
+    expect((await post('/v1/session', { name: 'eve', password: PASSWORD })).status).toBe(200)
+    expect((await cli('person', 'remove', 'eve')).exit).toBe(0)
   }, 60_000)
   it('says what is wrong: no terminal, a file that others read, a name, a role, a short password', async () => {
     const open = path.join(root, 'open')
