@@ -68,7 +68,7 @@ export interface RunningPlanes {
   /** In the order in which they were named. */
   readonly planes: readonly Plane[]
   readonly url: string
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /** One tenant cannot be opened, so none is; the cause says why. */

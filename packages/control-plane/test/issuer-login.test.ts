@@ -46,7 +46,7 @@ async function sentBack(from: TestIssuer = issuer): Promise<{ path: string; cook
   expect(begun.status, begun.text).toBe(200)
   const set = begun.headers['set-cookie']?.[0] ?? ''
   expect(set).toMatch(/^sealwrit_login=[A-Za-z0-9_-]{43}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=600$/)
-  const there = await fetch(String(begun.body['url']), { redirect: 'manual' })
+  const there = await fetch(begun.body['url'] as string, { redirect: 'manual' })
   expect(there.status).toBe(302)
   const back = new URL(there.headers.get('location') as string)
   expect(back.origin).toBe(server.url)
@@ -92,7 +92,7 @@ describe('login at an issuer', () => {
     issuer.claims = { ...issuer.claims, sub: 'gone' }
     const { cookie } = sessionIn(await back())
     const { body } = await server.ask('GET', '/v1/session', { headers: { cookie } })
-    await rig.plane.accounts.remove(String(body['person']), rig.plane.sub)
+    await rig.plane.accounts.remove(body['person'] as string, rig.plane.sub)
     expect((await server.ask('GET', '/v1/session', { headers: { cookie } })).code).toBe('401 identity_invalid')
     expect((await back()).code).toBe('401 identity_invalid')
     issuer.claims = { ...issuer.claims, sub: 'subject-2' }

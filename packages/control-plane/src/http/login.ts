@@ -4,10 +4,13 @@ import type { Person } from '../rpc/roles.ts'
 import type { Access, Admitted, ServedTenant } from './access.ts'
 
 /** An answer, and the cookies that go with it. */
-export interface LoginAnswer {
-  readonly body: JsonObject
+export interface LoginAnswer<T extends JsonObject = JsonObject> {
+  readonly body: T
   readonly cookies: readonly string[]
 }
+
+/** What whoever logged in is told. */
+type LoggedInAnswer = { readonly tenant: string; readonly person: string; readonly role: string; readonly token: string; readonly seconds: number }
 
 /** Where issuers send browsers back to. */
 export const CALLBACK = '/v1/session/callback'
@@ -18,7 +21,7 @@ export const CALLBACK = '/v1/session/callback'
  * @param cookie the browser's; whatever session it had ends
  * @throws {Denied} `identity_invalid`
  */
-export async function login(asked: { readonly name: string; readonly password: string; readonly tenant?: string }, access: Access, cookie: string | undefined): Promise<LoginAnswer> {
+export async function login(asked: { readonly name: string; readonly password: string; readonly tenant?: string }, access: Access, cookie: string | undefined): Promise<LoginAnswer<LoggedInAnswer>> {
   const tenant = tenantOf(asked.tenant, access)
   return begun(await tenant.plane.accounts.login(asked.name, asked.password), tenant, access, cookie)
 }
@@ -32,7 +35,7 @@ export function beginAtIssuer(asked: { readonly issuer: string; readonly tenant?
 }
 
 /** Ends a login that an issuer sent the browser back from, at the tenant that began it. @throws {Denied} `identity_invalid`, `unavailable` */
-export async function endAtIssuer(asked: { readonly state?: string; readonly code?: string; readonly iss?: string }, access: Access, cookie: string | undefined): Promise<LoginAnswer> {
+export async function endAtIssuer(asked: { readonly state?: string; readonly code?: string; readonly iss?: string }, access: Access, cookie: string | undefined): Promise<LoginAnswer<LoggedInAnswer>> {
   const { state = '', code = '', iss } = asked
   const tenant = [...access.tenants].find(({ logins }) => logins?.knows(state) === true)
   if (tenant?.logins === undefined) throw new Denied('identity_invalid')
@@ -47,7 +50,7 @@ export function whoIs({ plane, person }: Admitted): JsonObject {
 }
 
 /** The token is told here and never again: a page of ours keeps it, and no other can read it. */
-function begun(session: Begun & Person, { plane }: ServedTenant, access: Access, cookie: string | undefined): LoginAnswer {
+function begun(session: Begun & Person, { plane }: ServedTenant, access: Access, cookie: string | undefined): LoginAnswer<LoggedInAnswer> {
   const { id: person, role, token, seconds } = session
   return { body: { tenant: plane.log.tenant, person, role, token, seconds }, cookies: [access.began(session, cookie)] }
 }

@@ -37,7 +37,7 @@ export class Passwords {
   /** @throws {Denied} `request_malformed` for one that is too short or too long, `overloaded` */
   async hash(password: string): Promise<string> {
     const text = normal(password)
-    if ([...text].length < MIN_PASSWORD || Buffer.byteLength(text) > MAX_PASSWORD_BYTES) throw new Denied('request_malformed', `a password has at least ${MIN_PASSWORD} characters and at most ${MAX_PASSWORD_BYTES} bytes`)
+    if (Array.from(text).length < MIN_PASSWORD || Buffer.byteLength(text) > MAX_PASSWORD_BYTES) throw new Denied('request_malformed', `a password has at least ${MIN_PASSWORD} characters and at most ${MAX_PASSWORD_BYTES} bytes`)
     const salt = this.#rng.bytes(16)
     const { memoryKib, passes } = this.#cost
     return canonicalText({ hash: toBase64Url(await this.#derive(text, salt, this.#cost)), memory_kib: memoryKib, passes, salt: toBase64Url(salt), scheme: 'argon2id' })

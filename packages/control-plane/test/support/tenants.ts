@@ -39,7 +39,7 @@ export async function listen(rigs: readonly Rig[], logins?: IssuerLogins, port?:
         response.setEncoding('utf8').on('data', (chunk: string) => (told += chunk)).on('end', () => {
           const type_ = response.headers['content-type'] ?? ''
           const parsed = (type_.includes('json') ? JSON.parse(told) : {}) as JsonObject
-          resolve({ status: response.statusCode as number, headers: response.headers, text: told, body: parsed, code: type_.includes('problem') ? `${response.statusCode} ${String(parsed['code'])}` : undefined })
+          resolve({ status: response.statusCode as number, headers: response.headers, text: told, body: parsed, code: type_.includes('problem') ? `${response.statusCode} ${parsed['code'] as string}` : undefined })
         })
       })
       request.on('error', reject)
@@ -50,7 +50,7 @@ export async function listen(rigs: readonly Rig[], logins?: IssuerLogins, port?:
 
 /** What a browser keeps of a login, and what the page does. */
 export function sessionOf({ headers, body }: Answer): { cookie: string; token: string } {
-  return { cookie: (headers['set-cookie']?.[0] ?? '').split(';', 1)[0] as string, token: String(body['token']) }
+  return { cookie: (headers['set-cookie']?.[0] ?? '').split(';', 1)[0] as string, token: body['token'] as string }
 }
 
 export function freePort(): Promise<number> {

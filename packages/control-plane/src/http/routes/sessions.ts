@@ -39,7 +39,7 @@ export const SESSION_ROUTES: readonly Route[] = [
     run: async ({ access, request, reply }) => {
       const { body, cookies } = await endAtIssuer(request.query as Parameters<typeof endAtIssuer>[0], access, request.headers.cookie)
       // What stands behind # stays in the browser: it is in no request and in no log of one.
-      return reply.header('set-cookie', cookies).redirect(`/#token=${String(body['token'])}`, 303)
+      return reply.header('set-cookie', cookies).redirect(`/#token=${body.token}`, 303)
     },
   },
   { method: 'GET', url: '/v1/people', needs: 'people.list', tag: 'people', isPrivate: true, query: page, answer: schemas.people, summary: 'Lists who may use the plane, and as what' },
