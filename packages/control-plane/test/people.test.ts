@@ -57,6 +57,14 @@ describe('people', () => {
     expect((await rig.plane.accounts.login('ann', PASSWORD)).id).toBe(second)
     for (const run of [rig.plane.accounts.changeRole(first, 'admin', rig.plane.sub), rig.plane.accounts.remove(first, rig.plane.sub)]) expect(await outcome(run)).toBe('identity_unknown')
   })
+  it('a name that several ask for at once is one person’s', async () => {
+    const rig = await rigs()
+    const all = await Promise.all(Array.from({ length: 8 }, () => outcome(person(rig, 'ann', 'viewer'))))
+    expect(all.filter((code) => code === 'ok')).toHaveLength(1)
+    expect((await rig.plane.accounts.list(ALL)).people).toHaveLength(1)
+    const mixed = await Promise.all([rig.plane.accounts.remove('ann', rig.plane.sub), person(rig, 'ann', 'admin')])
+    expect((await rig.plane.accounts.login('ann', PASSWORD)).id).toBe(mixed[1])
+  })
   it('a name that is erased is gone; the id and the log stay', async () => {
     const rig = await rigs()
     const ann = await person(rig, 'ann', 'viewer')

@@ -57,6 +57,8 @@ export class Accounts {
   /** When it was last known what the log says; monotonic. */
   #seenMs = Number.NEGATIVE_INFINITY
   #unfollow = (): void => undefined
+  /** The change of accounts that is under way. */
+  #changing: Promise<unknown> = Promise.resolve()
 
   constructor(log: Sequencer, ports: PlanePorts, parts: { readonly names: NameBook; readonly passwords: PasswordCheck; readonly attempts: AttemptCount }) {
     this.#log = log
@@ -72,7 +74,11 @@ export class Accounts {
    * Adds a person with a local account. The account is written first: cut off before the entry, it is one of nobody.
    * @throws {Denied} `request_malformed` for a name or password that is none, or a name that is taken; `overloaded`
    */
-  async add({ name, role, password }: { readonly name: string; readonly role: Role; readonly password: string }, by: string): Promise<{ person: string; seq: number }> {
+  async add(person: { readonly name: string; readonly role: Role; readonly password: string }, by: string): Promise<{ person: string; seq: number }> {
+    return this.#inTurn(() => this.#add(person, by))
+  }
+
+  async #add({ name, role, password }: { readonly name: string; readonly role: Role; readonly password: string }, by: string): Promise<{ person: string; seq: number }> {
     if (!NAME.test(name)) throw new Denied('request_malformed', 'a name is 1 to 64 lower-case letters, digits, or ._@+-')
     const hashed = await this.#passwords.hash(password)
     await this.#log.latest()
@@ -91,7 +97,11 @@ export class Accounts {
   }
 
   /** Gives a person another password, and ends their sessions. @throws {Denied} `identity_unknown`, `request_malformed` */
-  async setPassword(who: string, password: string, by: string): Promise<{ person: string; seq: number }> {
+  setPassword(who: string, password: string, by: string): Promise<{ person: string; seq: number }> {
+    return this.#inTurn(() => this.#setPassword(who, password, by))
+  }
+
+  async #setPassword(who: string, password: string, by: string): Promise<{ person: string; seq: number }> {
     const { person, name, login } = await this.#find(who)
     const account = name === undefined ? undefined : await this.#account(name)
     if (login !== 'local' || name === undefined || account?.person !== person) throw new Denied('identity_unknown', 'this person has no password here')
@@ -110,7 +120,11 @@ export class Accounts {
   }
 
   /** Removes a person for good, with their sessions. @throws {Denied} `identity_unknown` */
-  async remove(who: string, by: string): Promise<{ person: string; seq: number }> {
+  remove(who: string, by: string): Promise<{ person: string; seq: number }> {
+    return this.#inTurn(() => this.#remove(who, by))
+  }
+
+  async #remove(who: string, by: string): Promise<{ person: string; seq: number }> {
     const { person, name, login } = await this.#find(who)
     const seq = await this.#write({ event: 'removed', person, by })
     if (login === 'local' && name !== undefined && (await this.#account(name))?.person === person) await this.#ports.store.putMeta(this.#key(name), '')
@@ -169,6 +183,13 @@ export class Accounts {
 
   logout(secret: string): void {
     this.#sessions.end(secret)
+  }
+
+  /** One after the other: a name is looked up and taken in one go. */
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const done = this.#changing.then(run, run)
+    this.#changing = done.catch(() => undefined)
+    return done
   }
 
   close(): void {
