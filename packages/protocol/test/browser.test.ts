@@ -1,15 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process'
 import * as nodeCrypto from 'node:crypto'
-import * as fs from 'node:fs'
 import * as http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import * as os from 'node:os'
 import * as path from 'node:path'
 import * as vm from 'node:vm'
 import { build } from 'esbuild'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { formatBundle, formatVerifierKey, sha256, toBase64Url, verifiedBy } from '@sealwrit/protocol'
+import { CHROMIUM, Chromium, IS_BROWSER_REQUIRED } from '../../../test/support/chromium.ts'
 import { GATE, GATE_KEY, LOG_KEY, permitBody, receiptClaims, receiptToken, TestLog, crypto as nodeSide } from './support/fixture.ts'
 
 /** A valid bundle of one execution, and its tamperings with the verdict that each must get. */
@@ -61,9 +59,7 @@ describe('the browser build', () => {
       expect(await vm.runInContext(`check(text, ${JSON.stringify(KEY)})`, context)).toBe(verdict)
     }
   })
-  const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0)
-  const isRequired = process.env['SEALWRIT_TEST_REQUIRE']?.split(',').includes('browser') === true
-  it.skipIf(chromium === undefined && !isRequired)('verifies bundles in a real browser', async () => {
+  it.skipIf(CHROMIUM === undefined && !IS_BROWSER_REQUIRED)('verifies bundles in a real browser', async () => {
     const texts = JSON.stringify(cases().map(({ text }) => text)).replaceAll('<', '\\u003c')
     const page = `<!doctype html><meta charset="utf-8"><script>${script.replaceAll('</script', '<\\/script')}</script><script>
       (async () => { const out = []; for (const text of ${texts}) out.push(await check(text, ${JSON.stringify(KEY)})); return out.join(' ') })()
@@ -76,17 +72,14 @@ describe('the browser build', () => {
       request.setEncoding('utf8').on('data', (chunk: string) => (body += chunk)).on('end', () => (response.end(), told(body)))
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-browser-'))
-    const browser = spawn(chromium as string, ['--headless', '--disable-gpu', '--no-first-run', `--user-data-dir=${profile}`, '--remote-debugging-port=0', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), `http://127.0.0.1:${(server.address() as AddressInfo).port}/`], { stdio: 'ignore' })
+    const browser = await Chromium.start()
     try {
+      await (await browser.page()).send('Page.navigate', { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` })
       expect(await Promise.race([verdicts, new Promise((resolve) => setTimeout(() => resolve('no answer in 60 s'), 60_000))])).toBe(cases().map(({ verdict }) => verdict).join(' '))
     } finally {
-      const gone = new Promise((resolve) => browser.once('exit', resolve))
-      browser.kill('SIGKILL')
-      await gone
+      await browser.stop()
       server.close()
       server.closeAllConnections()
-      fs.rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
     }
   }, 90_000)
 })
