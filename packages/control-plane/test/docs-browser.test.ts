@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CHROMIUM, Chromium, IS_BROWSER_REQUIRED } from './support/chromium.ts'
+import { CHROMIUM, Chromium, IS_BROWSER_REQUIRED } from '../../../test/support/chromium.ts'
 import { Served, TOKEN } from './support/http.ts'
 import { Rig } from './support/rig.ts'
 
