@@ -57,10 +57,12 @@ function command(node) {
       return [node, [path.join(root, 'tools', 'build.mjs'), ...args]]
     case 'bench':
       return [node, [...source, path.join(root, 'bench', 'run.ts'), ...args]]
+    case 'example':
+      return [node, [...source, path.join(root, 'examples', args[0] ?? '', `${args[0] ?? ''}.ts`), ...args.slice(1)]]
     case 'soak':
       return [node, [path.join(root, 'tools', 'scoreboard.mjs'), ...args]]
     default:
-      return fail('usage: node tools/bootstrap.mjs start|cli|test|typecheck|build|bench|soak [arguments]')
+      return fail('usage: node tools/bootstrap.mjs start|cli|test|typecheck|build|bench|soak|example [arguments]')
   }
 }
 

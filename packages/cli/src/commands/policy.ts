@@ -41,7 +41,7 @@ function asUsage<T>(read: () => T): T {
   try {
     return read()
   } catch (error) {
-    if (error instanceof Denied) throw new CliError(error.message, { exit: EXIT.usage, hint: 'a case has name, action and expect; agent, verified, user, environment, facts, determining, risk and obligations may be left out' })
+    if (error instanceof Denied) throw new CliError(error.message, { exit: EXIT.usage, hint: 'a case has name, action and expect; agent, verified, user, environment, facts, identity, lineage, determining, risk and obligations may be left out' })
     throw error
   }
 }

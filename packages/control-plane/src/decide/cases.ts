@@ -2,7 +2,7 @@ import { ENVIRONMENT_LEVELS, type EnvironmentLevel, Fields, isObject, type JsonO
 import { decide } from './decide.ts'
 import type { PolicyEngine } from './engine.ts'
 import type { DecisionInput } from './mapping.ts'
-import { readLineage } from './replay.ts'
+import { readIdentity, readLineage } from './replay.ts'
 import { verdict } from './shadow.ts'
 
 /** Cases of one policy set. */
@@ -48,6 +48,7 @@ function parseCase(value: JsonValue, where: string): PolicyCase {
       sub: fields.optional('user', (name) => fields.text(name)) ?? 'user:test',
       environment: fields.optional('environment', () => readEnvironment(fields)) ?? { level: 'software' },
       facts: fields.optional('facts', (name) => parseFacts(fields.object(name))) ?? { paths: 'none' },
+      identity: fields.optional('identity', (name) => readIdentity(fields.object(name))),
       lineage: fields.optional('lineage', (name) => readLineage(fields.object(name))),
     },
     determining: fields.optional('determining', (name) => fields.strings(name, 1_000)),

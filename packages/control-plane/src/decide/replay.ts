@@ -97,7 +97,7 @@ function readFederation(fields: Fields): NonNullable<DecisionInput['federation']
   return federation
 }
 
-function readIdentity(fields: Fields): NonNullable<DecisionInput['identity']> {
+export function readIdentity(fields: Fields): NonNullable<DecisionInput['identity']> {
   const identity = { form: fields.oneOf('form', IDENTITY_FORMS), issuer: fields.text('issuer'), claims: fields.strings('claims', 16, 2_048) }
   fields.end()
   return identity
