@@ -279,7 +279,7 @@ describe.skipIf(noPython !== undefined)('ATK-073, S34: both verifiers refuse', (
     const { entries } = A.bundle
     let n = 0
     for (let i = 0; i < entries.length; i++) for (let j = 0; j < entries.length; j++) for (const part of ['entry', 'proof', 'bodies'] as const) {
-      if (i === j || JSON.stringify(entries[i]?.[part]) === JSON.stringify(entries[j]?.[part]) || (part === 'bodies' && entries[j]?.bodies.length === 0) || n++ % 2 !== 0) continue
+      if (i === j || JSON.stringify(entries[i]?.[part]) === JSON.stringify(entries[j]?.[part]) || (part === 'bodies' && entries[j]?.bodies.length === 0) || n++ % SAMPLE !== 0) continue
       cases.push(given(`${part} ${j} at ${i}`, bytesOf({ ...A.bundle, entries: entries.map((e, k) => (k === i ? { ...e, [part]: entries[j]?.[part] } : e)) as never })))
     }
     expect(refusals(cases, await both(cases))).toBeGreaterThan(500)
