@@ -154,11 +154,12 @@ describe('the log', () => {
     const rig = await open()
     await rig.stop()
     const newer = new DatabaseSync(rig.file)
+    const { user_version: version } = newer.prepare('PRAGMA user_version').get() as { user_version: number }
     newer.exec('PRAGMA user_version = 99')
     newer.close()
     expect(() => openSqliteStore(rig.file)).toThrow(/newer version/)
     const again = new DatabaseSync(rig.file)
-    again.exec('PRAGMA user_version = 2')
+    again.exec(`PRAGMA user_version = ${version}`)
     again.close()
     const other = new Rig('other')
     rigs.push(other)

@@ -219,7 +219,7 @@ describe('the wire', () => {
   it('reads what asks for a carried artifact, closed', () => {
     expect(parseIssueRequest(parsed(issue))).toEqual({ ...issue, seconds: 60 })
     expect(parseIssueRequest(parsed({ ...issue, seconds: 1 })).seconds).toBe(1)
-    for (const bad of [{ ...issue, form: 'jws' }, { ...issue, session: SESSION }, { ...issue, challenge: CHALLENGE }, { ...issue, seconds: 0 }, { ...issue, seconds: 1.5 }, { ...issue, seconds: -1 }, { ...issue, audience: '' }, { ...issue, audience: 'x'.repeat(65) }, { ...issue, facts: { paths: 'inside' } }]) {
+    for (const bad of [{ ...issue, form: 'jwt' }, { ...issue, session: SESSION }, { ...issue, challenge: CHALLENGE }, { ...issue, seconds: 0 }, { ...issue, seconds: 1.5 }, { ...issue, seconds: -1 }, { ...issue, audience: '' }, { ...issue, audience: 'x'.repeat(65) }, { ...issue, facts: { paths: 'inside' } }]) {
       expect(outcome(() => parseIssueRequest(parsed(bad))), JSON.stringify(bad)).toBe('request_malformed')
     }
     for (const member of ['action', 'agent', 'audience', 'form'] as const) expect(outcome(() => parseIssueRequest(parsed({ ...issue, [member]: undefined })))).toBe('request_malformed')
