@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import {
   type Artifact, type Check, CHECKS, type Checks, type DenialCode, Denied, formatVerifierKey, type GateState, isDenialCode, isVerifiedArtifact, type JsonObject, type JsonValue, noteKey, openCarried, parseEntry, parseStrict,
-  parseIssueRequest, parseRedeemReply, parseRedeemRequest, parseVerifierKey, isIssueRequest, utf8, type VerifiedArtifact, verifyRedeemedArtifact, verifySealedArtifact,
+  parseIssueRequest, parseRedeemReply, parseRedeemRequest, parseVerifierKey, isIssueRequest, utf8, type VerifiedArtifact, verifyRedeemedArtifact, verifySealedArtifact, MAX_FOREIGN_ORIGIN,
 } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 import { type Carried, carriedAndRedeemed, carriedBody, leafOf } from './support/carried.ts'
@@ -219,7 +219,7 @@ describe('the wire', () => {
   it('reads what asks for a carried artifact, closed', () => {
     expect(parseIssueRequest(parsed(issue))).toEqual({ ...issue, seconds: 60 })
     expect(parseIssueRequest(parsed({ ...issue, seconds: 1 })).seconds).toBe(1)
-    for (const bad of [{ ...issue, form: 'jwt' }, { ...issue, session: SESSION }, { ...issue, challenge: CHALLENGE }, { ...issue, seconds: 0 }, { ...issue, seconds: 1.5 }, { ...issue, seconds: -1 }, { ...issue, audience: '' }, { ...issue, audience: 'x'.repeat(65) }, { ...issue, facts: { paths: 'inside' } }]) {
+    for (const bad of [{ ...issue, form: 'jwt' }, { ...issue, session: SESSION }, { ...issue, challenge: CHALLENGE }, { ...issue, seconds: 0 }, { ...issue, seconds: 1.5 }, { ...issue, seconds: -1 }, { ...issue, audience: '' }, { ...issue, audience: 'x'.repeat(MAX_FOREIGN_ORIGIN + 1) }, { ...issue, facts: { paths: 'inside' } }]) {
       expect(outcome(() => parseIssueRequest(parsed(bad))), JSON.stringify(bad)).toBe('request_malformed')
     }
     for (const member of ['action', 'agent', 'audience', 'form'] as const) expect(outcome(() => parseIssueRequest(parsed({ ...issue, [member]: undefined })))).toBe('request_malformed')
