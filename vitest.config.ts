@@ -1,3 +1,5 @@
+import * as os from 'node:os'
+import * as path from 'node:path'
 import { defineConfig } from 'vitest/config'
 
 // Tests cross packages from the TypeScript sources; nothing is built first.
@@ -11,5 +13,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
+    // The secret that encrypts keys of test planes: never that of who runs the tests.
+    env: { XDG_STATE_HOME: path.join(os.tmpdir(), `sealwrit-test-state-${os.userInfo().uid}`) },
   },
 })

@@ -1,4 +1,3 @@
-import { sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -6,7 +5,7 @@ import type { ChildProcess } from 'node:child_process'
 import { endOverdue, nodeCryptography, nodeRng, openSqliteStore, Sequencer } from '@sealwrit/control-plane'
 import { MemoryFloor, FakeClock } from '@sealwrit/gate/testing'
 import { type Entry, parseEntry, parseVerifierKey } from '@sealwrit/protocol'
-import { createPrivateKey } from 'node:crypto'
+import { loadKeyFile } from '../packages/cli/src/adapters/key-file.ts'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Agent } from './support/agent.ts'
 import { end, sealwrit, startPlane } from './support/processes.ts'
@@ -137,9 +136,9 @@ function outcomeOf(receipt: string): string {
 async function recoveredLog(): Promise<{ entries: Entry[]; idOf: (seq: number) => string }> {
   const store = openSqliteStore(path.join(dir, 'store.db'))
   const clock = new FakeClock(Date.now() + 600_000)
-  const privateKey = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem'), 'utf8'))
+  const { sign } = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
   const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
-  const log = await Sequencer.open({ clock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, privateKey) }, highWater: new MemoryFloor(), defer: setImmediate }, 'default')
+  const log = await Sequencer.open({ clock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign }, highWater: new MemoryFloor(), defer: setImmediate }, 'default')
   await endOverdue(log, clock.wallMs())
   const entries = (await store.entries(0, log.size)).map(parseEntry)
   const ids = new Map<number, string>()

@@ -1,5 +1,6 @@
 import { type ChildProcess } from 'node:child_process'
-import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto'
+import { generateKeyPairSync, sign } from 'node:crypto'
+import { loadKeyFile } from '../packages/cli/src/adapters/key-file.ts'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -114,9 +115,9 @@ describe('a plane, three witnesses and a gate, each a process or a socket apart'
 
   it('ATK-062: whoever stole the log key cannot show a gate a log that nobody witnessed', async () => {
     const logKey = parseVerifierKey(fs.readFileSync(key, 'utf8').trim(), sha256)
-    const stolen = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem')))
+    const stolen = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
     const text = checkpointText({ origin: logKey.name, size: 1_000, root: sha256(utf8('off the log')) })
-    const note = `${text}\n${formatSignature(logKey, sign(null, utf8(text), stolen))}`
+    const note = `${text}\n${formatSignature(logKey, stolen.sign(utf8(text)))}`
     expect(() => policy().verify(note, Math.floor(Date.now() / 1_000), nodeCryptography)).toThrow('not enough witnesses')
     expect(() => new WitnessQuorum(NO_WITNESSES).verify(note, 0, nodeCryptography)).not.toThrow()
     // And a witness that is shown it, next to what it knows, does not cosign it.
@@ -126,13 +127,13 @@ describe('a plane, three witnesses and a gate, each a process or a socket apart'
 
   it('ATK-068: the witness hands out a fork proof, which `verify --fork` proves offline; 13 for a fork, 0 for none', async () => {
     const logKey = parseVerifierKey(fs.readFileSync(key, 'utf8').trim(), sha256)
-    const stolen = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem')))
+    const stolen = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
     const folder = path.join(root, 'w4')
     const witness = await startWitness(folder)
     try {
       const signed = (size: number, what: string): string => {
         const text = checkpointText({ origin: logKey.name, size, root: sha256(utf8(what)) })
-        return `${text}\n${formatSignature(logKey, sign(null, utf8(text), stolen))}`
+        return `${text}\n${formatSignature(logKey, stolen.sign(utf8(text)))}`
       }
       const post = (body: string): Promise<Response> => fetch(`${witness.url}/add-checkpoint`, { method: 'POST', body })
       expect((await post(`old 0\n\n${signed(5, 'one')}`)).status).toBe(200)

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { createPrivateKey, sign } from 'node:crypto'
+import { loadKeyFile } from '../../packages/cli/src/adapters/key-file.ts'
 import { type Draft, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Sequencer, type StoredBody, type Written } from '@sealwrit/control-plane'
 import { type Entry, leafDigest, leafHash, parseVerifierKey, type Permit } from '@sealwrit/protocol'
 
@@ -18,10 +18,10 @@ const token = (): string => randomBytes(16).toString('base64url')
  */
 export async function grow(dir: string, entries: number, open: number, sizes: FamilySizes = NO_FAMILY): Promise<Family> {
   const store = openSqliteStore(path.join(dir, 'store.db'))
-  const privateKey = createPrivateKey(fs.readFileSync(path.join(dir, 'keys', 'log.pem')))
+  const { sign } = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
   const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
   const highWater = { read: (): undefined => undefined, write: (): void => undefined }
-  const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign: (m) => sign(null, m, privateKey) }, highWater, defer: setImmediate }, 'default')
+  const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign }, highWater, defer: setImmediate }, 'default')
   const [permit, receipt] = await templates(log, store)
   let waiting: Promise<unknown>[] = []
   const add = async (draft: Draft): Promise<void> => {

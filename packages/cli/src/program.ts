@@ -121,6 +121,7 @@ export function buildProgram(): Command {
     .action(async (file: string, o: { audience: string }) => (await import('./commands/issue.ts')).issue(file, all(program, o)))
   addApprovals(add, program)
   addRegistrations(add, program)
+  addKeys(add, program)
   addPeople(add, program)
   addFederation(add, program)
   addPolicy(add, (own) => all(program, own))
@@ -152,7 +153,24 @@ function addRegistrations(add: Add, program: Command): void {
     .action(async (name: string, o: object) => (await load()).agentRotate(name, under(o)))
   add('remove <name>', 'remove an agent with all its keys, at once', 'sealwrit agent remove coder', agent).action(async (name: string, o: object) => (await load()).agentRemove(name, under(o)))
   const gate = add('gate', 'gates that have enrolled', 'sealwrit gate list')
+  add('remove <id>', 'revoke the key of a gate from here on: it opens no session any more', 'sealwrit gate remove 3Ndk0lGzY5aWq3v6y8PqVw', gate)
+    .action(async (id: string, o: object) => (await import('./commands/key.ts')).keyRevoke('gate', id, all(program, { ...gate.opts(), ...o })))
   add('list', 'gates with their sessions', 'sealwrit gate list', gate).action(async (o: object) => (await load()).gateList(all(program, { ...gate.opts(), ...o })))
+}
+
+/** The keys of the log and of gates. */
+function addKeys(add: Add, program: Command): void {
+  const key = add('key', 'the keys of the log: which sign, rotation, revocation, encryption', 'sealwrit key list')
+  const load = () => import('./commands/key.ts')
+  const under = <T extends object>(own: T): T & GlobalOptions => all(program, { ...key.opts(), ...own })
+  add('list', 'the keys that the log has had, and revoked ones of gates', 'sealwrit key list', key).action(async (o: object) => (await load()).keyList(under(o)))
+  add('rotate <what>', 'have a new log key take over; both sign during the overlap', 'sealwrit key rotate log --overlap 24h', key)
+    .option('--overlap <time>', 'how long both sign, as in 30m or 24h; 0 retires the old one at once (default: 1h)')
+    .action(async (what: string, o: object) => (await load()).keyRotate(what, under(o)))
+  add('revoke <purpose> <id>', 'from a leaf index on a key counts for nothing: `log` and a key id, or `gate` and a gate id', 'sealwrit key revoke log bb7debbc --from 812', key)
+    .option('--from <index>', 'the first leaf index that it does not vouch for (default: from here on)')
+    .action(async (purpose: string, id: string, o: object) => (await load()).keyRevoke(purpose, id, under(o)))
+  add('encrypt', 'encrypt the key files of the folder, under SEALWRIT_KEY_PASSPHRASE_FILE or the secret of this machine', 'sealwrit key encrypt', key).action(async (o: object) => (await load()).keyEncrypt(under(o)))
 }
 
 /** `log` lists by itself; what else can be done with the whole log is below it. */

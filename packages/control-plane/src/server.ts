@@ -16,7 +16,7 @@ import type { ServedTenant } from './http/access.ts'
 import { serveHttp } from './http/server.ts'
 import type { PolicyRules } from './govern/policies.ts'
 import { Plane } from './plane.ts'
-import type { ExportKey, FederationTrust, HighWater, LogKey } from './ports.ts'
+import type { ExportKey, FederationTrust, HighWater, Keychain, LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
 import { openSqliteStore } from './store/sqlite/store.ts'
 import type { Store } from './store/store.ts'
@@ -32,6 +32,9 @@ export interface TenantOptions {
   readonly logKey: LogKey
   /** Signs JWS exports. */
   readonly exportKey?: ExportKey | undefined
+  /** As in `PlanePorts`. */
+  readonly nextLogKey?: LogKey | undefined
+  readonly keychain?: Keychain | undefined
   readonly highWater: HighWater
   /** What a first start activates; undefined where nothing is at hand. */
   readonly policies: PolicySet | undefined
@@ -135,7 +138,7 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   closing.push(() => closeIt())
   const metrics = new PrometheusMetrics(version, nodeClock)
   const tracing = openTelemetryTracing(version)
-  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, exportKey: options.exportKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
+  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, nextLogKey: options.nextLogKey, keychain: options.keychain, exportKey: options.exportKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
   const { post, close: closePost } = witnessPost()
   closing.push(closePost)
   const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }

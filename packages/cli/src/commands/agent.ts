@@ -4,9 +4,9 @@ import type { ListedAgent } from '@sealwrit/control-plane'
 import { nodeClock } from '@sealwrit/gate'
 import { fromBase64Url, isAgentName, present, toBase64Url } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
-import { seconds as secondsOf } from '../duration.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { allOf, askPlane } from '../local/client.ts'
+import { seconds } from '../local/duration.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { dim, type GlobalOptions, green, json, line, plain, yellow } from '../output.ts'
 import { selfLine } from '../self.ts'
@@ -92,7 +92,7 @@ function keyFor(name: string, { key }: AgentOptions, folder: PlaneFolder): { key
   for (let number = 0; number < MAX_KEY_FILES; number++) {
     const file = path.join(at, `${number}.pem`)
     if (fs.existsSync(file)) continue
-    return { key: toBase64Url(loadKeyFile(file, true).publicKey), file }
+    return { key: toBase64Url(loadKeyFile(file, true, 'plain').publicKey), file }
   }
   throw new CliError(`${at} holds ${MAX_KEY_FILES} keys already`, { hint: 'move old ones away' })
 }
@@ -120,11 +120,4 @@ function ending(expires: number | undefined): string {
 
 function nowSeconds(): number {
   return Math.floor(nodeClock.wallMs() / 1_000)
-}
-
-/** A time as in 30s, 15m, 12h or 90d. */
-function seconds(option: string, text: string): number {
-  const given = secondsOf(text)
-  if (given === undefined) throw new CliError(`${option} takes a time as in 30s, 15m, 12h or 90d`, { exit: EXIT.usage })
-  return given
 }

@@ -110,6 +110,8 @@ function adopt(folder: PlaneFolder, next: string, oldId: string, verifierKey: st
   fs.chmodSync(retired, 0o600)
   fs.writeFileSync(adoptedKey(folder), `${verifierKey}\n`, { mode: 0o600 })
   fs.renameSync(next, folder.logKey)
+  const pq = folder.logKey.replace(/\.pem$/, '.pq.pem') // the new key is no hybrid one
+  if (fs.existsSync(pq)) fs.renameSync(pq, `${pq}.${oldId}.retired`)
   return trustAdopted(folder, oldId)
 }
 

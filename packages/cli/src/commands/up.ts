@@ -5,10 +5,12 @@ import { isDatabase, ListenError, LogDamaged, MAX_TENANTS, type Plane, PolicyErr
 import { floorFile } from '@sealwrit/gate'
 import { KeyFileError, loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
+import { SignerError } from '../adapters/remote-signer.ts'
 import { anchorSinks } from '../local/anchors.ts'
 import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../local/config.ts'
 import { configuredFederation } from '../local/federation.ts'
-import { findFolder, loadLogKey, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
+import { findFolder, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
+import { firstKey, isPlain, openLogKeys } from '../local/log-keys.ts'
 import { FOLDER, TENANT, tenantDirs } from '../local/places.ts'
 import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
 import { approvalsWebhook } from '../local/webhook.ts'
@@ -41,7 +43,8 @@ interface Running extends Pick<RunningPlanes, 'url' | 'close'> {
 /** Starts the planes of all tenants, or none. @param activates as for {@link prepared} @throws {CliError} with the way out, naming the tenant */
 async function openPlanes(folders: readonly PlaneFolder[], listen: { host: string; port: number }, store: string | undefined, activates: boolean): Promise<Running> {
   if (folders.length > MAX_TENANTS) throw new CliError(`${folders.length} tenants are more than the ${MAX_TENANTS} that one process serves`, { hint: 'move some to a plane of their own' })
-  const all = folders.map((folder) => naming(folder, () => prepared(folder, chosenStore(folder.tenant === TENANT || isDatabase(store ?? '') ? store : undefined, folder), activates)))
+  const all: Prepared[] = []
+  for (const folder of folders) all.push(await naming(folder, () => prepared(folder, chosenStore(folder.tenant === TENANT || isDatabase(store ?? '') ? store : undefined, folder), activates)))
   try {
     const { planes, url, close } = await startPlanes(all.map(({ options }) => options), { listen, version })
     const tenants = all.map(({ options: _options, ...one }, i) => ({ ...one, plane: planes[i] as Plane }))
@@ -50,16 +53,16 @@ async function openPlanes(folders: readonly PlaneFolder[], listen: { host: strin
   } catch (error) {
     const failed = error instanceof TenantFailure ? all.find(({ folder }) => folder.tenant === error.tenant) : undefined
     if (failed === undefined) throw explained(error, folders[0] as PlaneFolder, '')
-    return naming(failed.folder, () => {
+    return naming(failed.folder, async () => {
       throw explained((error as TenantFailure).cause, failed.folder, storeName(failed.store))
     })
   }
 }
 
 /** What fails says whose it is, where that is not the plane's own. */
-function naming<T>({ tenant }: PlaneFolder, run: () => T): T {
+async function naming<T>({ tenant }: PlaneFolder, run: () => Promise<T>): Promise<T> {
   try {
-    return run()
+    return await run()
   } catch (error) {
     if (tenant === TENANT || !(error instanceof CliError)) throw error
     throw new CliError(`tenant ${tenant}: ${error.message}; no tenant was opened`, { exit: error.exit, ...(error.hint === undefined ? {} : { hint: error.hint }), ...(error.code === undefined ? {} : { code: error.code }) })
@@ -67,11 +70,11 @@ function naming<T>({ tenant }: PlaneFolder, run: () => T): T {
 }
 
 /** @param activates brings the policies of the folder into force, as a first start does anyway @throws {CliError} with the way out */
-function prepared(folder: PlaneFolder, store: string, activates: boolean): Prepared {
+async function prepared(folder: PlaneFolder, store: string, activates: boolean): Promise<Prepared> {
   try {
     const config = readConfig(folder)
     const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
-    const { isNew } = openFolder(folder, isDatabase(store) ? undefined : store)
+    const { isNew } = await openFolder(folder, isDatabase(store) ? undefined : store, firstKey(folder, config))
     const source = configuredPolicies(folder)
     const found = atHand(() => readPolicies(source))
     if (found instanceof CliError && (isNew || activates)) throw found
@@ -83,7 +86,7 @@ function prepared(folder: PlaneFolder, store: string, activates: boolean): Prepa
         socketPath: folder.socket,
         token: readSecret(folder.token),
         isLogPublic: config?.config.log_entries === 'public',
-        logKey: loadLogKey(folder),
+        ...(await openLogKeys(folder, config)),
         exportKey: loadKeyFile(folder.exportKey, true),
         highWater: floorFile(highWaterFile(folder, config)),
         policies: found instanceof CliError ? undefined : found,
@@ -121,7 +124,7 @@ export function explained(error: unknown, folder: PlaneFolder, store: string): u
   if (error instanceof StoreOpenError && error.isLocked) return new CliError(`a plane runs on ${folder.dir} already`, { hint: 'use that one, or give this one a folder of its own with --dir' })
   if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
   if (error instanceof PolicyError) return new CliError(error.message, { code: 'policy_missing', hint: 'restore the store from a backup; or activate the policies of the folder: add --activate' })
-  if (error instanceof StoreOpenError || error instanceof SocketError || error instanceof ListenError || error instanceof KeyFileError) return new CliError(error.message)
+  if (error instanceof StoreOpenError || error instanceof SocketError || error instanceof ListenError || error instanceof KeyFileError || error instanceof SignerError) return new CliError(error.message)
   return error
 }
 
@@ -191,6 +194,7 @@ async function announceTenant(opened: Opened): Promise<void> {
   line(`  socket   ${folder.socket}`)
   if (isDatabase(store)) line(`  store    ${storeName(store)}`)
   line(`  log      ${plane.log.origin}, ${plane.log.size} entries, policy epoch ${plane.epoch}`)
+  if (isPlain(folder)) line(`  ${red('key')}      ${folder.logKey} is not encrypted; ${selfLine('key', 'encrypt', '--dir', folder.dir)} does it`)
   await announce(opened, folder)
   const { notReady } = plane
   if (notReady !== undefined) {

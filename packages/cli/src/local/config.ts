@@ -28,6 +28,8 @@ export interface Config {
   /** Where checkpoints are anchored; a path is relative to this file. */
   readonly anchors: readonly SinkConfig[]
   readonly anchor_interval_minutes: number
+  /** Whether checkpoints carry an ML-DSA-65 signature too; sockets of the process that signs the log, and of the one that is to take over, relative to this file. */
+  readonly keys?: { readonly checkpoints: 'ed25519' | 'hybrid'; readonly log?: { readonly signer: string; readonly next?: string | undefined } | undefined } | undefined
   /** How long gates wait for an approval before they answer, and whom the plane tells of holds; the secret's file is relative to this one. */
   readonly approvals?: { readonly wait_seconds: number; readonly webhook?: { readonly url: string; readonly secret_file: string; readonly arguments: boolean } | undefined } | undefined
   /** A tlog-policy file, relative to this one: which witnesses the plane asks, and which cosignatures local gates need. */
@@ -151,6 +153,9 @@ const shape = {
     .array(z.discriminatedUnion('type', [z.strictObject({ type: z.literal('rfc3161'), url: place }), z.strictObject({ type: z.literal('file'), path: place }), z.strictObject({ type: z.literal('http'), url: place })]))
     .max(MAX_SINKS)
     .default([]),
+  keys: z
+    .strictObject({ checkpoints: z.enum(['ed25519', 'hybrid']).default('ed25519'), log: z.strictObject({ signer: place, next: place.optional() }).optional() })
+    .optional(),
   anchor_interval_minutes: z.int().min(1).max(MAX_INTERVAL_MINUTES).default(60),
 }
 const MEMBERS = Object.keys(shape)

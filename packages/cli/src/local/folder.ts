@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { formatVerifierKey, type NoteKey, noteKey, parseVerifierKey, equalBytes } from '@sealwrit/protocol'
+import { equalBytes, formatLogKey, type NoteKey, parseLogKey } from '@sealwrit/protocol'
 import { nodeCryptography } from '@sealwrit/gate'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError } from '../errors.ts'
@@ -59,14 +59,22 @@ export function findFolder(given: string | undefined): PlaneFolder {
 /** The files that come with the program. */
 export const starterFolder: string = path.join(path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url)))), 'starter')
 
+/** Where the key of a new log comes from. */
+export interface FirstKey {
+  /** Whether it lies in the folder. */
+  readonly isFile: boolean
+  make(name: string): Promise<NoteKey>
+}
+
 /**
  * Makes the files of a first run, or checks that those of an earlier one are all there. Nothing is ever made again over
  * existing data.
  * @param store file of the embedded store; undefined where the log lives in a database
+ * @param first makes the key that a new log begins with, or asks the process that holds it
  * @throws {CliError} naming the file that is missing or wrong
  */
-export function openFolder(folder: PlaneFolder, store: string | undefined): { isNew: boolean } {
-  const essential = [folder.logKey, folder.verifierKey, ...(store === undefined ? [] : [store])]
+export async function openFolder(folder: PlaneFolder, store: string | undefined, first: FirstKey): Promise<{ isNew: boolean }> {
+  const essential = [...(first.isFile ? [folder.logKey] : []), folder.verifierKey, ...(store === undefined ? [] : [store])]
   const found = essential.filter((file) => fs.existsSync(file))
   const isNew = found.length === 0 || fs.existsSync(folder.firstRun)
   if (!isNew && found.length < essential.length) {
@@ -82,10 +90,9 @@ export function openFolder(folder: PlaneFolder, store: string | undefined): { is
   if ((fs.statSync(folder.dir).mode & 0o022) !== 0) throw new CliError(`${folder.dir} can be written by others`, { hint: `run \`chmod 700 ${folder.dir}\`` })
   if (isNew) {
     writeOnce(folder.firstRun, '')
-    const { publicKey } = loadKeyFile(folder.logKey, true)
     // The host part is random: an embedded plane has no name that anybody else could know.
     if (!fs.existsSync(folder.verifierKey)) {
-      writeOnce(folder.verifierKey, `${formatVerifierKey(noteKey(`${hostOf(folder)}/${folder.tenant}`, publicKey, nodeCryptography.sha256))}\n`)
+      writeOnce(folder.verifierKey, `${formatLogKey(await first.make(`${hostOf(folder)}/${folder.tenant}`))}\n`)
     }
     if (!fs.existsSync(folder.policies)) fs.cpSync(path.join(starterFolder, 'policies'), folder.policies, { recursive: true })
     const schema = path.join(folder.policies, 'schema.cedarschema')
@@ -131,7 +138,7 @@ export function loadLogKey(folder: PlaneFolder): { key: NoteKey; sign: (message:
 export function readVerifierKey(fileOrKey: string): NoteKey {
   const text = fs.existsSync(fileOrKey) ? fs.readFileSync(fileOrKey, 'utf8').trim() : fileOrKey
   try {
-    return parseVerifierKey(text, nodeCryptography.sha256)
+    return parseLogKey(text, nodeCryptography.sha256)
   } catch {
     throw new CliError(`${fileOrKey.length > 64 ? 'the key' : fileOrKey} is neither a verifier key nor a file that holds one`, { hint: 'a verifier key looks like NAME+ID+BASE64; `.sealwrit/log.vkey` holds that of the local plane' })
   }

@@ -118,7 +118,7 @@ export class Reader {
     if (begin && (this.#fsck === undefined || this.#fsck.report !== undefined)) {
       const job: FsckJob = { done: 0, of: this.#log.size, report: undefined }
       this.#fsck = job
-      void fsck(this.#store, { logKey: this.#ports.logKey.key, crypto: this.#ports.crypto, tenant: this.#log.tenant, highWater: this.#ports.highWater.read() }, (done, of) => Object.assign(job, { done, of })).then(
+      void fsck(this.#store, { logKey: this.#log.signing.current(this.#log.state).at(-1)?.key ?? this.#ports.logKey.key, crypto: this.#ports.crypto, tenant: this.#log.tenant, highWater: this.#ports.highWater.read() }, (done, of) => Object.assign(job, { done, of })).then(
         (report) => (job.report = report),
         (error: unknown) => (job.report = { entries: job.done, groups: 0, bodies: 0, tiles: 0, checkpoints: 0, problems: [`the store cannot be read: ${error instanceof Error ? error.message : 'unknown error'}`], omitted: 0 }),
       )
