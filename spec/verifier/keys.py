@@ -1,7 +1,7 @@
 """keys.md: which keys a log had, which of them the given one leads to, and from which index on the word of a key counts for nothing."""
 import re
-from formats import canonical, need, read_entry, unbase64
-from notes import log_key, proved, read_note, signs
+from formats import canonical, digest, need, read_entry, unbase64
+from notes import key_text, log_key, proved, read_note, signs
 
 class Keys:
     """`trusted`: the given key and those it leads to; `named`: all that the log names. Each with the largest tree that it may sign."""
@@ -59,7 +59,10 @@ class Keys:
                 need(signs(before, text, lines) and signs(key, text, lines), 'the key before it does not vouch for it, or it did not sign itself')
                 follows = before in trusted and until.get(name, entry['seq'] + 1) > entry['seq']
             named.append((key, entry['key']))
-            if follows or key == self.held:
+            if key[:3] == self.held[:3] and self.held[3] in (None, key[3]):
+                key, follows = self.held, True
+                named[-1] = key, entry['key']
+            if follows:
                 trusted.append(key)
         limits = {key: until.get(text) for key, text in named}
         self.trusted = [(key, limits[key]) for key in trusted] + [(self.held, None)] * (self.held not in limits)
@@ -70,8 +73,13 @@ class Keys:
         if entry['purpose'] in ('log', 'gate') and entry['event'] in ('rotated', 'revoked'):
             need(self.ahead.get(entry['seq']) == canonical(entry), 'it is not among those that were given first')
 
+    def check_anchor(self, said):
+        """The log key that a gate was given is one of this log."""
+        need('anchor' not in said or said['anchor'] in [digest(key_text(key).encode()) for key, _ in self.named], 'the gate was given another log key')
+
     def counts(self, gate, seq):
         return seq < self.gates.get(gate, (seq + 1, 0))[0]
 
-    def check_gate(self, gate, seq):
+    def check_gate(self, gate, seq, said=()):
+        self.check_anchor(said)
         need(gate not in self.gates or seq <= self.gates[gate][1], 'a gate goes on after its key was revoked')

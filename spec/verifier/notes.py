@@ -1,5 +1,5 @@
 """What is signed: notes, checkpoints and their cosignatures, witness policies, and the accounts of gates and persons. Ed25519 and ML-DSA-65 by `openssl`."""
-import collections, functools, os, re, subprocess, tempfile
+import base64, collections, functools, os, re, subprocess, tempfile
 from formats import FORMS, base64url, canonical, fits, hashes, included, need, parse, sha256, unbase64, unbase64url
 
 # log.md, keys.md, witness.md: signed notes
@@ -44,6 +44,9 @@ def log_key(text, pq_text=None):
     key, pq = verifier_key(text, b'\1'), verifier_key(pq_text, b'\xffsealwrit/ml-dsa-65\n', 1952) if pq_text else None
     need(pq is None or pq[0] == key[0], 'two keys of different names')
     return key + (pq and pq[1:],)
+
+def key_text(key):
+    return f'{key[0]}+{key[1].hex()}+' + base64.b64encode(b'\1' + key[2]).decode() + '\n'
 
 def read_note(note):
     text, _, signatures = note.rpartition('\n\n')

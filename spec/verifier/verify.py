@@ -162,6 +162,7 @@ class Evidence:
         claims = read_account(receipt['receipt'], 'execution-receipt+jwt', permit['aud'], self.gates[permit['aud']])
         bound = [receipt['jti'], leaf, permit['aud'], permit['tenant']]
         need([claims[name] for name in ('jti', 'leaf_hash', 'gate', 'tenant')] == bound, 'the receipt is about another permit')
+        self.keys.check_anchor(claims)
         used = self.numbers.setdefault((claims['gate'], claims['session']), set())
         need(claims['sequence'] not in used, 'the gate used a sequence number twice in a session')
         used.add(claims['sequence'])
@@ -198,9 +199,9 @@ class Evidence:
 
     def counts(self, entry, gate):
         """Below the index from which on its key is revoked."""
-        if not self.keys.counts(gate, entry['seq']):
-            self.not_established.append(f'entry {entry["seq"]} is of a gate whose key is revoked from there on')
-        return self.keys.counts(gate, entry['seq'])
+        counts = self.keys.counts(gate, entry['seq'])
+        self.not_established += [f'entry {entry["seq"]} is of a gate whose key is revoked from there on'] * (not counts)
+        return counts
 
     def check_redemption(self, redemption, _leaf):
         """Once, before any ending, by the gate that the permit names, with its leaf hash and `exp`, in its time."""
@@ -215,7 +216,7 @@ class Evidence:
 
     def check_gate(self, gate, _leaf):
         """A gate is the RFC 7638 thumbprint of its key."""
-        self.keys.check_gate(gate['gate'], gate['seq'])
+        self.keys.check_gate(gate['gate'], gate['seq'], gate)
         if gate['event'] == 'enrolled':
             public = unbase64url(gate['key'])
             need(len(public) == 32 and thumbprint(public) == gate['gate'], 'the gate is not the thumbprint of its key')

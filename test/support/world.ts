@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import {
-  loadPolicySet, nodeClock as planeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneClock, type PolicyRules, SCHEMA_FILE, serveSocket, type Store, StoreFailure,
+  loadPolicySet, nodeClock as planeClock, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneClock, type PolicyRules, type PlanePorts, SCHEMA_FILE, serveSocket, type Store, StoreFailure,
 } from '@sealwrit/control-plane'
 import { Gate, type MeasuredEnvironment, nodeClock, nodeNet, type Net } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
@@ -77,11 +77,11 @@ export class World {
     this.logKey = logKeyOf(this.keys.publicKey)
   }
 
-  async start(files: Record<string, string> = policyFiles(), keys: World['keys'] = this.keys, options: { liftQuorum?: number } = {}): Promise<Plane> {
+  async start(files: Record<string, string> = policyFiles(), keys: World['keys'] = this.keys, options: { liftQuorum?: number; ports?: Partial<PlanePorts> } = {}): Promise<Plane> {
     const policies = loadPolicySet(files, nodeCryptography.sha256)
     this.store = faultyStore(this.storeFile)
     const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
-    const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate }
+    const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate, ...options.ports }
     try {
       this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true, policyRules: this.policyRules, ...options })
     } catch (error) {

@@ -1,5 +1,5 @@
 import {
-  type Action, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
+  type Action, anchorDigest, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
   type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifyAncestors, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
@@ -107,6 +107,10 @@ export class Gate {
   get tenant(): string {
     return this.#options.tenant
   }
+  /** What it says of the log key that it was given, when it enrols and in every receipt. */
+  get anchor(): Digest {
+    return anchorDigest(this.#options.logKey, this.#ports.crypto.sha256)
+  }
   get newest(): TreeHead | undefined {
     return this.#view.newest
   }
@@ -161,6 +165,7 @@ export class Gate {
         session: this.session,
         proof: this.sign('gate-proof+jwt', { aud: this.#options.logKey.name, session: this.session, nonce: await link.request('nonce', {}, readNonce) }),
         environment: { commit, level, salt, document },
+        anchor: this.anchor,
         floor: this.#view.newest?.size,
         checkpoint: this.#view.keptNote,
       })

@@ -29,7 +29,7 @@ export class Reporter {
 
   /** Delivers a receipt. @throws {Denied} `evidence_unavailable` when it is not durable in time; it stays in the queue then */
   async receipt(claims: Omit<Receipt, 'gate' | 'tenant' | 'session' | 'sequence'>, result?: { salt: string; digest: string }): Promise<void> {
-    const receipt: Receipt = { ...claims, gate: this.#gate.id, tenant: this.#gate.tenant, session: this.#gate.session, sequence: this.#receipts++ }
+    const receipt: Receipt = { ...claims, gate: this.#gate.id, tenant: this.#gate.tenant, session: this.#gate.session, sequence: this.#receipts++, anchor: this.#gate.anchor }
     const token = this.#gate.sign('execution-receipt+jwt', receipt as unknown as JsonObject)
     const item: Pending = { method: 'receipts', params: present<JsonObject>({ session: this.#gate.session, receipt: token, result }) }
     try {

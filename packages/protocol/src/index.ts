@@ -67,7 +67,7 @@ export { type FormedJson, parseFormed, parseStrict, parseStrictText } from './js
 export * from './json/value.ts'
 export { type Checkpoint, checkpointText, parseCheckpointText, parseDecimal, verifyCheckpoint } from './log/checkpoint.ts'
 export {
-  followKeys, type FollowedKeys, formatLogKey, type GateKeyEntry, keyMembers, keyOf, type KeyRing, keyText, type LogKeyEntry, MAX_KEY_ENTRIES, MAX_LOG_KEYS, parseLogKey, type Placed, type RingKey, verifyByRing,
+  anchorDigest, followKeys, type FollowedKeys, formatLogKey, type GateKeyEntry, keyMembers, keyOf, type KeyRing, keyText, type LogKeyEntry, MAX_KEY_ENTRIES, MAX_LOG_KEYS, parseLogKey, type Placed, type RingKey, verifyByRing,
 } from './log/keys.ts'
 export { cosignedMessage, type CosignerKey, cosignerKey, formatCosignature, formatCosignerKey, parseCosignerKey, verifyCosignature } from './log/cosignature.ts'
 export type * from './log/entries.ts'

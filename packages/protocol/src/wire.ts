@@ -60,6 +60,8 @@ export interface EnrolRequest {
   /** The gate's signature over log, session and a nonce that the plane gave: a gate can only speak for itself. */
   readonly proof: string
   readonly environment: { readonly commit: Digest; readonly level: EnvironmentLevel; readonly salt: string; readonly document: JsonObject }
+  /** `anchorDigest` of the log key that it was given. */
+  readonly anchor?: Digest
   /** Size of the newest tree that the gate has verified. */
   readonly floor?: number
   /** The newest checkpoint that it has verified, as it was signed: what shows a plane that its store is an older one. */
@@ -148,6 +150,7 @@ export function parseEnrolRequest(value: JsonValue): EnrolRequest {
     session: fields.token('session'),
     proof: fields.text('proof', MAX_JWS),
     environment: { commit: env.digest('commit'), level: env.oneOf('level', ENVIRONMENT_LEVELS), salt: env.token('salt'), document },
+    anchor: fields.optional('anchor', (name) => fields.digest(name)),
     floor: fields.optional('floor', (name) => fields.integer(name)),
     checkpoint: fields.optional('checkpoint', (name) => fields.text(name, MAX_PROOF_LENGTH)),
   })

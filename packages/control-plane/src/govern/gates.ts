@@ -1,4 +1,4 @@
-import { type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, parseEnvironmentDocument, present, signingKey, canonicalText, verifyGateProof } from '@sealwrit/protocol'
+import { anchorDigest, type Crypto, canonicalize, commitment, Denied, digestOf, type EnrolRequest, fromBase64Url, parseEnvironmentDocument, present, signingKey, canonicalText, verifyGateProof } from '@sealwrit/protocol'
 import type { Committed } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { type EnrolledGate, refuseRevoked } from '../log/state.ts'
@@ -36,6 +36,11 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
 
   refuseRevoked(gate, log.state)
 
+  const { anchor } = request
+  if (anchor !== undefined && !log.signing.ofHistory(log.state).keys.some((one) => anchorDigest(one.key, crypto.sha256) === anchor)) {
+    throw new Denied('state_diverged', 'this gate was given another log key than those of this log; restore its `log.vkey`')
+  }
+
   // Two entries at the most, in one group: the key when it is new, and the session.
   const enrolled = log.ensure((state) => {
     refuseRevoked(gate, state)
@@ -49,7 +54,7 @@ export async function enrolGate(request: EnrolRequest, log: Sequencer, crypto: C
     const known = state.gates.get(gate)
     if (known?.session === request.session && known.env?.commit === commit && known.sessionSeq !== undefined && isYoung(known, timeMs)) return { repeat: known.sessionSeq }
     if (state.sessions.has(request.session) && known?.session !== request.session) throw new Denied('identity_invalid', 'the session is that of another gate')
-    return { body: { kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level }, expires: Math.floor(timeMs / 1_000) + SESSION_SECONDS }, bodies: [body] }
+    return { body: { kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level }, expires: Math.floor(timeMs / 1_000) + SESSION_SECONDS, ...(anchor === undefined ? {} : { anchor }) }, bodies: [body] }
   })
   const [opened] = await Promise.all([session, enrolled]) // both are waited for: one that is refused with the other must not go unheard
   return { gate, session: opened }

@@ -29,8 +29,9 @@ export class Gates {
   }
 
   /** A gate is its key: an enrolment under the thumbprint of another key is a contradiction, not a new key. */
-  enrolled({ gate, event, key: text, seq }: GateEntry & EntryHead): void {
+  enrolled({ gate, event, key: text, anchor, seq }: GateEntry & EntryHead): void {
     this.#log.checkGate(gate, seq)
+    this.#tally.prove('the gate was given a key of this log', () => this.#log.verifyAnchor(anchor), { seq })
     if (event !== 'enrolled' || text === undefined) return
     this.#tally.claim('the gate was enrolled with the key that it is named by', () => {
       const key = signingKey(fromBase64Url(text), this.#crypto.sha256)
@@ -51,6 +52,7 @@ export class Gates {
     const receipt = this.#tally.claim('the gate signed the receipt, and it is about this permit', () => {
       const claims = verifyReceipt(token, key, this.#crypto)
       bind(claims, jti, permit, seq)
+      this.#log.verifyAnchor(claims.anchor)
       return claims
     }, at)?.value
     if (receipt !== undefined && !this.#numbering.use(`${receipt.gate} session ${receipt.session}`, receipt.sequence)) {

@@ -1,9 +1,10 @@
 import type { Crypto } from '../crypto.ts'
 import { Denied } from '../denial.ts'
+import type { Digest } from '../digest.ts'
 import { parseCheckpointText } from '../log/checkpoint.ts'
 import type { KeyEntry } from '../log/entries.ts'
 import { type EntryHead, parseEntry } from '../log/entry.ts'
-import { type FollowedKeys, followKeys, type GateKeyEntry, type LogKeyEntry, type Placed, type RingKey, verifyByRing } from '../log/keys.ts'
+import { anchorDigest, type FollowedKeys, followKeys, type GateKeyEntry, type LogKeyEntry, type Placed, type RingKey, verifyByRing } from '../log/keys.ts'
 import { type NoteKey, parseNote } from '../log/note.ts'
 import type { BundleHead } from './bundle.ts'
 import { Proofs } from './proofs.ts'
@@ -23,15 +24,16 @@ export class Keys {
   /** By gate: the index from which on its word counts for nothing, and that of the entry that says so. */
   readonly #gates = new Map<string, { readonly from: number; readonly seq: number }>()
   #isAhead = false
+  #isBlind = false
 
   constructor(held: NoteKey, crypto: Crypto, tally: Tally) {
     const isBlind = held.pq !== undefined && crypto.verifyMlDsa65 === undefined
-    if (isBlind) tally.found('not established', 'the ML-DSA-65 signature of the hybrid key: it cannot be verified here, and the Ed25519 signature stands alone')
     const { pq: _, ...classical } = held
     this.#held = isBlind ? classical : held
     this.#crypto = crypto
     this.#tally = tally
     this.#followed = followKeys([this.#held], [], crypto)
+    if (isBlind) this.#blind()
   }
 
   /** What the held key leads to, and all that the log names. */
@@ -73,15 +75,23 @@ export class Keys {
   }
 
   #follow(): void {
-    this.#followed = followKeys([this.#held], this.#log.filter((entry) => entry.purpose === 'log'), this.#crypto)
+    const entries = this.#log.filter((entry) => entry.purpose === 'log')
+    this.#followed = followKeys([this.#held], entries, this.#crypto)
+    if (this.#crypto.verifyMlDsa65 === undefined && !this.#isBlind && entries.some(({ pq_key }) => pq_key !== undefined)) this.#blind()
+  }
+
+  #blind(): void {
+    this.#isBlind = true
+    this.#tally.found('not established', 'the ML-DSA-65 signature of the hybrid key: it cannot be verified here, and the Ed25519 signature stands alone')
   }
 
   /** The next statement of the log. @param isLog all entries come, from the first on: what none of them was given ahead is taken from here */
   entry(entry: KeyEntry & EntryHead, isLog: boolean): void {
     if (entry.purpose !== 'log' && entry.purpose !== 'gate') return
-    if (!this.#isAhead && (entry.event === 'created' || entry.event === 're_anchored')) return void this.#log.push(entry)
+    const isFirst = this.#log.length === 0 && entry.event === 'created' // who signs is looked at where a second one comes
+    if (!this.#isAhead && isFirst) return void this.#log.push(entry)
     this.#tally.prove('the statement about a key holds', () => {
-      if (this.#isAhead || !isLog) {
+      if (this.#isAhead || (!isLog && entry.event !== 'created' && entry.event !== 're_anchored')) {
         const isKnown = JSON.stringify(this.#ahead.get(entry.seq)) === JSON.stringify(entry)
         if (!isKnown && entry.event !== 'created' && entry.event !== 're_anchored') throw new Denied('seal_invalid', 'it is not among those that were given first')
         return
@@ -97,6 +107,12 @@ export class Keys {
     const able = verifyByRing(parsed, parseCheckpointText(parsed.text).size, this.#followed.trusted, this.#crypto)
     const { key, epoch } = able.find((one) => one.key.id === this.#held.id) ?? (able.at(-1) as RingKey)
     return key.id === this.#held.id ? 'the checkpoint is signed by the given log key' : `the checkpoint is signed by log key ${key.id}, key epoch ${epoch}: the given one leads to it`
+  }
+
+  /** What a gate said of the log key that it was given is that of one of this log: else it trusted somebody else (ATK-064). @throws {Denied} `state_diverged` */
+  verifyAnchor(anchor: Digest | undefined): void {
+    const { named } = this.#followed
+    if (anchor !== undefined && !named.keys.some(({ key }) => anchorDigest(key, this.#crypto.sha256) === anchor)) throw new Denied('state_diverged', 'the gate was given another log key than those of this log')
   }
 
   /** Whether what a gate said at this index counts. */

@@ -144,6 +144,8 @@ export interface GateEntry {
   readonly env?: { readonly commit: Digest; readonly level: EnvironmentLevel }
   /** When the session ends unless it is opened again, seconds since 1970, exclusive. */
   readonly expires?: number
+  /** Digest of the log key that the gate was given; where it said so. */
+  readonly anchor?: Digest
   /** How many signed denials overflowed the gate's bounded queue. */
   readonly count?: number
 }
@@ -326,9 +328,10 @@ export function readGate(fields: Fields): GateEntry {
     session: fields.optional('session', (name) => fields.token(name)),
     env: fields.optional('env', (name) => readEnvironment(fields.object(name))),
     expires: fields.optional('expires', (name) => fields.integer(name)),
+    anchor: fields.optional('anchor', (name) => fields.digest(name)),
     count: fields.optional('count', (name) => fields.integer(name)),
   })
-  if (entry.expires !== undefined && entry.event !== 'session') throw new Denied('artifact_malformed', 'gate: event and expires disagree')
+  if ((entry.expires ?? entry.anchor) !== undefined && entry.event !== 'session') throw new Denied('artifact_malformed', 'gate: event and members disagree')
   const has = GATE_MEMBERS.filter((name) => entry[name] !== undefined).join()
   if (has !== { enrolled: 'key', session: 'session,env', denials_lost: 'count' }[entry.event]) throw new Denied('artifact_malformed', 'gate: event and members disagree')
   return entry

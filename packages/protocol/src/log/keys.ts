@@ -1,6 +1,7 @@
 import type { Crypto, Sha256 } from '../crypto.ts'
 import { Denied } from '../denial.ts'
-import type { Digest } from '../digest.ts'
+import { type Digest, digestOf } from '../digest.ts'
+import { utf8 } from '../encoding.ts'
 import type { Fields } from '../json/fields.ts'
 import { present } from './entries.ts'
 import { formatPqKey, formatVerifierKey, names, type Note, type NoteKey, parseNote, parsePqKey, parseVerifierKey, sameKey, verifyNote } from './note.ts'
@@ -101,6 +102,11 @@ export function parseLogKey(text: string, sha256: Sha256): NoteKey {
   return keyOf(present<Pick<LogKeyEntry, 'key' | 'pq_key'>>({ key: key ?? '', pq_key }), sha256)
 }
 
+/** What a gate says of the log key that it was given: the digest of its Ed25519 verifier key, with a newline (ATK-064). */
+export function anchorDigest(key: NoteKey, sha256: Sha256): Digest {
+  return digestOf(utf8(`${formatVerifierKey(key)}\n`), sha256)
+}
+
 /** What old and new key sign when one takes over from the other: no checkpoint, since its first line is no origin. */
 export function keyText(key: NoteKey, epoch: number): string {
   return `sealwrit/v1/log-key\n${key.name}\n${epoch}\n${formatLogKey(key)}\n`
@@ -157,15 +163,29 @@ export function followKeys(held: readonly NoteKey[], entries: readonly Placed<Lo
     if (key.name !== name) throw new Denied('key_unknown', 'a key of another log')
     epoch++
     const before = named.at(-1)
-    const next = ringKey(key, epoch)
-    const isHeld = held.some((one) => sameKey(one, key))
+    const own = held.find((one) => isHalfOf(one, key))
+    const next = ringKey(own ?? usable(key, crypto), epoch)
     const isVouched = entry.event === 'rotated' && isVouchedFor(entry, key, epoch, before, crypto) && before !== undefined && trusted.includes(before) && (before.until === undefined || before.until > entry.seq)
     if (named.some(({ key: other }) => other.id === key.id)) throw new Denied('artifact_malformed', 'a key of the log comes back')
     named.push(next)
-    if (isHeld || isVouched) trusted.push(next)
+    if (own !== undefined || isVouched) trusted.push(next)
   }
   const others = held.filter((key) => !named.some((one) => sameKey(one.key, key))).map((key) => ringKey(key, 0))
   return { trusted: { name, keys: [...trusted, ...others] }, named: { name, keys: [...named, ...others] } }
+}
+
+/** Whether `held` is this key, or the Ed25519 half of it: who holds that half ignores the other. */
+function isHalfOf(held: NoteKey, key: NoteKey): boolean {
+  return sameKey(held, held.pq === undefined ? classical(key) : key)
+}
+
+function classical({ name, id, publicKey }: NoteKey): NoteKey {
+  return { name, id, publicKey }
+}
+
+/** Where ML-DSA-65 cannot be computed, the half that can be. */
+function usable(key: NoteKey, crypto: Crypto): NoteKey {
+  return crypto.verifyMlDsa65 === undefined ? classical(key) : key
 }
 
 /** @throws {Denied} where the key before it did not sign for it, or it did not sign itself */
@@ -174,7 +194,7 @@ function isVouchedFor({ epoch, note: text = '' }: LogKeyEntry, key: NoteKey, exp
   if (epoch !== expected || note.text !== keyText(key, expected)) throw new Denied('artifact_malformed', 'key: the note says something else')
   if (before === undefined) throw new Denied('key_unknown', 'no key is before the one that is rotated in')
   verifyNote(note, before.key, crypto)
-  verifyNote(note, key, crypto)
+  verifyNote(note, usable(key, crypto), crypto)
   return true
 }
 

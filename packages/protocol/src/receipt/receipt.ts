@@ -33,6 +33,8 @@ export interface Receipt {
   readonly containment: readonly string[]
   /** Assurance level that was actually reached. */
   readonly assurance: AssuranceLevel
+  /** Digest of the log key that the gate was given: what it held against what it was shown. */
+  readonly anchor?: Digest
 }
 
 /**
@@ -58,6 +60,7 @@ export function verifyReceipt(token: string, key: SigningKey, crypto: Crypto): R
     checks: readChecks(fields.object('checks')),
     containment: fields.strings('containment', 16),
     assurance: fields.oneOf('assurance', ASSURANCE_LEVELS),
+    anchor: fields.optional('anchor', (name) => fields.digest(name)),
   })
   resources.end()
   fields.end()

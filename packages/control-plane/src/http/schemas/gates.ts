@@ -38,7 +38,7 @@ export const enrolRequest: z.ZodType = component(
   'EnrolRequest',
   z.strictObject({
     key: publicKey, session: token, proof: text(MAX_JWS), environment: z.strictObject({ commit: digest, level, salt: token, document: object }),
-    floor: seq.exactOptional(), checkpoint: text(MAX_PROOF_LENGTH).exactOptional(),
+    anchor: digest.exactOptional(), floor: seq.exactOptional(), checkpoint: text(MAX_PROOF_LENGTH).exactOptional(),
   }),
 )
 export const enrolReply: z.ZodType = z.strictObject({ sealed, consistency, sub: z.string(), epoch: seq, keys: z.array(sealed).exactOptional() })
