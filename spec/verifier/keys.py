@@ -40,7 +40,7 @@ class Keys:
 
     def follow(self):
         """Each key is vouched for by the one before it; it is trusted where that one is, and was not revoked by then."""
-        until, named, trusted = {}, [], []
+        until, named, trusted, epoch = {}, [], [], 0
         for entry in self.log:
             if entry['event'] == 'revoked':
                 until[entry['key']] = min(entry['from'], until.get(entry['key'], entry['from']))
@@ -49,12 +49,13 @@ class Keys:
                 need(entry['key'] in [text for _, text in named[:-1]] and entry['from'] <= entry['seq'], 'a key is revoked that is not of this log, or has no successor')
                 continue
             key = log_key(entry['key'], entry.get('pq_key'))
-            need(key[0] == self.held[0] and key[1] not in [other[1] for other, _ in named], 'a key of another log, or one that comes back')
-            follows = False
+            again, epoch, follows = [one for one in named if one[0][1] == key[1]], epoch + 1, False
+            need(key[0] == self.held[0] and (not again or entry['event'] == 're_anchored'), 'a key of another log, or one that comes back')
+            named, trusted = [one for one in named if one not in again], [one for one in trusted if one[1] != key[1]]
             if entry['event'] == 'rotated':
                 text, lines = read_note(entry['note'])
                 need(named and text == f'sealwrit/v1/log-key\n{key[0]}\n{entry["epoch"]}\n' + '\n'.join(filter(None, [entry['key'], entry.get('pq_key')])) + '\n', 'the note says something else')
-                need(entry['epoch'] == len(named) + 1, 'another key epoch')
+                need(entry['epoch'] == epoch, 'another key epoch')
                 before, name = named[-1]
                 need(signs(before, text, lines) and signs(key, text, lines), 'the key before it does not vouch for it, or it did not sign itself')
                 follows = before in trusted and until.get(name, entry['seq'] + 1) > entry['seq']

@@ -71,6 +71,7 @@ export class RemoteSigner {
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
+      socket.ref() // until it answers; a signer that nobody waits for keeps no process alive
       socket.write(`${JSON.stringify({ id, ...request })}\n`)
     })
   }
@@ -86,9 +87,11 @@ export class RemoteSigner {
         for (const waiting of this.#waiting.values()) waiting.reject(error)
         this.#waiting.clear()
       }
-      const reader = new LineReader(MAX_ANSWER_BYTES, (line) => this.#answered(parseStrict(line, LIMITS)))
+      const reader = new LineReader(MAX_ANSWER_BYTES, (line) => {
+        this.#answered(parseStrict(line, LIMITS))
+        if (this.#waiting.size === 0) socket.unref()
+      })
       socket.once('connect', () => {
-        socket.unref() // a signer keeps no process alive
         resolve(socket)
       })
       socket.once('error', ended)

@@ -80,6 +80,16 @@ export class Keys {
     if (this.#crypto.verifyMlDsa65 === undefined && !this.#isBlind && entries.some(({ pq_key }) => pq_key !== undefined)) this.#blind()
   }
 
+  /** The key that a log began with; in an old one it may be any text. */
+  #begin(entry: Statement): void {
+    this.#log.push(entry)
+    try {
+      this.#follow()
+    } catch (error) {
+      if (!(error instanceof Denied)) throw error
+    }
+  }
+
   #blind(): void {
     this.#isBlind = true
     this.#tally.found('not established', 'the ML-DSA-65 signature of the hybrid key: it cannot be verified here, and the Ed25519 signature stands alone')
@@ -89,7 +99,7 @@ export class Keys {
   entry(entry: KeyEntry & EntryHead, isLog: boolean): void {
     if (entry.purpose !== 'log' && entry.purpose !== 'gate') return
     const isFirst = this.#log.length === 0 && entry.event === 'created' // who signs is looked at where a second one comes
-    if (!this.#isAhead && isFirst) return void this.#log.push(entry)
+    if (!this.#isAhead && isFirst) return this.#begin(entry)
     this.#tally.prove('the statement about a key holds', () => {
       if (this.#isAhead || (!isLog && entry.event !== 'created' && entry.event !== 're_anchored')) {
         const isKnown = JSON.stringify(this.#ahead.get(entry.seq)) === JSON.stringify(entry)

@@ -166,7 +166,10 @@ export function followKeys(held: readonly NoteKey[], entries: readonly Placed<Lo
     const own = held.find((one) => isHalfOf(one, key))
     const next = ringKey(own ?? usable(key, crypto), epoch)
     const isVouched = entry.event === 'rotated' && isVouchedFor(entry, key, epoch, before, crypto) && before !== undefined && trusted.includes(before) && (before.until === undefined || before.until > entry.seq)
-    if (named.some(({ key: other }) => other.id === key.id)) throw new Denied('artifact_malformed', 'a key of the log comes back')
+    const again = named.findIndex(({ key: other }) => other.id === key.id)
+    // A re-anchoring that was cut off is logged again, under the key that it began with.
+    if (again >= 0 && entry.event !== 're_anchored') throw new Denied('artifact_malformed', 'a key of the log comes back')
+    if (again >= 0) for (const one of named.splice(again, 1)) if (trusted.includes(one)) trusted.splice(trusted.indexOf(one), 1)
     named.push(next)
     if (own !== undefined || isVouched) trusted.push(next)
   }
