@@ -1,8 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import type { ListedKey } from '@sealwrit/control-plane'
 import { nodeClock } from '@sealwrit/gate'
-import { type JsonObject, present } from '@sealwrit/protocol'
 import { encryptKeyFile, KeyFileError } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
@@ -19,7 +17,7 @@ export async function keyRotate(what: string, options: GlobalOptions & { overlap
   if (what !== 'log') throw new CliError(`\`${what.slice(0, 32)}\` is not rotated here`, { exit: EXIT.usage, hint: `the log key is: ${selfLine('key', 'rotate', 'log')}; an agent’s: ${selfLine('agent', 'rotate', 'NAME')}; a gate’s: ${selfLine('gate', 'remove', 'ID')}` })
   const folder = findFolder(options.dir)
   const overlap = options.overlap === undefined ? {} : { overlap_ms: options.overlap === '0' ? 0 : seconds('--overlap', options.overlap) * 1_000 }
-  const answer = (await askPlane(folder, 'keys.rotate', overlap)) as { seq: number; epoch: number; key: string; until: number }
+  const answer = await askPlane(folder, 'keys.rotate', overlap)
   if (options.json === true) return json(answer)
   line(`${green('rotated')}  the log key is that of epoch ${answer.epoch}, recorded at index ${answer.seq}`)
   for (const half of answer.key.split('\n')) line(`  key      ${half.length > 200 ? `${half.slice(0, 96)}…` : half}`)
@@ -32,7 +30,7 @@ export async function keyRevoke(purpose: string, id: string, options: GlobalOpti
   if (purpose !== 'log' && purpose !== 'gate') throw new CliError('revoke takes `log` or `gate`, and the id of the key', { exit: EXIT.usage, hint: selfLine('key', 'list') })
   const from = options.from === undefined ? undefined : Number(options.from)
   if (from !== undefined && !(Number.isSafeInteger(from) && from >= 0)) throw new CliError('--from takes a leaf index', { exit: EXIT.usage, hint: `see ${selfLine('log')}` })
-  const answer = (await askPlane(findFolder(options.dir), 'keys.revoke', present<JsonObject>({ purpose, id, from }))) as { seq: number; from: number }
+  const answer = await askPlane(findFolder(options.dir), 'keys.revoke', { purpose, id, ...(from === undefined ? {} : { from }) })
   if (options.json === true) return json({ purpose, id, ...answer })
   line(`${yellow('revoked')}  ${purpose} key ${plain(id)} from index ${answer.from} on, recorded at index ${answer.seq}`)
   line(dim(purpose === 'log' ? '  what it signed of larger trees counts for nothing; whoever holds only this key must be given the new one if it vouched after that index' : '  receipts of this gate from there on establish nothing; with a new key it enrols as another gate'))
@@ -40,7 +38,7 @@ export async function keyRevoke(purpose: string, id: string, options: GlobalOpti
 
 export async function keyList(options: GlobalOptions): Promise<void> {
   const folder = findFolder(options.dir)
-  const answer = (await askPlane(folder, 'keys.list', {})) as unknown as { origin: string; keys: readonly ListedKey[]; gates: readonly { gate: string; from: number; seq: number }[] }
+  const answer = await askPlane(folder, 'keys.list', {})
   const plainFiles = keyFiles(folder).filter(isPlain)
   if (options.json === true) return json({ ...answer, plain: plainFiles })
   line(`${bold(plain(answer.origin))}`)
