@@ -1,6 +1,6 @@
-import { type Check, CHECKS, type Checks, cosignedMessage, cosignerKey, type DenialCode, Denied, entryText, formatCosignature, formatCosignerKey, parseWitnessPolicy, WitnessQuorum, type GateState, type JsonObject, type JsonValue, parseEntry, parseStrict, utf8, verifySealedArtifact } from '@sealwrit/protocol'
+import { type Artifact, type Check, CHECKS, type Checks, cosignedMessage, cosignerKey, type DenialCode, Denied, entryText, formatCosignature, formatCosignerKey, parseWitnessPolicy, WitnessQuorum, type GateState, type JsonObject, type JsonValue, parseEntry, parseStrict, utf8, verifySealedArtifact } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
-import { GATE, gateState, keyPair, LOG_KEY, NOW, permitBody, sealedPermit, sha256, TestLog } from './support/fixture.ts'
+import { GATE, gateState, JTI, keyPair, LOG_KEY, NOW, permitBody, SALT, sealedPermit, sha256, TestLog } from './support/fixture.ts'
 import { noteKey } from '@sealwrit/protocol'
 import { outcome } from './support/outcome.ts'
 
@@ -167,10 +167,32 @@ describe('the eight checks: each is alone enough to deny', () => {
     const result = denied(error)
     expect([result.code, result.checks[check]]).toEqual(['unavailable', 'error'])
   })
-  it('lineage: a permit that names a parent cannot be placed yet', () => {
-    const { sealed } = sealedPermit({ depth: 1, txn: 'MDEyMzQ1Njc4OTo7PD0-Pw', par: { jti: 'MDEyMzQ1Njc4OTo7PD0-Pw', leaf_hash: `sha256:${'9'.repeat(64)}` }, above: ['artifact:MDEyMzQ1Njc4OTo7PD0-Pw'] })
-    const result = denied({}, parsed(sealed))
-    expect([result.code, result.checks.lineage]).toEqual(['parent_unknown', 'fail'])
+  describe('lineage', () => {
+    const PARENT = { jti: 'MDEyMzQ1Njc4OTo7PD0-Pw', leaf_hash: `sha256:${'9'.repeat(64)}` }
+    const child = { depth: 1, txn: PARENT.jti, par: PARENT, above: [`artifact:${PARENT.jti}`] }
+    const under = (change: Partial<GateState>, artifact: Partial<Artifact> = child): unknown => outcome(() => verifySealedArtifact(parsed(sealedPermit(artifact).sealed), gateState(change)))
+    const other = { ...PARENT, leaf_hash: `sha256:${'8'.repeat(64)}` }
+    it.each<[string, Partial<GateState>, Partial<Artifact>, string]>([
+      ['a child of what was asked for', { lineage: { parent: PARENT } }, child, 'ok'],
+      ['a child where a root was asked for', { lineage: { parent: undefined } }, child, 'parent_unknown'],
+      ['a root where a child was asked for', { lineage: { parent: PARENT } }, {}, 'parent_unknown'],
+      ['a child of another leaf', { lineage: { parent: other } }, child, 'parent_unknown'],
+      ['a child of another permit', { lineage: { parent: { ...PARENT, jti: SALT } } }, child, 'parent_unknown'],
+      ['whatever it was issued below, where it is carried', { lineage: 'as carried' }, child, 'ok'],
+      ['a child whose ancestor was revoked', { lineage: { parent: PARENT }, governance: { ...governance, isAncestorRevoked: () => true } }, child, 'ancestor_revoked'],
+      ['a root that has no ancestors', { governance: { ...governance, isAncestorRevoked: () => true } }, {}, 'ok'],
+      ['nothing known of what was asked for', { lineage: undefined }, {}, 'parent_unknown'],
+    ])('%s', (_title, change, artifact, expected) => expect(under(change, artifact)).toBe(expected))
+    it.each<[string, Partial<Artifact>, string]>([
+      ['no ancestors', { ...child, above: [] }, 'artifact_malformed'],
+      ['its parent nowhere above it', { ...child, above: [`artifact:${SALT}`] }, 'artifact_malformed'],
+      ['one ancestor too many', { ...child, above: [`artifact:${SALT}`, `artifact:${PARENT.jti}`] }, 'artifact_malformed'],
+      ['another root than its parent', { ...child, txn: SALT }, 'artifact_malformed'],
+      ['no parent', { depth: 1, txn: PARENT.jti, above: child.above }, 'artifact_malformed'],
+      ['a depth of none', { ...child, depth: 0 }, 'artifact_malformed'],
+      ['itself for a parent', { depth: 1, txn: PARENT.jti, par: { ...PARENT, jti: JTI }, above: child.above }, 'lineage_cycle'],
+      ['a depth of nine', { ...child, depth: 9 }, 'artifact_malformed'],
+    ])('%s is no place in a lineage', (_title, artifact, expected) => expect(under({ lineage: 'as carried' }, artifact)).toBe(expected))
   })
   it('never calls a check good that was not reached', () => {
     const result = denied({ gateId: 'other' })
