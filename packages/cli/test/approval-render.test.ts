@@ -14,6 +14,7 @@ const hold = (args: JsonObject, last?: JsonObject): CheckedHold => ({
   },
   leafHash: `sha256:${'c'.repeat(64)}`,
   action: action(args),
+  delegation: undefined,
   isRedacted: false,
   listed: { hold: 'MDEyMzQ1Njc4OTo7PD0-Pw', seq: 7, time: NOW, sub: 'user:1', act: { sub: 'agent:coder', verified: false }, aud: 'gate', scope: { type: 'mcp.tool_call', name: 'write_file', target: 'mcp://fs' }, policies: ['fs/writes'], approval: { groups: ['secops'], quorum: 2, expires: NOW / 1_000 + 600 }, approvals: [] },
   last: last === undefined ? undefined : { seq: 3, action: action(last) },
@@ -38,6 +39,14 @@ since the last approved call of it (index 3)
   - "path": "/srv/a.txt"
   + "path": "/srv/b.txt"
 approved   by 0 of 2`)
+  })
+  it('says what it would let others do', () => {
+    const plain = hold({ path: '/srv/b.txt' })
+    const delegates = { until: NOW / 1_000 + 600, uses: 5, depth: 2, terms_commit: `sha256:${'d'.repeat(64)}` }
+    const shown = renderHold({ ...plain, entry: { ...plain.entry, delegates, par: { jti: 'ICEiIyQlJicoKSorLC0uLw', leaf_hash: delegates.terms_commit } }, delegation: { scopes: [{ type: 'mcp.tool_call', target: 'mcp://fs', name: '*\u202e' }] } }, NOW)
+    expect(shown).toContain('below      permit ICEiIyQlJicoKSorLC0uLw')
+    expect(shown).toContain('DELEGATES  up to 5 requests of others below it, 2 levels deep, until 2026-01-01 00:10:00 UTC, within')
+    expect(shown.join('\n')).toContain('"name": "*\\u{202e}"')
   })
   it('says what nobody can see', () => {
     const shown = renderHold({ ...hold({ user: 'ann', password: '[redacted]' }), isRedacted: true }, NOW).join('\n')

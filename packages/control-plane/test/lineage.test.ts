@@ -2,6 +2,7 @@ import { commitment, type Delegation, digestOf, canonicalize, type DenyEntry, le
 import { endOverdue, parseActivation } from '@sealwrit/control-plane'
 import { describe, expect, it } from 'vitest'
 import { askIssue, issue, issueRequest, redeem } from './support/push.ts'
+import { TestApprover } from './support/approver.ts'
 import { openRigs, outcome, policySet, PERMIT_ALL, Rig, SCHEMA, sha256, TestGate, told, toolCall, TOOL_DIGEST } from './support/rig.ts'
 
 const open = openRigs()
@@ -279,6 +280,39 @@ describe('ATK-053: links of different lineages', () => {
     const answers = await Promise.all(links.map(async ({ permit }, i) => told(await gate.authorize(gate.request(toolCall(), { parent: { jti: permit.jti, leaf_hash: (links[(i + 1 + (i % 7)) % links.length] as Issued).leaf } })))))
     expect(new Set(answers)).toEqual(new Set(['parent_unknown']))
   }, 120_000)
+})
+
+describe('approvals', () => {
+  it('are for this very delegation and parent: another one waits for an approval of its own, and a grant covers none', async () => {
+    const rig = await Rig.open('held', policySet('@approval("group:secops quorum:1") permit (principal, action, resource) unless { context.args has free }; permit (principal, action, resource) when { context.args has free };', SCHEMA.replace('force?: Bool', 'force?: Bool, free?: Bool')))
+    try {
+      const gate = await rig.gate()
+      const ann = await TestApprover.registered(rig.plane, 'ann')
+      const delegates = delegation(rig, { uses: 5 })
+      const reply = await gate.authorize(gate.request(toolCall(), { delegates }))
+      if (reply.decision !== 'hold') throw new Error(told(reply))
+      const shown = await rig.plane.people.hold(reply.hold)
+      expect(JSON.parse(shown.delegation?.text as string)).toEqual({ scopes: delegates.scopes })
+      await ann.approve(rig.plane, reply.hold)
+      const again = (change: Partial<AuthorizeRequest>): Promise<string> => gate.authorize(gate.request(toolCall(), { hold: reply.hold, ...change })).then(told)
+      expect(await again({})).toBe('approval_required')
+      expect(await again({ delegates: { ...delegates, uses: 6 } })).toBe('approval_required')
+      expect(await again({ delegates: { ...delegates, scopes: [{ ...READ, name: '*' }] } })).toBe('approval_required')
+      const free = await gate.permit(gate.request(toolCall('read_file', { free: true }), { delegates: delegation(rig) }))
+      expect(await again({ delegates: delegation(rig, { uses: 5, depth: 7 }), parent: refOf(free) })).toBe('approval_required')
+      const top = await gate.permit(gate.request(toolCall(), { hold: reply.hold, delegates }))
+      const held = (await rig.plane.log.read(reply.seq)).entry
+      expect(held).toMatchObject({ kind: 'hold', delegates: top.permit.delegates })
+      const below = await gate.authorize(gate.request(toolCall(), { parent: refOf(top) }))
+      if (below.decision !== 'hold') throw new Error(told(below))
+      expect((await rig.plane.log.read(below.seq)).entry).toMatchObject({ par: refOf(top) })
+      await ann.approve(rig.plane, below.hold)
+      expect(told(await gate.authorize(gate.request(toolCall(), { hold: below.hold })))).toBe('approval_required')
+      expect(told(await gate.authorize(gate.request(toolCall(), { hold: below.hold, parent: refOf(top) })))).toBe('permit')
+    } finally {
+      await rig.remove()
+    }
+  })
 })
 
 describe('policies', () => {

@@ -34,14 +34,15 @@ export function foreign(value: JsonValue): string | undefined {
 }
 
 /** One hold on one screen, as lines of plain text; nothing in it comes from a model's description of what it does. */
-export function renderHold({ entry, action, isRedacted, listed, last }: CheckedHold, nowMs: number): string[] {
-  const { approval, act, sub, aud, risk, policy } = entry
+export function renderHold({ entry, action, isRedacted, delegation, listed, last }: CheckedHold, nowMs: number): string[] {
+  const { approval, act, sub, aud, risk, policy, par, delegates } = entry
   const shown = (text: string): string => visible(text)[0]?.slice(1, -1) ?? ''
   const left = Math.max(0, (approval?.expires ?? 0) * 1_000 - nowMs)
   const lines = [
     `hold       ${entry.hold}  (index ${entry.seq})`,
     `asked      ${instant(entry.time)} by ${shown(act?.sub ?? 'nobody')}${act?.verified === true ? '' : ' (unverified)'} for ${shown(sub ?? 'nobody')}`,
     `where      gate ${shown(aud ?? '')}`,
+    ...(par === undefined ? [] : [`below      permit ${par.jti}`]),
     `action     ${action.type}  ${shown(action.target)}  ${shown(action.name)}`,
     ...(action.type === 'mcp.tool_call' ? [`definition ${action.tool_digest}`] : []),
     `risk       ${risk ?? 'not said'}`,
@@ -51,7 +52,8 @@ export function renderHold({ entry, action, isRedacted, listed, last }: CheckedH
     ...visible(action.arguments as JsonObject).map((line) => `  ${line}`),
   ]
   if (isRedacted) lines.push('UNSEEN     what stands as "[redacted]" is kept nowhere: whatever it is, you approve it too')
-  const others = foreign({ ...action } as unknown as JsonObject)
+  if (delegates !== undefined && delegation !== undefined) lines.push(`DELEGATES  up to ${delegates.uses} requests of others below it, ${delegates.depth} levels deep, until ${instant(delegates.until * 1_000)}, within`, ...visible({ ...delegation } as unknown as JsonObject).map((line) => `  ${line}`))
+  const others = foreign({ ...action, ...delegation } as unknown as JsonObject)
   if (others !== undefined) lines.push(`not ASCII  ${others}`)
   if (last !== undefined) lines.push(`since the last approved call of it (index ${last.seq})`, ...difference(last.action, action).map((line) => `  ${line}`))
   else lines.push('nothing of this name was approved before')

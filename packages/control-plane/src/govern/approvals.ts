@@ -38,6 +38,8 @@ export interface ShownHold {
   readonly listed: ListedHold
   readonly sealed: SealedEntry
   readonly action: ShownAction
+  /** What it is to delegate, and the salt of the commitment to it. */
+  readonly delegation?: { readonly salt: string; readonly text: string }
   /** The last approved action of the same scope, where it is kept. */
   readonly last?: { readonly sealed: SealedEntry; readonly action: ShownAction }
 }
@@ -160,13 +162,15 @@ export async function showHold(hold: string, log: Sequencer, ports: PlanePorts):
   return present<ShownHold>({ listed: await listed(held, log, ports), ...shown, last: last === undefined || last === held.seq ? undefined : await proved(last, log, ports) })
 }
 
-async function proved(seq: number, log: Sequencer, { store }: PlanePorts): Promise<Pick<ShownHold, 'sealed' | 'action'> | undefined> {
+async function proved(seq: number, log: Sequencer, { store }: PlanePorts): Promise<Pick<ShownHold, 'sealed' | 'action' | 'delegation'> | undefined> {
   const bodies = await store.bodies(seq)
+  const terms = bodies.find((body) => body.purpose === 'delegation')
+  const delegation = terms?.text === undefined ? {} : { delegation: { salt: terms.salt, text: terms.text } }
   for (const purpose of ['action', 'redacted'] as const) {
     const { salt, text } = bodies.find((body) => body.purpose === purpose) ?? {}
     if (salt === undefined || text === undefined) continue
     const entry = await log.read(seq)
-    return { sealed: await log.sealed(seq + 1, (head) => log.seal(entry, head)), action: { purpose, salt, text } }
+    return { sealed: await log.sealed(seq + 1, (head) => log.seal(entry, head)), action: { purpose, salt, text }, ...delegation }
   }
   return undefined
 }

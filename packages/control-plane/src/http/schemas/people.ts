@@ -28,7 +28,7 @@ export const hold: z.ZodType = component(
 export const holds: z.ZodType = listOf('holds', hold)
 export const holdsQuery: z.ZodType = z.strictObject({ ...paging, all: z.optional(flag).describe('Also those that have ended and are remembered.') })
 export const holdPath: z.ZodType = z.strictObject({ hold: token })
-const opened = { sealed, action: z.strictObject({ purpose: z.enum(['action', 'redacted']), salt: token, text: z.string() }) }
+const opened = { sealed, action: z.strictObject({ purpose: z.enum(['action', 'redacted']), salt: token, text: z.string() }), delegation: z.strictObject({ salt: token, text: z.string() }).exactOptional() }
 export const shownHold: z.ZodType = component('ShownHold', z.strictObject({ listed: hold, ...opened, last: z.strictObject(opened).exactOptional() }))
 
 export const approverRequest: z.ZodType = component(
