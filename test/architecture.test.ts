@@ -9,7 +9,7 @@ const root = path.resolve(import.meta.dirname, '..')
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   gate: ['node:', '@sealwrit/protocol'],
-  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@fastify/helmet', '@fastify/rate-limit', '@fastify/swagger', '@fastify/swagger-ui', '@opentelemetry/api', 'fastify', 'fastify-type-provider-zod', 'pg', 'prom-client', 'zod'],
+  'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@fastify/helmet', '@fastify/rate-limit', '@fastify/swagger', '@fastify/swagger-ui', '@opentelemetry/api', '@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify', 'fastify', 'fastify-type-provider-zod', 'pg', 'prom-client', 'zod'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@opentelemetry/api'],
   witness: ['node:', '@sealwrit/protocol'],
   cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'yaml', 'zod'],
@@ -58,9 +58,9 @@ describe('the architecture', () => {
 
   it('declares every package that it imports', () => {
     for (const pkg of Object.keys(mayImport)) {
-      const manifest = JSON.parse(fs.readFileSync(path.join(root, 'packages', pkg, 'package.json'), 'utf8')) as { dependencies?: Record<string, string> }
+      const manifest = JSON.parse(fs.readFileSync(path.join(root, 'packages', pkg, 'package.json'), 'utf8')) as { dependencies?: Record<string, string>; optionalDependencies?: Record<string, string> }
       const used = new Set(all.filter((s) => s.pkg === pkg).flatMap(({ imports }) => imports.map(({ from }) => from)).filter((from) => !from.startsWith('.') && !from.startsWith('node:')).map((from) => from.split('/').slice(0, from.startsWith('@') ? 2 : 1).join('/')))
-      expect([...used].sort(), pkg).toEqual(Object.keys(manifest.dependencies ?? {}).sort())
+      expect([...used].sort(), pkg).toEqual(Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }).sort())
     }
   })
 

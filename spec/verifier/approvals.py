@@ -99,7 +99,8 @@ class Approvals:
             return None
         hold, waits = given[0]['hold'], given[0]['hold']['ended'] is None and permit['time'] >= given[0]['hold']['approval']['expires'] * 1000
         need(all(one['hold'] is hold and one['seq'] == seq for one, (seq, _) in zip(given, refs)), 'the approvals are of several holds, or stand elsewhere')
-        need([permit[name] for name in ('sub', 'act', 'aud', 'scope')] == [hold[name] for name in ('sub', 'act', 'aud', 'scope')], 'somebody or something else')
+        same = ('sub', 'act', 'aud', 'scope', 'intent')
+        need([permit.get(name) for name in same] == [hold.get(name) for name in same], 'somebody or something else, or for another purpose')
         need([place(permit), permit.get('delegates')] == [place(hold), hold.get('delegates')], 'below another permit, or it delegates something else')
         need(hold['ended'] not in ('rejected', 'expired') and not waits, 'the hold was rejected, or is over')
         count = [one for one in given if self.may(one['person'], one['voucher'], hold, permit['sub'], permit['owner']) and self.holds_key(one, permit['time'])]

@@ -2,14 +2,14 @@
 """Verifies an evidence bundle, or the folder of a mirror, offline: a second opinion, written from the pages of spec/ alone.
 
 Needs Python 3.9 with its standard library, and the command `openssl`. Policies are not replayed, and of timestamp tokens only the
-imprint is looked at, not signature and certificates: where there is something of the kind, that is said. Exit 0 established,
-13 otherwise, 2 usage.
+imprint is looked at, not signature and certificates: where there is something of the kind, that is said. Exit 0 established, 13 otherwise, 2 usage.
 """
 import argparse, json, os, sys, time
 from approvals import Approvals
 from bodies import Bodies
 from budgets import Budgets
 from bundles import read_bundle, read_mirror
+from environments import Environments
 from foreign import Foreign
 from keys import Keys
 from lineage import Lineages
@@ -30,7 +30,8 @@ class Evidence:
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
         self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
-        self.budgets, self.people, self.prohibitions, self.foreign = Budgets(), People(), Prohibitions(), Foreign(bundle['origin'], self.not_established)
+        self.budgets, self.people, self.prohibitions, self.environments = Budgets(), People(), Prohibitions(), Environments()
+        self.foreign = Foreign(bundle['origin'], self.not_established)
         self.prefix, self.named, self.bodies = 0, set(), Bodies()
 
     def claim(self, about, check, *given):
@@ -110,12 +111,12 @@ class Evidence:
             self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
         handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
         seen = entry.get('policy') or {}
-        commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}}
+        commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}, 'purpose': entry.get('purpose_commit')}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
         commits['delegation'], commits['foreign'] = entry.get('delegates', {}).get('terms_commit'), self.foreign.taken(entry)
         if entry['kind'] == 'permit':
             self.approvals.permit(entry, item['bodies'])
-            self.budgets.permit(entry)
+            for rule in (self.budgets, self.environments): rule.permit(entry)
             self.lineages.permit(entry, f'sha256:{leaf.hex()}', item['bodies'], self.prefix > seq, self.life)
         if entry['kind'] == 'approval':
             commits.update(self.approvals.approval(entry, f'sha256:{leaf.hex()}', item['bodies']))
@@ -223,7 +224,7 @@ class Evidence:
             if gate['gate'] not in self.gates:
                 self.not_shown.append(f'gate {gate["gate"]}: its key is only as the plane enrolled it')
             self.gates[gate['gate']] = public
-        return {'environment': gate['env']['commit']} if gate['event'] == 'session' else {}
+        return self.environments.session(gate) if gate['event'] == 'session' else {}
 
     def check_erasure(self, erasure, _leaf):
         self.bodies.erasure(erasure)

@@ -126,18 +126,20 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('erasure', { kind: 'erasure', ranges: [{ from: at['hold'], to: (at['hold'] as number) + 1 }], cause: 'request', by: 'user:1' })
   for (const more of [{}, { event: 'activated', previous: policyDigest, base: `sha256:${'a'.repeat(64)}`, urgent: true }, { mode: 'shadow' }, { event: 'staged', from: NOW * 1_000 }, { event: 'rolled_back', previous: policyDigest, mode: 'enforce' }, { event: 'withdrawn', mode: 'shadow', by: 'user:1' }]) add(`policy ${JSON.stringify(more)}`, { kind: 'policy', digest: policyDigest, policies: ['a/0'], epoch: 3, ...more })
   const watched = decision('watched')
-  const beside = { shadow: body('shadow', { mode: 'shadow', decision: 'deny' }, 'watched shadow'), redacted: body('redacted', { type: 'mcp.tool_call' }, 'watched redacted') }
-  add('watched', { kind: 'deny', code: 'policy_denied', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('watched challenge'), ...watched.members, policy: { ...watched.members.policy, shadow_commit: beside.shadow.commit, redacted_commit: beside.redacted.commit } }, watched.action, watched.inputs, beside.shadow, beside.redacted)
+  const beside = { shadow: body('shadow', { mode: 'shadow', decision: 'deny' }, 'watched shadow'), redacted: body('redacted', { type: 'mcp.tool_call' }, 'watched redacted'), purpose: body('purpose', 'because \u{1f600}', 'watched purpose') }
+  add('watched', { kind: 'deny', code: 'policy_denied', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('watched challenge'), ...watched.members, policy: { ...watched.members.policy, shadow_commit: beside.shadow.commit, redacted_commit: beside.redacted.commit }, intent: 'review', purpose_commit: beside.purpose.commit }, watched.action, watched.inputs, beside.shadow, beside.redacted, beside.purpose)
   const agentKey = toBase64Url(sha256(utf8(`${name} agent`)))
   for (const [event, members] of [['added', { key: agentKey, owner: 'team:a', expires: NOW + 60 }], ['key_added', { key: toBase64Url(sha256(utf8(`${name} second`))) }], ['key_removed', { key: agentKey }], ['removed', {}]] as const) add(`agent ${event}`, { kind: 'agent', agent: 'coder', event, by: 'user:1', ...members })
   add('renewal', { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session, env: { commit: environment.commit, level: 'software' }, expires: NOW + 900 }, environment)
+  const [image, statement] = [body('environment', { kind: 'test', name: `${name} signed` }, 'signed environment'), body('attestation', { trust: 'ci', bundle: { name } })]
+  add('attested', { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session, env: { commit: image.commit, level: 'signed' }, attestation_commit: statement.commit, expires: NOW + 900 }, image, statement)
   const person = `person:${name}`
   const directory = body('directory', { name: `${name} Å.` })
   add('approver', { kind: 'key', purpose: 'approver', event: 'added', person, groups: ['ops', 'secops'], key: toBase64Url(APPROVER.publicKey), sub: 'user:2', name_commit: directory.commit }, directory)
   add('vouched', voucher({ person, groups: ['ops', 'secops'], key: toBase64Url(APPROVER.publicKey), sub: 'user:2', aud: AWAY_KEY.name }))
   const demand = { groups: ['secops'], quorum: 1, expires: NOW + 600 }
   const waits = decision('waits')
-  const asks = { kind: 'hold', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, approval: demand, risk: 'high' }
+  const asks = { kind: 'hold', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, approval: demand, risk: 'high', intent: 'review' }
   const heldLeaf = add('waits', { ...asks, hold: token('waits'), challenge: token('waits challenge'), ...waits.members }, waits.action, waits.inputs)
   const bounds = body('grant', { path: { prefix: '/srv/' }, n: { range: { min: 1, max: 9 } }, mode: { one_of: ['r', 'rb'] }, x: { equals: [1, 'é'] } })
   const grant = { uses: 1, until: NOW + 3_600, tool_digest: `sha256:${'a'.repeat(64)}`, arguments_commit: bounds.commit }
@@ -145,7 +147,7 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
     add(label, { kind: 'approval', person, signature: approved({ tenant: 'default', person, aud: GATE_KEY.kid, sub: 'user:1', iat: NOW, ...claims }), ...more }, ...bodies)
   const about = { hold: token('waits'), index: at['waits'] as number, leaf_hash: heldLeaf, action_commit: waits.action.commit }
   const approvedLeaf = approval('approved', { ...about, decision: 'approved', grant }, { hold: token('waits'), event: 'approved', grant_commit: bounds.commit }, bounds)
-  const { challenge: _c, ...released } = permitBody({ jti: token('released'), txn: token('released'), env, ...waits.members, use: 'challenge', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, approvals: [`${at['approved']}:${approvedLeaf}`] })
+  const { challenge: _c, ...released } = permitBody({ jti: token('released'), txn: token('released'), env, ...waits.members, use: 'challenge', sub: 'user:1', act: { sub: 'agent:tester', verified: true }, intent: 'review', approvals: [`${at['approved']}:${approvedLeaf}`] })
   add('released', { ...released, challenge: token('released challenge') }, waits.action, waits.inputs)
   const grantedAction = body('action', { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { path: '/srv/a', n: 9, mode: 'rb', x: [1, 'é'] }, tool_digest: `sha256:${'a'.repeat(64)}` }, 'granted action')
   add('granted', { ...released, jti: token('granted'), txn: token('granted'), challenge: token('granted challenge'), action_commit: grantedAction.commit, approvals: [`grant:${at['approved']}:${approvedLeaf}`] }, grantedAction, waits.inputs)

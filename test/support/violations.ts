@@ -31,6 +31,11 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   const stranger = noteKey('x/default', OTHER.publicKey, sha256) // only to have its bytes
   const otherGate = { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(stranger.publicKey) }
 
+  const session = entry('session') as { env: JsonObject }
+  yield { title: 'a session of signed evidence without a statement', value: built('enrolled', { ...session, env: { ...session.env, level: 'signed' } }) }
+  yield { title: 'a session of hardware evidence without a statement', value: built('enrolled', { ...session, env: { ...session.env, level: 'hardware' } }) }
+  yield { title: 'a session of software evidence with a statement', value: built('enrolled', { ...session, attestation_commit: `sha256:${'0'.repeat(64)}` }) }
+  yield { title: 'a permit of more evidence than its session has', value: built('tool', { ...entry('pull'), env: { ...session.env, level: 'signed' } }) }
   yield { title: 'a pull permit with two receipts', value: built('pull', receipt('pull'), receipt('pull', { sequence: 1 })) }
   yield { title: 'a receipt and an expiry', value: built('pull', receipt('pull'), expiry('pull', 'indeterminate')) }
   yield { title: 'an expiry and a receipt that resolves nothing', value: built('pull', expiry('pull', 'indeterminate'), receipt('pull')) }
@@ -112,6 +117,11 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
     'a permit after the key of the approver was removed': built('approved', entry('removed'), again('released')),
     'a permit after the approver left the group': built('approved', again('approver', { groups: ['ops'] }), again('released')),
     'a permit after the hold is over': built('approved', again('released', { time: lateMs })),
+    'a permit for another intent than was approved': built('approved', again('released', { intent: 'other' })),
+    'a use of a grant for another intent than was approved': built('released', again('granted', { intent: 'other' })),
+    'a permit for what is no purpose': built('approved', again('released', { intent: 'Review it' })),
+    'a hold for what is no purpose': built('approver', again('waits', { intent: '' })),
+    'a deny for a purpose beyond its length': built('watched', again('watched', { intent: 'x'.repeat(65) })),
     'a permit after the hold was rejected': built('approved', rejects, again('released')),
     'a permit that names one approval twice': built('approved', again('released', { approvals: [...(entry('released')['approvals'] as string[]), ...(entry('released')['approvals'] as string[])] })),
     'a permit whose approval stands elsewhere': built('approved', again('released', { approvals: [(entry('released')['approvals'] as string[])[0]?.replace(/^\d+/, '3')] })),

@@ -27,6 +27,7 @@ asked      2026-01-01 00:00:00 UTC by agent:coder (unverified) for user:1
 where      gate gate
 action     mcp.tool_call  mcp://fs  write_file
 definition sha256:${'a'.repeat(64)}
+intent     none was declared
 risk       high
 held by    fs/writes
 needs      2 of group secops, until 2026-01-01 00:10:00 UTC (599 s left)
@@ -39,6 +40,10 @@ since the last approved call of it (index 3)
   - "path": "/srv/a.txt"
   + "path": "/srv/b.txt"
 approved   by 0 of 2`)
+  })
+  it('says what was declared, as the word of who asks', () => {
+    const held = hold({ path: '/srv/b.txt' })
+    expect(renderHold({ ...held, entry: { ...held.entry, intent: 'deploy' } }, NOW)).toContain('intent     deploy (registered purpose; declared by the one who asks)')
   })
   it('says what it would let others do', () => {
     const plain = hold({ path: '/srv/b.txt' })

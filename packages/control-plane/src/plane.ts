@@ -1,8 +1,9 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialCode, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest, type Agent, type Identity,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialCode, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest,
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
+import type { Asking, Seeking, SoughtFor } from './asking.ts'
 import { authorize, type Caller, refuseUndecided } from './authorize/authorize.ts'
 import { inForm } from './authorize/export.ts'
 import { findParent, placeSeen } from './authorize/parent.ts'
@@ -14,7 +15,8 @@ import { decideBeside } from './decide/shadow.ts'
 import { completeErasures, erase, type Erasure, leafAt, selected, watchRetention } from './govern/erasure.ts'
 import { Environments, type Situated } from './govern/environments.ts'
 import { Events } from './govern/events.ts'
-import { enrolGate } from './govern/gates.ts'
+import { type AttestationTrust, type VerifyBundle, verifyAttestation } from './govern/attestation.ts'
+import { type Attest, enrolGate } from './govern/gates.ts'
 import { Federation } from './govern/federation.ts'
 import { Keys } from './govern/keys.ts'
 import { renew } from './govern/leases.ts'
@@ -69,33 +71,10 @@ export interface PlaneOptions {
   readonly identity?: { readonly config: IdentityConfig; readonly loader: KeyLoader } | undefined
   /** What a password costs to try; as much as is usual where it is not given. */
   readonly passwordCost?: PasswordCost
+  /** Whose signed statements raise the environment of a gate, and what verifies them; without it none does. */
+  readonly attestations?: { readonly rules: readonly AttestationTrust[]; readonly verify: VerifyBundle } | undefined
   /** When a policy set comes into force, and which may. */
   readonly policyRules?: PolicyRules | undefined
-}
-
-/** What a decision is asked about. */
-interface Asking {
-  readonly action: Action
-  readonly agent: Agent
-  readonly facts: Facts
-}
-
-/** Whose request it is to be, and what its proof is bound to. */
-interface Seeking {
-  readonly identity?: Identity
-  readonly action: Action
-  readonly agent: Agent
-}
-
-/** The gate that it is for, and what a proof of who asks is bound to. */
-interface SoughtFor {
-  readonly gate: string
-  readonly session: string | undefined
-  readonly challenge: string | undefined
-  /** Whether it is for another plane, and `gate` its origin. */
-  readonly isForPlane?: boolean | undefined
-  /** Done before anybody is identified; what it throws is a failed proof. */
-  readonly first?: (() => void) | undefined
 }
 
 const NO_KEYS: KeyLoader = () => () => Promise.reject(new TypeError('no issuer is configured'))
@@ -124,6 +103,7 @@ export class Plane {
   readonly #directory: Directory
   readonly #environments: Environments
   readonly #nonces: Nonces
+  readonly #attest: Attest
   readonly #stopWatching: (() => void)[]
 
   private constructor(log: Sequencer, index: ExecutionIndex, ports: PlanePorts, policies: Policies, options: PlaneOptions) {
@@ -138,6 +118,8 @@ export class Plane {
     this.#directory = new Directory(ports.store)
     this.#environments = new Environments(log, ports.store, ports.crypto.sha256)
     this.#nonces = new Nonces(ports.clock, ports.rng)
+    const { rules, verify } = options.attestations ?? { rules: [], verify: () => Promise.reject(new TypeError('nothing is trusted')) }
+    this.#attest = (bundle, document) => verifyAttestation(bundle, document, rules, verify)
     this.reader = new Reader(log, ports, (digest) => policyFiles(digest, ports.store), index)
     this.registry = new Registry(log, ports, this.#directory, this.#owner)
     this.accounts = new Accounts(log, ports, { names: this.#directory, passwords: new Passwords(ports.rng, options.passwordCost), attempts: new Attempts(ports.clock) })
@@ -187,7 +169,7 @@ export class Plane {
 
   async enrol(request: EnrolRequest, shown: Shown): Promise<{ sealed: SealedEntry; consistency: string[]; sub: string; epoch: number; keys?: readonly SealedEntry[] }> {
     if (request.checkpoint !== undefined) await this.#recall(request.checkpoint)
-    const { session } = await enrolGate(request, this.log, this.#ports.crypto, (nonce) => this.#nonces.take(nonce))
+    const { session } = await enrolGate(request, this.log, this.#ports, (nonce) => this.#nonces.take(nonce), this.#attest)
     const statements = await keyStatements(this.log)
     return this.log.sealed(Math.max(session.seq + 1, request.floor ?? 0, shown.size), (head) => {
       const keys = statements.filter(({ seq }) => seq < head.size).map((statement) => this.log.seal(statement, head))
@@ -299,11 +281,11 @@ export class Plane {
   }
 
   /** Whether the active policies would permit it today, from what they saw then and where it runs now. What was erased cannot be decided again, and ends. */
-  async #stillPermits({ seq, aud, selectable: { sub, act } }: OpenPermit): Promise<boolean> {
+  async #stillPermits({ seq, aud, intent, selectable: { sub, act } }: OpenPermit): Promise<boolean> {
     const bodies = await this.#ports.store.bodies(seq)
     const [action, inputs] = (['action', 'inputs'] as const).map((purpose) => bodies.find((body) => body.purpose === purpose)?.text)
     if (action === undefined || inputs === undefined) return false
-    const input = recordedInput(parseStrictText(action), parseStrictText(inputs), sub, act)
+    const input = recordedInput(parseStrictText(action), parseStrictText(inputs), { sub, act, intent })
     const decision = await this.#decide({ ...input, environment: (await this.#environments.of(aud, input.action.target)).environment })
     return decision.kind === 'permit' && knewOfFederation(decision)
   }
@@ -313,8 +295,8 @@ export class Plane {
     return this.#decide(this.#input(request, request.environment ?? { level: 'software' }, { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }))
   }
 
-  #input({ action, facts }: Asking, environment: DecisionInput['environment'], { sub, act, context }: Pick<Initiator, 'sub' | 'act' | 'context'>): DecisionInput {
-    return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment, identity: context }
+  #input({ action, facts, intent }: Asking, environment: DecisionInput['environment'], { sub, act, context }: Pick<Initiator, 'sub' | 'act' | 'context'>): DecisionInput {
+    return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment, intent, identity: context }
   }
 
   /** Under the policy set that the log says is active: another writer of this log may have activated a newer one. */

@@ -4,11 +4,13 @@ import { openTelemetryTracing } from './adapters/opentelemetry.ts'
 import { PrometheusMetrics } from './adapters/prometheus.ts'
 import { nodeKeyLoader } from './adapters/key-loader.ts'
 import { nodePostForm } from './adapters/token-post.ts'
+import { sigstoreVerify } from './adapters/sigstore.ts'
 import { witnessPost } from './adapters/witness-post.ts'
 import { makeSink } from './anchor/make-sink.ts'
 import type { SinkConfig } from './anchor/sink.ts'
 import { exportJwk as jwkOfExport } from './authorize/export.ts'
 import type { PolicySet } from './decide/policy-set.ts'
+import type { AttestationTrust } from './govern/attestation.ts'
 import { Notices, type Webhook } from './govern/notices.ts'
 import type { IdentityConfig } from './identify/configuration.ts'
 import { IssuerLogins, type LoginIssuerConfig } from './identify/login.ts'
@@ -49,6 +51,8 @@ export interface TenantOptions {
   readonly anchors: { readonly sinks: readonly SinkConfig[]; readonly intervalMs: number; readonly report: (sentence: string) => void }
   /** Whom holds are told to. */
   readonly webhook?: Webhook | undefined
+  /** Whose signed statements raise the environment of a gate. */
+  readonly attestationTrust?: readonly AttestationTrust[]
   /** Whom the plane believes to be whom. */
   readonly identity?: IdentityConfig | undefined
   /** As in `PlanePorts`. */
@@ -145,7 +149,8 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   const { webhook, logKey, tenant, token, isLogPublic } = options
   const notices = webhook === undefined ? undefined : new Notices(webhook, { clock: nodeClock, store, origin: logKey.key.name, tenant })
   const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
-  const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, notices, anchors: { ...anchors, sinks: made } })
+  const attestations = { rules: options.attestationTrust ?? [], verify: sigstoreVerify }
+  const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, attestations, notices, anchors: { ...anchors, sinks: made } })
   closeIt = () => plane.close() // and its store with it
   const logins = options.logins === undefined || options.logins.length === 0 ? undefined : new IssuerLogins(options.logins, nodeKeyLoader, nodePostForm, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 })
   const exportJwk = options.exportKey === undefined ? undefined : jwkOfExport(options.exportKey, nodeCryptography)

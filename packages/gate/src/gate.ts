@@ -1,7 +1,7 @@
 import {
   type Action, anchorDigest, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
-  type CarriedState, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifyAncestors, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
+  type CarriedState, type Declared, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifyAncestors, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { type Answer, readNonce, readOrEnd } from './answer.ts'
 import type { MeasuredEnvironment } from './environment/measured.ts'
@@ -40,7 +40,7 @@ export interface GateOptions {
 }
 
 /** What a gate is asked to let run. */
-export interface GateRequest extends Placed {
+export interface GateRequest extends Placed, Declared {
   readonly action: Action
   readonly agent: Agent
   /** Looks at the machine; called once to ask and once more right before the effect. */
@@ -159,12 +159,12 @@ export class Gate {
       this.#tryNext()
     })
     try {
-      const { commit, level, salt, document } = environment
+      const { commit, level, salt, document, attestation } = environment
       const params = present<JsonObject>({
         key: toBase64Url(this.#ports.publicKey),
         session: this.session,
         proof: this.sign('gate-proof+jwt', { aud: this.#options.logKey.name, session: this.session, nonce: await link.request('nonce', {}, readNonce) }),
-        environment: { commit, level, salt, document },
+        environment: present<JsonObject>({ commit, level, salt, document, attestation }),
         anchor: this.anchor,
         floor: this.#view.newest?.size,
         checkpoint: this.#view.keptNote,
@@ -233,8 +233,8 @@ export class Gate {
    * @throws {Denied} the plane's denial, or the first check that fails
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
-    const { action, agent, hold, parent, delegates, foreign } = request
-    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates, foreign } as object)
+    const { action, agent, hold, parent, delegates, foreign, intent, purpose_text } = request
+    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates, foreign, intent, purpose_text } as object)
     return this.#ask('authorize', params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
@@ -318,6 +318,7 @@ export class Gate {
     return {
       ...this.#known(request, identity),
       consistency,
+      declared: request.carried === undefined || request.intent !== undefined ? { intent: request.intent } : undefined,
       accept: (checkpoint, note) => this.#view.accept(checkpoint, note),
       takeChallenge: (shown) => shown === challenge && this.#challenges.take(shown),
       governance: this.#governance(sentMs),

@@ -3,6 +3,7 @@ import { type Action, type Agent, canonicalize, canonicalText, Denied, type Fact
 import { carriedBy, foreignBy } from './carried.ts'
 import { heldBy } from './held.ts'
 import { identityBy } from './identity.ts'
+import { declaredBy } from './intent.ts'
 import { parentMeta, placedBy } from './lineage.ts'
 import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
 import { ToolRegistry } from './tools.ts'
@@ -21,6 +22,8 @@ export interface GatewayOptions extends Placed {
   readonly target: string
   /** The agent's name where the operator gave one; else what the client calls itself counts, unverified. */
   readonly agent: string | undefined
+  /** The purpose of what declares none itself. */
+  readonly intent?: string | undefined
   /** Asserts who asks, for the one agent that uses this gateway; what a client says of itself in a request goes first. */
   readonly identify?: Identify | undefined
   /** What another plane permitted of an action, for the one agent that uses this gateway; what a client presents with a request goes first. */
@@ -160,7 +163,9 @@ export class McpGateway {
     if (LISTS.has(method)) return this.#list(method, params)
     const action = await this.#toAction(method, params)
     const identity = this.#judged(() => identityBy(params))
-    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carriedBy(method, params), foreign: this.#options.foreignOf?.(action), ...foreignBy(params), ...this.#judged(() => ({ ...heldBy(params), ...placedBy(params, this.#options) })), identify: this.#options.identify, ...identity }, metaOf(params), signal)
+    const carried = carriedBy(method, params)
+    const declared = this.#judged(() => declaredBy(params, this.#options.intent, 'carried' in carried))
+    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carried, ...declared, foreign: this.#options.foreignOf?.(action), ...foreignBy(params), ...this.#judged(() => ({ ...heldBy(params), ...placedBy(params, this.#options) })), identify: this.#options.identify, ...identity }, metaOf(params), signal)
   }
 
   /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */

@@ -1,3 +1,4 @@
+export { INTENT_META, PURPOSE_TEXT_META } from './intent.ts'
 export { ARTIFACT_META } from './carried.ts'
 export { HOLD_META } from './held.ts'
 export { DELEGATES_META, PARENT_META } from './lineage.ts'

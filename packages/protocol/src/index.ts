@@ -50,6 +50,7 @@ export { type ForeignKind, type ForeignPlane, type ForeignScope, localGroups, MA
 export type { HeldForeignKey } from './federation/agree.ts'
 export { aboveForeign, type ForeignEntry, type ForeignPermit, type ForeignState, type ForeignVoucher, foreignParent, isTighter, narrowed, originOf, verifyAddressed, verifyForeign, verifyForeignPermit, verifyForeignVoucher } from './federation/verify.ts'
 export { MAX_VOUCHER_SECONDS, type TakenVoucher, vouchedPerson, type VoucherEntry } from './federation/voucher.ts'
+export * from './intent.ts'
 export { canonicalize, canonicalText } from './json/canonicalize.ts'
 export { actorOf, type PersonEntry, type PersonStanding, verifyActor, withPerson } from './govern/person.ts'
 export { isAtLeast, type Role, ROLES } from './govern/role.ts'

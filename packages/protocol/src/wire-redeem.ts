@@ -4,6 +4,7 @@ import { MAX_START_SECONDS } from './artifact/artifact.ts'
 import { Denied } from './denial.ts'
 import { MAX_FOREIGN_ORIGIN } from './federation/reference.ts'
 import { type Identity, parseIdentity } from './identity.ts'
+import { type Declared, readDeclared } from './intent.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
 import type { Delegation } from './lineage/delegation.ts'
@@ -12,7 +13,7 @@ import { present } from './log/entries.ts'
 import { type Agent, parseAgent, parseHashes, parseLineage } from './wire.ts'
 
 /** Asks for an artifact that can be carried to the gate `audience`; by a caller that is no gate. */
-export interface IssueRequest {
+export interface IssueRequest extends Declared {
   readonly action: Action
   readonly agent: Agent
   /** The one gate that may redeem it, or the origin of the one plane that may take it. */
@@ -71,6 +72,7 @@ export function parseIssueRequest(value: JsonValue): IssueRequest {
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     nonce: fields.optional('nonce', (name) => fields.token(name)),
     foreign: fields.optional('foreign', (name) => fields.value(name)),
+    ...readDeclared(fields),
   })
   fields.end()
   if (request.seconds === 0) throw new Denied('request_malformed', 'issue: seconds')

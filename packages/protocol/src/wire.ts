@@ -4,6 +4,7 @@ import { Denied, type DenialCode, DENIALS, isDenialCode } from './denial.ts'
 import type { Digest } from './digest.ts'
 import { fromBase64 } from './encoding.ts'
 import { type Identity, parseIdentity } from './identity.ts'
+import { type Declared, readDeclared } from './intent.ts'
 import { Fields } from './json/fields.ts'
 import { parseStrict } from './json/parse.ts'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_DEPTH } from './json/value.ts'
@@ -31,7 +32,7 @@ export interface Agent {
   readonly verified: boolean
 }
 
-export interface AuthorizeRequest {
+export interface AuthorizeRequest extends Declared {
   readonly session: string
   readonly challenge: string
   readonly action: Action
@@ -59,7 +60,7 @@ export interface EnrolRequest {
   readonly session: string
   /** The gate's signature over log, session and a nonce that the plane gave: a gate can only speak for itself. */
   readonly proof: string
-  readonly environment: { readonly commit: Digest; readonly level: EnvironmentLevel; readonly salt: string; readonly document: JsonObject }
+  readonly environment: { readonly commit: Digest; readonly level: EnvironmentLevel; readonly salt: string; readonly document: JsonObject; readonly attestation?: JsonObject }
   /** `anchorDigest` of the log key that it was given. */
   readonly anchor?: Digest
   /** Size of the newest tree that the gate has verified. */
@@ -110,6 +111,7 @@ export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     foreign: fields.optional('foreign', (name) => fields.value(name)),
     traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
+    ...readDeclared(fields),
   })
   fields.end()
   return request
@@ -149,7 +151,7 @@ export function parseEnrolRequest(value: JsonValue): EnrolRequest {
     key: fields.text('key', 43),
     session: fields.token('session'),
     proof: fields.text('proof', MAX_JWS),
-    environment: { commit: env.digest('commit'), level: env.oneOf('level', ENVIRONMENT_LEVELS), salt: env.token('salt'), document },
+    environment: present<EnrolRequest['environment']>({ commit: env.digest('commit'), level: env.oneOf('level', ENVIRONMENT_LEVELS), salt: env.token('salt'), document, attestation: env.optional('attestation', (name) => readObject(env.value(name))) }),
     anchor: fields.optional('anchor', (name) => fields.digest(name)),
     floor: fields.optional('floor', (name) => fields.integer(name)),
     checkpoint: fields.optional('checkpoint', (name) => fields.text(name, MAX_PROOF_LENGTH)),
@@ -157,6 +159,11 @@ export function parseEnrolRequest(value: JsonValue): EnrolRequest {
   env.end()
   fields.end()
   return request
+}
+
+function readObject(value: JsonValue): JsonObject {
+  if (!isObject(value)) throw new Denied('request_malformed', 'enrol: attestation')
+  return value
 }
 
 export function parseReceiptRequest(value: JsonValue): ReceiptRequest {

@@ -35,7 +35,7 @@ export function foreign(value: JsonValue): string | undefined {
 
 /** One hold on one screen, as lines of plain text; nothing in it comes from a model's description of what it does. */
 export function renderHold({ entry, action, isRedacted, delegation, listed, last }: CheckedHold, nowMs: number): string[] {
-  const { approval, act, sub, aud, risk, policy, par, delegates } = entry
+  const { approval, act, sub, aud, risk, policy, par, delegates, intent } = entry
   const shown = (text: string): string => visible(text)[0]?.slice(1, -1) ?? ''
   const left = Math.max(0, (approval?.expires ?? 0) * 1_000 - nowMs)
   const lines = [
@@ -45,6 +45,7 @@ export function renderHold({ entry, action, isRedacted, delegation, listed, last
     ...(par === undefined ? [] : [`below      permit ${par.jti}`]),
     `action     ${action.type}  ${shown(action.target)}  ${shown(action.name)}`,
     ...(action.type === 'mcp.tool_call' ? [`definition ${action.tool_digest}`] : []),
+    `intent     ${intent === undefined ? 'none was declared' : `${shown(intent)} (registered purpose; declared by the one who asks)`}`,
     `risk       ${risk ?? 'not said'}`,
     `held by    ${policy?.determining.map(shown).join(', ') ?? ''}`,
     `needs      ${approval?.quorum ?? 0} of group ${approval?.groups.join(' or ') ?? ''}, until ${instant((approval?.expires ?? 0) * 1_000)} (${listed.ended ?? (left === 0 ? 'over' : `${Math.ceil(left / 1_000)} s left`)})`,

@@ -7,6 +7,7 @@ import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { allOf, askPlane } from '../local/client.ts'
 import { seconds } from '../local/duration.ts'
+import { evidenceText } from '../local/evidence.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { dim, type GlobalOptions, green, json, line, plain, yellow } from '../output.ts'
 import { selfLine } from '../self.ts'
@@ -73,7 +74,7 @@ export async function gateList(options: GlobalOptions): Promise<void> {
   const gates = await allOf(findFolder(options.dir), 'gates.list')
   if (options.json === true) return json({ gates })
   if (gates.length === 0) return line(dim('no gate has enrolled'))
-  for (const { gate, open, expires, level } of gates) line(`${gate}  ${open ? green('open') : dim('ended')}  ${level ?? 'none'}${open && expires !== undefined ? dim(`  ${ending(expires)}`) : ''}`)
+  for (const { gate, open, expires, level } of gates) line(`${gate}  ${open ? green('open') : dim('ended')}  ${evidenceText(level ?? 'none')}${open && expires !== undefined ? dim(`  ${ending(expires)}`) : ''}`)
 }
 
 async function allAgents(folder: PlaneFolder): Promise<ListedAgent[]> {

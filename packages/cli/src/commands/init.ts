@@ -11,6 +11,7 @@ const CONFIG_TEXT = `# Sealwrit configuration; unknown members are refused. Ther
 policies: policies          # folder of the policies, relative to this file
 receipt: before_reply       # after_reply answers sooner and may lose the receipt of a crash
 # log_entries: public       # lets anybody who reaches the plane read the entries of the log (never arguments or results)
+# environment: { trust: [] }     # whose signed statements make evidence of the environment more than software-only: spec/environment.md
 # retention: { bodies_days: 90 }  # erases arguments, inputs and environments after that time; entries and proofs stay
 `
 

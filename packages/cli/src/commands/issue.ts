@@ -6,6 +6,7 @@ import { knownSize, readForeign, sealFor } from './federation.ts'
 import { allOf, askPlane } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
+import { chosenIntent } from '../local/intent.ts'
 import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { type GlobalOptions, json, line, plain } from '../output.ts'
 import { readJson } from '../read-json.ts'
@@ -22,6 +23,7 @@ export interface IssueOptions extends GlobalOptions, IdentityOptions {
   readonly delegates?: string
   readonly foreignArtifact?: string
   readonly known?: string
+  readonly intent?: string
 }
 
 
@@ -34,9 +36,10 @@ export async function issue(file: string, options: IssueOptions): Promise<void> 
   const isForPlane = options.audience.includes('/')
   const action = isForPlane ? readAction(file) : await withDefinition(readAction(file), folder)
   const agent = { name: options.agent ?? 'anyone', verified: options.agent !== undefined }
+  const intent = chosenIntent(options.intent)
   const [parent, delegates] = [await parentFrom(options.parent, folder), delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000))]
   const asserted = await assert(action, agent, options, folder)
-  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: options.jws === undefined ? 'redeem' : 'jws', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }), ...(options.foreignArtifact === undefined ? {} : { foreign: readForeign(options.foreignArtifact) }) })
+  const answer = await askPlane(folder, 'issue', { action: action as unknown as Action, agent, audience: options.audience, form: options.jws === undefined ? 'redeem' : 'jws', ...asserted, ...(seconds === undefined ? {} : { seconds }), ...(options.hold === undefined ? {} : { hold: options.hold }), ...(parent === undefined ? {} : { parent }), ...(delegates === undefined ? {} : { delegates }), ...(intent === undefined ? {} : { intent }), ...(options.foreignArtifact === undefined ? {} : { foreign: readForeign(options.foreignArtifact) }) })
   const { decision, code, seq, sealed, hold, jws } = answer as { decision: string; code?: DenialCode; seq?: number; sealed?: JsonValue; hold?: string; jws?: string }
   if (decision === 'hold') throw new CliError(`approval_required: hold ${hold}, recorded at index ${seq}`, { exit: EXIT.held, code: 'approval_required', hint: `${DENIALS.approval_required.hint}, and ask again with --hold ${hold}` })
   if (decision !== 'permit' || sealed === undefined) {

@@ -6,8 +6,10 @@ import type { WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
+import { readAttestation } from '../local/attestation.ts'
 import { foreignFor } from '../local/foreign-artifact.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
+import { chosenIntent } from '../local/intent.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { delegatesFrom, parentFrom } from '../local/lineage.ts'
@@ -19,6 +21,8 @@ import { version } from '../version.ts'
 export interface McpOptions extends GlobalOptions, IdentityOptions {
   readonly name: string
   readonly agent?: string
+  readonly intent?: string
+  readonly attestation?: string
   readonly env?: readonly string[]
   readonly plane?: readonly string[]
   readonly witnessPolicy?: string
@@ -39,7 +43,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const cwd = process.cwd()
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
-  const environment = measureServer({ command: resolved, cwd, gateVersion: version, image: imagePlaces(process.env) }, nodeClock, nodeCryptography, nodeRng)
+  const environment = measureServer({ command: resolved, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: options.attestation === undefined ? undefined : readAttestation(options.attestation) }, nodeClock, nodeCryptography, nodeRng)
   const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const config = readConfig(folder)?.config
@@ -54,6 +58,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     gate,
     target: `mcp://${options.name}`,
     agent: options.agent,
+    intent: chosenIntent(options.intent),
     identify,
     ...placed,
     foreignOf: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),

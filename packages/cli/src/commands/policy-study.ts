@@ -74,7 +74,8 @@ async function usage(set: PolicySet, since: string, options: GlobalOptions): Pro
   for await (const { entry, action, inputs } of recordedRequests(findFolder(options.dir), since, 'analyzing', options.json === true)) {
     if (action === undefined || inputs === undefined || entry.sub === undefined || entry.act === undefined) continue
     requests++
-    for (const id of decide(recordedInput(action, inputs, entry.sub, entry.act), { engine, epoch: 0 }).policy.determining) counts.set(id, (counts.get(id) ?? 0) + 1)
+    const { sub, act, intent } = entry
+    for (const id of decide(recordedInput(action, inputs, { sub, act, intent }), { engine, epoch: 0 }).policy.determining) counts.set(id, (counts.get(id) ?? 0) + 1)
   }
   return { counts, requests }
 }
@@ -100,7 +101,7 @@ export async function policyRecommend(options: RecommendOptions): Promise<void> 
     if (entry.act === undefined || entry.sub === undefined || (options.agent !== undefined && entry.act.sub !== `agent:${options.agent}`)) continue
     if (!(entry.kind === 'permit' || shadow?.['decision'] === 'permit' || options.denied === true)) continue
     if (action === undefined || seen === undefined) unreadable++
-    else if (inputs.length < MAX_REQUESTS) inputs.push(recordedInput(action, seen, entry.sub, entry.act))
+    else if (inputs.length < MAX_REQUESTS) inputs.push(recordedInput(action, seen, { ...entry, sub: entry.sub, act: entry.act }))
   }
   try {
     const { text, cases, policies, skipped } = recommendPolicies(inputs, schema, options.exact === true, nodeCryptography.sha256)

@@ -5,6 +5,8 @@ import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, ty
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane, found } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
+import { chosenIntent } from '../local/intent.ts'
+import { evidenceText } from '../local/evidence.ts'
 import { bold, dim, type GlobalOptions, green, json, line, memberText, plain, red, yellow } from '../output.ts'
 import { readJson } from '../read-json.ts'
 
@@ -34,13 +36,14 @@ function detail(entry: JsonObject): string {
   const scope = entry['scope'] as { target?: string; name?: string } | undefined
   const act = entry['act'] as { sub?: string; verified?: boolean } | undefined
   const what = scope === undefined ? '' : `${scope.target}/${scope.name}`
+  const forWhat = 'intent' in entry ? `for ${memberText(entry['intent'])}` : ''
   const who = act === undefined ? '' : `${act.sub}${act.verified === true ? '' : ' (unverified)'}`
   const text = (name: string): string => memberText(entry[name])
   switch (entry['kind']) {
     case 'permit':
-      return `${what}  ${who}  ${text('jti')}`
+      return [what, who, forWhat, evidence(entry['env']), text('jti')].filter((part) => part !== '').join('  ')
     case 'deny':
-      return [text('code'), what, who, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
+      return [text('code'), what, who, forWhat, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
     case 'receipt':
       return `${receiptOutcome(text('receipt'))}  ${text('jti')}`
     case 'revocation':
@@ -56,13 +59,13 @@ function detail(entry: JsonObject): string {
     case 'policy':
       return ['event', 'mode'].flatMap((name) => (name in entry ? text(name) : [])).concat(`epoch ${text('epoch')}`, (entry['policies'] as readonly string[]).join(', ')).join('  ')
     case 'gate':
-      return `${text('event')}  ${text('gate')}`
+      return [text('event'), text('gate'), evidence(entry['env'])].filter((part) => part !== '').join('  ')
     case 'agent':
       return `${text('event')}  ${text('agent')}`
     case 'tool':
       return `${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
     case 'hold':
-      return `${what}  ${who}  ${text('hold')}`
+      return [what, who, forWhat, text('hold')].filter((part) => part !== '').join('  ')
     case 'approval':
       return [text('event'), text('hold'), text('person')].filter((part) => part !== '').join('  ')
     case 'key':
@@ -78,6 +81,12 @@ function detail(entry: JsonObject): string {
   }
 }
 
+/** What the environment rests on, wherever a person sees it. */
+function evidence(env: JsonValue | undefined): string {
+  const level = isObject(env) ? env['level'] : undefined
+  return level === undefined ? '' : evidenceText(String(level))
+}
+
 function receiptOutcome(token: string): string {
   const { outcome, cause } = peekClaims(token) as { outcome?: string; cause?: string }
   return `${outcome ?? 'unreadable'}${cause === undefined ? '' : ` (${cause})`}`
@@ -91,7 +100,7 @@ export async function show(id: string, options: GlobalOptions): Promise<void> {
     line(describe(entry))
     for (const [name, value] of Object.entries(entry)) {
       if (name === 'receipt' || name === 'denial' || name === 'signature') continue
-      line(`        ${dim(name.padEnd(14))} ${plain(memberText(value))}`)
+      line(`        ${dim(name.padEnd(14))} ${plain(memberText(value))}${name === 'env' ? `  ${plain(evidence(value))}` : ''}`)
     }
     const token = entry['receipt'] ?? entry['denial'] ?? entry['signature']
     if (typeof token === 'string') for (const [name, value] of Object.entries(peekClaims(token))) line(`          ${dim(name.padEnd(12))} ${plain(memberText(value))}`)
@@ -133,13 +142,14 @@ export async function canon(file: string, options: GlobalOptions): Promise<void>
 }
 
 /** What would be decided about an action; nothing is issued or logged. */
-export async function decide(file: string, options: GlobalOptions): Promise<void> {
+export async function decide(file: string, options: GlobalOptions & { intent?: string }): Promise<void> {
   const value = readJson(file)
   const given = isObject(value) && 'action' in value ? value : { action: value }
   const action = isObject(given['action']) ? given['action'] : {}
+  const intent = chosenIntent(options.intent)
   // A dry run has no server at hand: a tool without a digest is judged as if it were the recorded one.
   const withDigest = action['type'] === 'mcp.tool_call' && !('tool_digest' in action) ? { ...action, tool_digest: `sha256:${'0'.repeat(64)}` } : action
-  const answer = await askPlane(findFolder(options.dir), 'decide', { ...given, action: withDigest })
+  const answer = await askPlane(findFolder(options.dir), 'decide', { ...given, action: withDigest, ...(intent === undefined ? {} : { intent }) })
   if (options.json === true) json(answer)
   else explain(answer)
   if (answer.decision !== 'permit') process.exitCode = EXIT.denied
@@ -151,6 +161,8 @@ function explain({ decision, code, policy, inputs, errors, protected: rules = []
   for (const error of errors) line(`  ${red('error')} ${plain(error)}`)
   line('  what the policies saw:')
   for (const name of ['principal', 'action', 'resource', 'context']) line(`    ${name.padEnd(10)} ${plain(JSON.stringify(inputs[name]))}`)
+  if (code === 'environment_unattested') line('  what would change it: an environment that tells what the error names, given as `environment` in the file')
+  if (code === 'request_malformed') line('  what would change it: one of the registered purposes, or none where no policy asks for one')
   if (code === 'policy_no_match') line('  what would change it: a `permit` policy that matches exactly this, or facts that an existing one asks for')
   if (code === 'policy_denied') line('  what would change it: nothing but changing the `forbid` policy named above; permits cannot override it')
 }

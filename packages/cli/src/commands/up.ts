@@ -7,6 +7,7 @@ import { KeyFileError, loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { SignerError } from '../adapters/remote-signer.ts'
 import { anchorSinks } from '../local/anchors.ts'
+import { attestationTrust } from '../local/attestation.ts'
 import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../local/config.ts'
 import { configuredFederation } from '../local/federation.ts'
 import { findFolder, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
@@ -97,6 +98,7 @@ async function prepared(folder: PlaneFolder, store: string, activates: boolean):
         federation: configuredFederation(folder),
         webhook: approvalsWebhook(config),
         identity: config === undefined ? undefined : identityConfig(config),
+        attestationTrust: attestationTrust(config),
         logins: config === undefined ? undefined : loginIssuers(config),
         liftQuorum: config?.config.people?.lift_quorum,
         isNew,

@@ -5,6 +5,7 @@ import type { IdentityConfig, LoginIssuerConfig, SinkConfig } from '@sealwrit/co
 import { ACTION_TYPES, type ForeignKind, type ForeignScope, isKeyName, MAX_FOREIGN_AGE_SECONDS, MAX_FOREIGN_ORIGIN, MAX_FOREIGN_PLANES, MAX_FOREIGN_SCOPES, ROLES } from '@sealwrit/protocol'
 import { z } from 'zod'
 import { CliError } from '../errors.ts'
+import { environmentShape, type TrustConfig } from './attestation.ts'
 import { readSecret } from './folder.ts'
 
 /** `sealwrit.yaml`. There is no setting that fails open. */
@@ -36,6 +37,8 @@ export interface Config {
   readonly witnesses?: string | undefined
   /** How old a cosignature may be that counts, in seconds. */
   readonly witness_max_age_seconds?: number | undefined
+  /** Whose signed statements raise the environment of a gate. @see spec/environment.md#signed-statements */
+  readonly environment?: { readonly trust: readonly TrustConfig[] } | undefined
   /** Whom the plane believes to be whom; paths are relative to this file. @see spec/identity.md */
   readonly identity?: IdentityConfig | undefined
   /** Who may use the plane beside those who have an account: people of issuers, and how many of them lift a kill. @see spec/people.md */
@@ -119,6 +122,7 @@ const shape = {
   approvals: z
     .strictObject({ wait_seconds: z.int().min(0).max(MAX_WAIT_SECONDS).default(0), webhook: z.strictObject({ url: place, secret_file: place, arguments: z.boolean().default(false) }).optional() })
     .optional(),
+  environment: environmentShape,
   witnesses: z.string().min(1).optional(),
   witness_max_age_seconds: z.int().min(2).max(86_400).optional(),
   identity: z

@@ -1,5 +1,5 @@
 import {
-  aboveForeign, aboveOf, type Artifact, type Delegation, type DelegationBounds, type ParentRef, termsOf, type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, prohibition,
+  aboveForeign, aboveOf, type Artifact, type Delegation, type DelegationBounds, type ParentRef, termsOf, type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, present, prohibition,
   type EntryBody, type ForeignPermit, type GateEntry, type IssueRequest, narrowed, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
@@ -111,6 +111,8 @@ interface AskedWith {
   readonly inputs: Committable
   /** What stands beside them: the redacted action, the verdict of a shadow set. */
   readonly beside: readonly Committable[]
+  /** The asker's own words; they may quote what is redacted. */
+  readonly purpose: Committable | undefined
   readonly jti: string
   readonly requester: Requester
   /** What it shall delegate. */
@@ -131,7 +133,7 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
   const { delegates } = request
   const delegated = (salt?: string): Committable | undefined => (delegates === undefined ? undefined : commit('delegation', canonicalText(termsOf(delegates) as unknown as JsonValue), ports, salt))
   const delegation = delegated()
-  const requester: Requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action), par: parOf(request, caller).par, delegates: delegates === undefined ? undefined : boundsOf(delegates) }
+  const requester: Requester = { aud: caller.gate, sub: caller.sub, act: caller.act, scope: scopeOf(request.action), par: parOf(request, caller).par, delegates: delegates === undefined ? undefined : boundsOf(delegates), intent: request.intent }
   const prepared = decision.kind === 'hold' ? await prepare(decision, request, requester, { action: action.body.digest, delegation: delegation?.body.digest }, state, ports) : undefined
   return {
     action,
@@ -144,6 +146,7 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
       ...(redacted === undefined ? [] : [commit('redacted', canonicalText(redacted), ports)]),
       ...(decision.shadow === undefined ? [] : [commit('shadow', canonicalText(decision.shadow), ports)]),
     ],
+    purpose: request.purpose_text === undefined ? undefined : kept(commit('purpose', canonicalText(request.purpose_text), ports)),
     jti: toBase64Url(ports.rng.bytes(TOKEN_BYTES)),
     foreign: caller.foreign === undefined ? undefined : commit('foreign', canonicalText(caller.foreign.sealed), ports),
   }
@@ -151,7 +154,7 @@ async function ask(decision: Decision, request: AuthorizeRequest | IssueRequest,
 
 const boundsOf = ({ until, uses, depth }: Delegation): DelegationBounds => ({ until, uses, depth })
 
-function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow' | 'delegation' | 'foreign', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
+function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow' | 'delegation' | 'foreign' | 'purpose', text: string, { rng, crypto }: PlanePorts, salt: string = toBase64Url(rng.bytes(TOKEN_BYTES))): Committable {
   const digest = digestOf(new TextEncoder().encode(text), crypto.sha256)
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
@@ -169,8 +172,9 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const { action, delegation } = (stands?.kind === 'approved' ? asked.held.find((held) => held.action.body.salt === stands.salt) : undefined) ?? asked
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit, ...Object.fromEntries(beside.map(({ body }) => [`${body.purpose}_commit`, body.commit])) }
   const lineage = { ...parOf(request, caller), ...(request.delegates === undefined || delegation === undefined ? {} : { delegates: { ...boundsOf(request.delegates), terms_commit: delegation.body.commit } }) }
-  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challengeOf(request), policy, ...lineage }
-  const done = (body: EntryBody): Written => ({ body, bodies: [action, inputs, ...beside, ...(delegation === undefined ? [] : [delegation])].map((one) => one.body), request: action.body.digest })
+  const declared = present<Pick<Asked, 'intent' | 'purpose_commit'>>({ intent: request.intent, purpose_commit: asked.purpose?.body.commit })
+  const common: Asked = { scope: scopeOf(request.action), action_commit: action.body.commit, sub: caller.sub, act, aud: caller.gate, ...challengeOf(request), ...declared, policy, ...lineage }
+  const done = (body: EntryBody): Written => ({ body, bodies: [action, inputs, ...beside, ...(delegation === undefined ? [] : [delegation]), ...(asked.purpose === undefined ? [] : [asked.purpose])].map((one) => one.body), request: action.body.digest })
   const deny = (refusal: DenialCode): Written => done({ kind: 'deny', code: refusal, jti, ...common })
   const refusal = code ?? (stands?.kind === 'refused' ? stands.code : undefined)
   if (refusal !== undefined) return deny(refusal)
@@ -211,6 +215,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',
     ...challengeOf(request),
+    ...declared,
   }
   const { foreign } = asked
   if (caller.foreign === undefined || foreign === undefined) return done(wanted)

@@ -1,4 +1,4 @@
-import { ENVIRONMENT_LEVELS, type EnvironmentLevel, Fields, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, present, canonicalText } from '@sealwrit/protocol'
+import { ENVIRONMENT_LEVELS, type EnvironmentLevel, Fields, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, readIntent, present, canonicalText } from '@sealwrit/protocol'
 import { decide } from './decide.ts'
 import type { PolicyEngine } from './engine.ts'
 import type { DecisionInput } from './mapping.ts'
@@ -47,6 +47,7 @@ function parseCase(value: JsonValue, where: string): PolicyCase {
       agent: { name: fields.optional('agent', (name) => fields.text(name)) ?? 'anyone', verified: fields.optional('verified', (name) => fields.boolean(name)) ?? false },
       sub: fields.optional('user', (name) => fields.text(name)) ?? 'user:test',
       environment: fields.optional('environment', () => readEnvironment(fields)) ?? { level: 'software' },
+      intent: fields.optional('intent', (name) => readIntent(fields, name)),
       facts: fields.optional('facts', (name) => parseFacts(fields.object(name))) ?? { paths: 'none' },
       identity: fields.optional('identity', (name) => readIdentity(fields.object(name))),
       lineage: fields.optional('lineage', (name) => readLineage(fields.object(name))),

@@ -1,5 +1,5 @@
 import type * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import { type Action, type Agent, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import { type Action, type Agent, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue, quoted } from '@sealwrit/protocol'
 
 /** Where a request stands, as policies see it. */
 export interface Lineage {
@@ -24,6 +24,8 @@ export interface DecisionInput {
   readonly lineage?: Lineage | undefined
   /** Another plane that has a part in it: it was delegated from there, or is to be delegated there. */
   readonly federation?: { readonly direction: 'from' | 'to'; readonly origin: string } | undefined
+  /** The purpose that was declared. */
+  readonly intent?: string | undefined
   /** Who vouches for agent or principal, where something was asserted and verified. */
   readonly identity?: { readonly form: string; readonly issuer: string; readonly claims: readonly string[] } | undefined
 }
@@ -47,8 +49,10 @@ export interface Sees {
   /** More of `context.lineage` than its depth. */
   readonly lineage: boolean
   readonly environment: ReadonlySet<EnvironmentFact>
+  /** Registered purposes; none where the schema declares no `context.intent`. */
+  readonly purposes: ReadonlySet<string>
 }
-const SEES_NOTHING: Sees = { identity: false, federation: false, lineage: false, environment: new Set() }
+const SEES_NOTHING: Sees = { identity: false, federation: false, lineage: false, environment: new Set(), purposes: new Set() }
 
 /** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
 export const MAX_POLICY_STRING = 8_192
@@ -73,6 +77,7 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees =
       environment: readEnvironment(input.environment, sees),
       facts: { paths: input.facts.paths },
       lineage: sees.lineage ? copied(input.lineage) : { depth: input.lineage?.depth ?? 0 },
+      ...(input.intent === undefined ? {} : { intent: { __entity: { type: PURPOSE, id: readPurpose(input.intent, sees) } } }),
       // Only where there is one, and where the schema knows it.
       ...(input.federation === undefined || !sees.federation ? {} : { federation: { ...input.federation } }),
       ...(input.identity === undefined || !sees.identity ? {} : { identity: { ...input.identity, claims: [...input.identity.claims] } }),
@@ -83,6 +88,15 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees =
       { uid: resource, attrs: { name: action.name, server: { __entity: server } }, parents: [server] },
     ],
   }
+}
+
+/** The entity type whose ids are the registered purposes. */
+export const PURPOSE = 'Purpose'
+
+/** @throws {Denied} `request_malformed` for a purpose that nobody registered: no policy could tell it from any other */
+function readPurpose(intent: string, { purposes }: Sees): string {
+  if (!purposes.has(intent)) throw new Denied('request_malformed', `${quoted(intent)} is no registered purpose${purposes.size === 0 ? '; this policy set registers none' : ` (${[...purposes].slice(0, 8).join(', ')})`}`)
+  return intent
 }
 
 function readEnvironment({ level, ...facts }: DecisionInput['environment'], sees: Sees): cedar.Context {

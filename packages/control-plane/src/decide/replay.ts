@@ -35,7 +35,7 @@ export class DecisionReplay implements Replay {
     const [action, inputs, engine] = [body('action'), body('inputs'), this.#engine(entry.policy.digest)]
     const { sub, act } = entry
     if (action === undefined || inputs === undefined || engine === undefined || sub === undefined || act === undefined) return false
-    const decision = decide(recordedInput(action, inputs, sub, act), { engine, epoch: entry.policy.epoch })
+    const decision = decide(recordedInput(action, inputs, { ...entry, sub, act }), { engine, epoch: entry.policy.epoch })
     if (canonicalText(decision.inputs as JsonValue) !== canonicalText(inputs)) throw new Denied('action_mismatch', 'the policies saw other inputs than the action gives')
     if (decision.policy.determining.join('\n') !== entry.policy.determining.join('\n')) throw new Denied('policy_error', 'other policies determine it')
     compare(entry, decision)
@@ -54,8 +54,15 @@ export class DecisionReplay implements Replay {
   }
 }
 
+/** What the entry itself says of who asked, and for what. */
+export interface RecordedAsker {
+  readonly sub: string
+  readonly act: { readonly sub: string; readonly verified: boolean }
+  readonly intent?: string | undefined
+}
+
 /** What was decided on: the action, and what the plane and the gate found out about the rest. A refusal before the policies has seen nothing. */
-export function recordedInput(action: JsonValue, inputs: JsonValue, sub: string, act: { readonly sub: string; readonly verified: boolean }): DecisionInput {
+export function recordedInput(action: JsonValue, inputs: JsonValue, { sub, act, intent }: RecordedAsker): DecisionInput {
   const context = new Fields(inputs, 'request_malformed', 'inputs').optional('context', (name) => new Fields((inputs as JsonObject)[name], 'request_malformed', 'context'))
   return {
     action: parseAction(action),
@@ -63,6 +70,7 @@ export function recordedInput(action: JsonValue, inputs: JsonValue, sub: string,
     sub,
     environment: context === undefined ? { level: 'software' } : parseLevelAndFacts(context.object('environment')),
     facts: context === undefined ? { paths: 'none' } : parseFacts(context.object('facts')),
+    intent,
     lineage: context?.optional('lineage', (name) => readLineage(context.object(name))),
     federation: context?.optional('federation', (name) => readFederation(context.object(name))),
     identity: context?.optional('identity', (name) => readIdentity(context.object(name))),

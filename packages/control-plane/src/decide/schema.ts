@@ -1,6 +1,6 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import { ENVIRONMENT_FACTS, type EnvironmentFact, isEnvironmentFact } from '@sealwrit/protocol'
-import type { ArgumentTypes, Sees } from './mapping.ts'
+import { ENVIRONMENT_FACTS, type EnvironmentFact, isEnvironmentFact, isPurpose } from '@sealwrit/protocol'
+import { type ArgumentTypes, PURPOSE, type Sees } from './mapping.ts'
 import { PolicyError, SCHEMA_FILE } from './policy-set.ts'
 
 type Shape = { type?: string; required?: boolean; name?: string; element?: Shape; attributes?: Record<string, Shape> }
@@ -21,7 +21,20 @@ export function seenBy(schema: string): Sees {
   const declares = (name: string): boolean => all.length > 0 && all.every(({ context }) => context?.attributes?.[name] !== undefined)
   const [first, ...others] = all.map(({ context, resolve }) => environmentFacts(resolve(context?.attributes?.['environment']), resolve))
   const lineage = all.length > 0 && all.every(({ context, resolve }) => resolve(context?.attributes?.['lineage'])?.attributes?.['root'] !== undefined)
-  return { identity: declares('identity'), federation: declares('federation'), lineage, environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
+  return { identity: declares('identity'), federation: declares('federation'), lineage, purposes: declares('intent') ? purposes(schema) : new Set(), environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
+}
+
+/** Purposes that one policy set may register. */
+export const MAX_PURPOSES = 1_000
+
+/** The ids of `entity Purpose enum [...]`. @throws {PolicyError} */
+function purposes(schema: string): ReadonlySet<string> {
+  const [only, ...more] = namespacesOf(schema).flatMap(({ entityTypes }) => (Object.hasOwn(entityTypes, PURPOSE) ? [entityTypes[PURPOSE] as { enum?: readonly string[] }] : []))
+  const wrong = only?.enum?.find((id) => !isPurpose(id))
+  if (only?.enum === undefined || more.length > 0) throw new PolicyError(`${SCHEMA_FILE}: context.intent needs the registered purposes: entity ${PURPOSE} enum ["invoice-review", …];`)
+  if (wrong !== undefined) throw new PolicyError(`${SCHEMA_FILE}: ${JSON.stringify(wrong)} is no id of a purpose: up to 64 of a-z, 0-9, dot, dash and underscore`)
+  if (only.enum.length > MAX_PURPOSES) throw new PolicyError(`${SCHEMA_FILE}: more than ${MAX_PURPOSES} purposes`)
+  return new Set(only.enum)
 }
 
 /** A fact of another name or type would never reach a policy, and one that is always demanded would deny wherever it is not told. */
@@ -37,11 +50,15 @@ function environmentFacts(shape: Shape | undefined, resolve: (shape: Shape | und
   return facts
 }
 
-/** The context of each action, with what resolves the names in it. */
-function* contexts(schema: string): Generator<{ context: Shape | undefined; resolve: (shape: Shape | undefined) => Shape | undefined }> {
+function namespacesOf(schema: string): readonly cedar.NamespaceDefinition<string>[] {
   const answer = cedar.schemaToJsonWithResolvedTypes(schema)
   if (answer.type === 'failure') throw new PolicyError(`${SCHEMA_FILE}: ${answer.errors.map((e) => e.message).join('; ')}`)
-  for (const namespace of Object.values(answer.json)) {
+  return Object.values(answer.json) as cedar.NamespaceDefinition<string>[]
+}
+
+/** The context of each action, with what resolves the names in it. */
+function* contexts(schema: string): Generator<{ context: Shape | undefined; resolve: (shape: Shape | undefined) => Shape | undefined }> {
+  for (const namespace of namespacesOf(schema)) {
     const commons = (namespace.commonTypes ?? {}) as Record<string, Shape>
     const resolve = (shape: Shape | undefined): Shape | undefined => {
       const name = shape?.name ?? shape?.type

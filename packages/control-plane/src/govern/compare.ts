@@ -37,7 +37,7 @@ function changeOf(before: JsonObject, after: JsonObject): ChangeKind | undefined
 
 /** A recorded request, as `policies.requests` gives it. */
 export interface Recorded {
-  readonly entry: { readonly kind: string; readonly seq: number; readonly sub?: string; readonly act?: { readonly sub: string; readonly verified: boolean }; readonly policy: { readonly digest: Digest } }
+  readonly entry: { readonly kind: string; readonly seq: number; readonly sub?: string; readonly act?: { readonly sub: string; readonly verified: boolean }; readonly intent?: string; readonly policy: { readonly digest: Digest } }
   readonly action?: JsonValue
   readonly inputs?: JsonValue
 }
@@ -62,7 +62,7 @@ export class RequestReplay {
     if (action === undefined || inputs === undefined || sub === undefined || act === undefined) return undefined
     const engine = await this.#engine(policy.digest)
     if (engine === undefined) return undefined
-    const input = recordedInput(action, inputs, sub, act)
+    const input = recordedInput(action, inputs, { ...entry, sub, act })
     return { before: verdict(decide(input, { engine, epoch: 0 })), after: verdict(decide(input, { engine: this.#candidate, epoch: 0 })) }
   }
 

@@ -3,7 +3,7 @@ import { type JsonObject, type JsonValue, type Sha256 } from '@sealwrit/protocol
 import { parseCases, runCases } from '../decide/cases.ts'
 import { decide } from '../decide/decide.ts'
 import { PolicyEngine } from '../decide/engine.ts'
-import { type ArgumentTypes, type CedarRequest, type DecisionInput, toCedar } from '../decide/mapping.ts'
+import { type ArgumentTypes, type CedarRequest, type DecisionInput, PURPOSE, toCedar } from '../decide/mapping.ts'
 import { loadPolicySet, PolicyError, SCHEMA_FILE } from '../decide/policy-set.ts'
 import { argumentTypes } from '../decide/schema.ts'
 
@@ -37,7 +37,7 @@ export function recommendPolicies(inputs: readonly DecisionInput[], schema: stri
   const types = argumentTypes(schema)
   const groups = new Map<string, Group>()
   for (const input of inputs) {
-    const request = toCedar(input, types)
+    const request = toCedar({ ...input, intent: undefined }, types)
     const key = JSON.stringify(conditionsFor(input, request, types, exact).concat(scopeFor(request)))
     const known = groups.get(key)
     if (known !== undefined) known.count++
@@ -86,6 +86,7 @@ function conditionsFor(input: DecisionInput, { context }: CedarRequest, types: A
     input.agent.verified ? 'principal.verified' : '!principal.verified',
     `context.environment.level == ${literal(input.environment.level)}`,
     `context.facts.paths == ${literal(input.facts.paths)}`,
+    ...(input.intent === undefined ? [] : [`context has intent && context.intent == ${uid({ type: PURPOSE, id: input.intent })}`]),
     ...declared,
   ]
 }
@@ -101,9 +102,9 @@ function draft({ input, request, count }: Group, number: number, types: Argument
 }
 
 function casesFor({ input }: Group, number: number): JsonObject[] {
-  const { action, agent, facts, environment } = input
+  const { action, agent, facts, environment, intent } = input
   const { tool_digest: _, ...asked } = action as unknown as JsonObject
-  const one = { agent: agent.name, verified: agent.verified, environment: environment.level, facts: { paths: facts.paths } as JsonObject }
+  const one = { agent: agent.name, verified: agent.verified, environment: environment.level, facts: { paths: facts.paths } as JsonObject, ...(intent === undefined ? {} : { intent }) }
   const name = `recommended-${number}`
   return [
     { name: `${name}: what was asked is permitted`, ...one, action: asked, expect: 'permit', determining: [`recommended/${name}`] },

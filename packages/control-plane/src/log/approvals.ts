@@ -38,6 +38,7 @@ export interface Held {
   readonly risk: Risk | undefined
   readonly determining: readonly string[]
   readonly demand: ApprovalDemand
+  readonly intent: string | undefined
   /** Digest of the action; undefined where this process has only read it back, and only its body says it. */
   readonly request: Digest | undefined
   readonly given: readonly Given[]
@@ -62,6 +63,8 @@ export interface Requester {
   readonly scope: Scope
   readonly par: ParentRef | undefined
   readonly delegates: DelegationBounds | undefined
+  /** What it was approved for, it is used for. */
+  readonly intent: string | undefined
 }
 
 /** What entries 0…n−1 say of holds, approvals and approvers. */
@@ -101,10 +104,10 @@ export class Approvals {
     this.#edits.set(this.holds, held.id, held)
   }
 
-  #held({ hold: id, seq, time: timeMs, aud, sub, act, scope, action_commit: commit, risk, policy, approval: demand, par, delegates }: HoldEntry & EntryHead, leafHash: Digest, request: string | undefined): void {
+  #held({ hold: id, seq, time: timeMs, aud, sub, act, scope, action_commit: commit, risk, policy, approval: demand, par, delegates, intent }: HoldEntry & EntryHead, leafHash: Digest, request: string | undefined): void {
     if (demand === undefined || aud === undefined || sub === undefined || act === undefined || scope === undefined || commit === undefined) return
     if (this.holds.size >= MAX_HOLDS) this.#forget(timeMs)
-    this.#put({ id, seq, leafHash, timeMs, aud, sub, act, scope, par, delegates, commit, risk, determining: policy?.determining ?? [], demand, request, given: [], ended: undefined, endedSeq: undefined })
+    this.#put({ id, seq, leafHash, timeMs, aud, sub, act, scope, par, delegates, commit, risk, determining: policy?.determining ?? [], demand, intent, request, given: [], ended: undefined, endedSeq: undefined })
   }
 
   #forget(nowMs: number): void {
@@ -177,9 +180,9 @@ export function hasGrants(held: Held, nowMs: number): boolean {
   return held.ended !== 'rejected' && held.ended !== 'expired' && held.ended !== 'void' && held.given.some(({ grant, left }) => grant !== undefined && left > 0 && nowMs < grant.until * 1_000)
 }
 
-export function isSameRequester(held: Requester, { aud, sub, act, scope, par, delegates }: Requester): boolean {
+export function isSameRequester(held: Requester, { aud, sub, act, scope, par, delegates, intent }: Requester): boolean {
   const isSamePlace = held.par?.jti === par?.jti && held.par?.leaf_hash === par?.leaf_hash
-  return held.aud === aud && held.sub === sub && held.act.sub === act.sub && held.act.verified === act.verified && scopeKey(held.scope) === scopeKey(scope) && isSamePlace && boundsKey(held.delegates) === boundsKey(delegates)
+  return held.intent === intent && held.aud === aud && held.sub === sub && held.act.sub === act.sub && held.act.verified === act.verified && scopeKey(held.scope) === scopeKey(scope) && isSamePlace && boundsKey(held.delegates) === boundsKey(delegates)
 }
 
 function boundsKey(delegates: DelegationBounds | undefined): string {

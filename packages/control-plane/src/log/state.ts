@@ -31,6 +31,7 @@ export interface OpenPermit {
   readonly seq: number
   /** What revocations and kills are compared with. */
   readonly selectable: Selectable
+  readonly intent: string | undefined
   readonly epoch: number
   /** When it may run to at the latest, milliseconds. */
   readonly lastMs: number
@@ -169,7 +170,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...endingOf(entry) })
+        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), intent: entry.intent, epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...endingOf(entry) })
         for (const ancestor of localAncestors(entry)) this.#issuedBelow(ancestor)
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         if (entry.constraints.budgets !== undefined) this.budgets.spend(entry.constraints.budgets, entry, entry.time)

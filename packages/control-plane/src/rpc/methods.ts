@@ -1,6 +1,6 @@
 import {
   type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
-  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, toBase64,
+  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, readIntent, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
 import { isProtected } from '../decide/policy-set.ts'
@@ -95,8 +95,9 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
     const agent = fields.optional('agent', (name) => parseAgent(fields.object(name))) ?? { name: 'anyone', verified: false }
     const facts = fields.optional('facts', (name) => parseFacts(fields.object(name))) ?? { paths: 'none' as const }
     const environment = fields.optional('environment', (name) => parseSupposed(fields.object(name)))
+    const intent = fields.optional('intent', (name) => readIntent(fields, name))
     fields.end()
-    const decision = await plane.decide(present<Parameters<Plane['decide']>[0]>({ action, agent, facts, environment }))
+    const decision = await plane.decide(present<Parameters<Plane['decide']>[0]>({ action, agent, facts, environment, intent }))
     const { kind, policy, inputs, errors } = decision
     const rules = policy.determining.filter(isProtected)
     return {

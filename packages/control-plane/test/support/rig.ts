@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
-import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlanePorts, type PolicyRules, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
+import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneOptions, type PlanePorts, type PolicyRules, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, present, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 import { afterEach } from 'vitest'
 
@@ -52,6 +52,7 @@ export class Rig {
   anchors: AnchorsOptions | undefined
   identity: Partial<IdentityConfig> | undefined
   policyRules: PolicyRules | undefined
+  attestations: PlaneOptions['attestations']
   liftQuorum: number | undefined
   store!: Store
   plane!: Plane
@@ -75,7 +76,7 @@ export class Rig {
   async start(change: Partial<PlanePorts> = {}, witnesses?: WitnessOptions): Promise<void> {
     this.store = this.#faulty(openSqliteStore(this.file))
     try {
-      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: this.tenant, owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, liftQuorum: this.liftQuorum, passwordCost: { memoryKib: 16, passes: 1 }, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
+      this.plane = await Plane.open(this.ports(change), this.policies, { tenant: this.tenant, owner: 'team:rig', localUser: 'somebody', isNew: true, witnesses, policyRules: this.policyRules, attestations: this.attestations, liftQuorum: this.liftQuorum, passwordCost: { memoryKib: 16, passes: 1 }, ...(this.identity === undefined ? {} : { identity: { config: { ...NAMED_AGENTS, ...this.identity }, loader: nodeKeyLoader } }), ...(this.anchors === undefined ? {} : { anchors: this.anchors }) })
       this.#isOpen = true
     } catch (error) {
       await this.store.close()

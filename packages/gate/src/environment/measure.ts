@@ -22,6 +22,8 @@ export interface ServerCommand {
   readonly cwd: string
   /** Version of the gate that measures. */
   readonly gateVersion: string
+  /** A signed statement about it, as a Sigstore bundle. */
+  readonly attestation?: JsonObject | undefined
   /** Who may say which container image this is. */
   readonly image: ImagePlaces
 }
@@ -42,6 +44,7 @@ export function measureServer(server: ServerCommand, clock: Pick<Clock, 'monoton
 
 class ServerEnvironment implements MeasuredEnvironment {
   readonly level = 'software'
+  readonly attestation: JsonObject | undefined
   salt: string
   document: JsonObject
   commit: Digest
@@ -60,6 +63,7 @@ class ServerEnvironment implements MeasuredEnvironment {
 
   constructor(server: ServerCommand, nowMs: () => number, crypto: Crypto, rng: Rng) {
     this.#server = server
+    this.attestation = server.attestation
     this.#nowMs = nowMs
     this.#crypto = crypto
     this.#rng = rng

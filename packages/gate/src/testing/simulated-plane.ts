@@ -149,7 +149,7 @@ export class SimulatedPlane implements Net {
   }
 
   #authorize(params: JsonValue, shown: { size: number }): JsonObject {
-    const { session, challenge, action, agent, hold: named } = parseAuthorizeRequest(params)
+    const { session, challenge, action, agent, hold: named, intent } = parseAuthorizeRequest(params)
     const { decide = () => 'permit' as const } = this.#options
     const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject, named)
     const aud = this.#gates.get(session) ?? ''
@@ -158,14 +158,14 @@ export class SimulatedPlane implements Net {
       return { decision, hold, seq: named === undefined ? this.append({ kind: 'hold', hold, aud, scope: scopeOf(action) }) : this.#leaves.length - 1 }
     }
     if (decision !== 'permit') return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
-    const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge })
+    const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge, ...(intent === undefined ? {} : { intent }) })
     const sealed = this.seal(seq, salt)
     const consistency = this.#consistency(shown.size)
     shown.size = this.#leaves.length
     return { decision: 'permit', sealed: { ...sealed }, consistency }
   }
 
-  #permit(action: Action, agent: Agent, aud: string, env: Artifact['env'] | undefined, how: Pick<Artifact, 'use' | 'challenge'>): { seq: number; salt: string } {
+  #permit(action: Action, agent: Agent, aud: string, env: Artifact['env'] | undefined, how: Pick<Artifact, 'use' | 'challenge' | 'intent'>): { seq: number; salt: string } {
     const { rng, crypto } = this.#options
     const salt = toBase64Url(rng.bytes(16))
     const jti = toBase64Url(rng.bytes(16))

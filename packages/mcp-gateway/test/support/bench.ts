@@ -36,7 +36,7 @@ export class Bench {
   closedFor: string | undefined
   #nextId = 1
 
-  constructor(options: { script?: ServerScript; decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode; plane?: SimulatedPlane; agent?: string; holdWaitMs?: number } = {}) {
+  constructor(options: { script?: ServerScript; decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode; plane?: SimulatedPlane; agent?: string; holdWaitMs?: number; intent?: string } = {}) {
     const rng = seededRng('bench')
     const script = options.script ?? honest()
     this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng, crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }) })
@@ -48,7 +48,7 @@ export class Bench {
       { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     this.gateway = new McpGateway({
-      gate: this.gate, target: 'mcp://fs', agent: options.agent ?? 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply', ...(options.holdWaitMs === undefined ? {} : { holdWaitMs: options.holdWaitMs }),
+      gate: this.gate, target: 'mcp://fs', agent: options.agent ?? 'tester', intent: options.intent, facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply', ...(options.holdWaitMs === undefined ? {} : { holdWaitMs: options.holdWaitMs }),
       toClient: (line) => this.answers.push(JSON.parse(line) as JsonObject),
       toServer: (line) => {
         this.received.push(line)

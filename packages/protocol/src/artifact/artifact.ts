@@ -5,6 +5,7 @@ import type { Digest } from '../digest.ts'
 import { type Budget, readBudgets } from '../govern/budgets.ts'
 import { type ForeignRef, readForeignRef } from '../federation/reference.ts'
 import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
+import { readIntent } from '../intent.ts'
 import { asCode, type Fields } from '../json/fields.ts'
 import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
 import { type ParentRef, verifyPlace } from '../lineage/lineage.ts'
@@ -95,6 +96,10 @@ export interface Artifact {
   readonly use: 'challenge' | 'redeem'
   /** The gate's challenge; present exactly when `use` is `challenge`. */
   readonly challenge?: string
+  /** The registered purpose that was declared. */
+  readonly intent?: string
+  /** Commitment to the asker's own words about it. */
+  readonly purpose_commit?: Digest
 }
 
 export type Permit = EntryHead & Artifact
@@ -107,6 +112,8 @@ export function parseArtifactFields(fields: Fields): Artifact {
   const above = fields.optional('above', (name) => readAbove(fields, name))
   const delegates = fields.optional('delegates', (name) => readCommittedDelegation(fields.object(name)))
   const challenge = fields.optional('challenge', (name) => fields.token(name))
+  const intent = fields.optional('intent', (name) => readIntent(fields, name))
+  const purpose = fields.optional('purpose_commit', (name) => fields.digest(name))
   if ((use === 'challenge') !== (challenge !== undefined)) throw new Denied('artifact_malformed', 'use and challenge disagree')
   const artifact: Artifact = {
     kind: 'permit',
@@ -135,6 +142,8 @@ export function parseArtifactFields(fields: Fields): Artifact {
     aud: fields.text('aud'),
     use,
     ...(challenge === undefined ? {} : { challenge }),
+    ...(intent === undefined ? {} : { intent }),
+    ...(purpose === undefined ? {} : { purpose_commit: purpose }),
   }
   if (artifact.policy.inputs_commit === undefined) throw new Denied('artifact_malformed', 'a permit commits to what its policies saw')
   if (artifact.constraints.budgets?.some(({ policy }) => !artifact.policy.determining.includes(policy)) === true) throw new Denied('artifact_malformed', 'a budget of a policy that does not determine it')

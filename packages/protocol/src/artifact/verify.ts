@@ -56,6 +56,8 @@ export interface GateState {
   readonly measureEnvironment: (() => Digest) | undefined
   /** What is about to run. */
   readonly action: Action | undefined
+  /** The intent that this gate declared; undefined where it asked for nothing, and the artifact was carried to it. */
+  readonly declared?: { readonly intent: string | undefined } | undefined
   /** Obligations that this gate understands and can keep now. */
   readonly capabilities: (obligation: string) => boolean
   /** Below which permit this gate asked for it; `undefined` as `parent`: below none. What is carried has the parent that it was issued below. */
@@ -130,6 +132,7 @@ export function verifyProved(prove: (step: Step) => Proved, at: GateState): Veri
   step('environment', () => verifyEnvironment(permit, at.measureEnvironment))
   list.pass('environment')
   step('conditions', () => verifyActionCommitment(permit, salt, at))
+  step('conditions', () => verifyIntent(permit, at.declared))
   step('conditions', () => verifyObligations(permit, at.capabilities))
   list.pass('conditions')
 
@@ -228,6 +231,10 @@ export function verifyActionCommitment(permit: Permit, salt: string | undefined,
   const { sha256 } = at.crypto
   if (permit.action_commit !== commitment('action', known, actionDigest(action, sha256), sha256)) throw new Denied('action_mismatch')
   if (permit.scope.type !== scope.type || permit.scope.name !== scope.name || permit.scope.target !== scope.target) throw new Denied('action_mismatch')
+}
+
+function verifyIntent(permit: Permit, declared: GateState['declared']): void {
+  if (declared !== undefined && permit.intent !== declared.intent) throw new Denied('action_mismatch', 'another intent')
 }
 
 function verifyObligations(permit: Permit, capable: (obligation: string) => boolean): void {

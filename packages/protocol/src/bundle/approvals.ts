@@ -26,6 +26,7 @@ interface KnownHold {
   /** Its place in a lineage and what it delegates, as one text. */
   readonly place: string
   readonly demand: ApprovalDemand
+  readonly intent: string | undefined
   ended: 'used' | 'rejected' | 'expired' | undefined
 }
 
@@ -75,10 +76,10 @@ export class Approvals {
     }
   }
 
-  held({ hold, seq, time, aud, sub, act, scope, action_commit: commit, approval: demand, par, delegates }: HoldEntry & EntryHead, leaf: string): void {
+  held({ hold, seq, time, aud, sub, act, scope, action_commit: commit, approval: demand, par, delegates, intent }: HoldEntry & EntryHead, leaf: string): void {
     if (demand === undefined || aud === undefined || sub === undefined || act === undefined || scope === undefined || commit === undefined) return
     if (this.#holds.has(hold)) return this.#tally.found('contradicted', 'two holds have one id', { seq })
-    this.#holds.set(hold, { seq, leaf, time, commit, aud, sub, act, scope, place: placeText(par, delegates), demand, ended: undefined })
+    this.#holds.set(hold, { seq, leaf, time, commit, aud, sub, act, scope, place: placeText(par, delegates), demand, intent, ended: undefined })
   }
 
   decided(entry: ApprovalEntry & EntryHead, leaf: string, bodies: readonly Body[] | undefined): void {
@@ -146,11 +147,12 @@ export class Approvals {
   }
 
   /** Enough distinct persons, all of one hold of this very requester, each in their role at this place in the log. */
-  #counted({ seq, time, sub, act, aud, scope, owner, par, delegates }: Permit, refs: readonly ApprovalRef[], approvals: readonly KnownApproval[]): void {
+  #counted({ seq, time, sub, act, aud, scope, owner, par, delegates, intent }: Permit, refs: readonly ApprovalRef[], approvals: readonly KnownApproval[]): void {
     const hold = (approvals[0] as KnownApproval).hold
     if (approvals.some((one, i) => one.hold !== hold || one.seq !== refs[i]?.seq || one.seq >= seq)) throw new Denied('seal_invalid', 'the approvals are of several holds, or stand elsewhere')
     if (sub !== hold.sub || act.sub !== hold.act.sub || act.verified !== hold.act.verified || aud !== hold.aud) throw new Denied('subject_mismatch', 'somebody else asked, or at another gate')
     if (scope.type !== hold.scope.type || scope.target !== hold.scope.target || scope.name !== hold.scope.name) throw new Denied('action_mismatch', 'something else was asked')
+    if (intent !== hold.intent) throw new Denied('action_mismatch', 'another intent was declared')
     if (placeText(par, delegates) !== hold.place) throw new Denied('action_mismatch', 'it was asked for below another permit, or delegates something else')
     if (hold.ended === 'rejected') throw new Denied('approval_rejected')
     if (hold.ended === 'expired') throw new Denied('approval_expired')

@@ -66,13 +66,17 @@ function commitments(entry: Entry, result: Digest | undefined): Map<Purpose, Dig
     add('shadow', entry.policy?.shadow_commit)
     add('redacted', entry.policy?.redacted_commit)
     add('delegation', entry.delegates?.terms_commit)
+    add('purpose', entry.purpose_commit)
     if (entry.kind === 'permit') add('foreign', entry.par?.foreign?.commit)
   } else if (entry.kind === 'approval') {
     add('grant', entry.grant_commit)
     add('reason', entry.reason_commit)
     add('foreign', entry.voucher?.foreign.commit)
   } else if (entry.kind === 'key' && entry.purpose === 'approver') add('directory', entry.name_commit)
-  else if (entry.kind === 'gate') add('environment', entry.env?.commit)
+  else if (entry.kind === 'gate') {
+    add('environment', entry.env?.commit)
+    add('attestation', entry.attestation_commit)
+  }
   else if (entry.kind === 'receipt') add('result', result)
   return out
 }

@@ -1,4 +1,5 @@
 import type { Crypto } from '../crypto.ts'
+import type { Permit } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { fromBase64Url } from '../encoding.ts'
 import type { DenyEntry, GateEntry, ReceiptEntry } from '../log/entries.ts'
@@ -19,6 +20,9 @@ export class Gates {
   readonly #tally: Tally
   readonly #keys = new Map<string, SigningKey>()
   readonly #numbering = new Numbering()
+  /** Level of the newest session of a gate in an environment. */
+  readonly #levels = new Map<string, string>()
+  #softwareOnly = 0
 
   /** @param given keys that the verifier holds independently of the plane */
   constructor(given: readonly SigningKey[], log: Keys, crypto: Crypto, tally: Tally) {
@@ -29,7 +33,8 @@ export class Gates {
   }
 
   /** A gate is its key: an enrolment under the thumbprint of another key is a contradiction, not a new key. */
-  enrolled({ gate, event, key: text, anchor, seq }: GateEntry & EntryHead): void {
+  enrolled({ gate, event, key: text, anchor, seq, env }: GateEntry & EntryHead): void {
+    if (env !== undefined) this.#levels.set(`${gate} ${env.commit}`, env.level)
     this.#log.checkGate(gate, seq)
     this.#tally.prove('the gate was given a key of this log', () => this.#log.verifyAnchor(anchor), { seq })
     if (event !== 'enrolled' || text === undefined) return
@@ -39,6 +44,13 @@ export class Gates {
       if (!this.#keys.has(gate)) this.#keys.set(gate, key)
     }, { seq })
     if (!this.#given.some(({ kid }) => kid === gate)) this.#tally.notShown(`the key of gate ${gate} is only as enrolled by the plane; give it with --gate-key to hold it independently`)
+  }
+
+  /** Evidence is what the session was opened with, never more. */
+  permitted({ seq, jti, aud, env }: Permit): void {
+    if (env.level === 'software') this.#softwareOnly++
+    const level = this.#levels.get(`${aud} ${env.commit}`)
+    if (level !== undefined && level !== env.level) this.#tally.found('contradicted', `the permit claims ${env.level} evidence of an environment whose session has ${level}`, { seq, jti })
   }
 
   /** @returns the receipt where it is the one of `permit` */
@@ -79,6 +91,7 @@ export class Gates {
   }
 
   end(): void {
+    if (this.#softwareOnly > 0) this.#tally.notShown(`the environments of ${this.#softwareOnly} permits rest on software-only evidence: what their gates said of their own hosts`)
     for (const { session, missing } of this.#numbering.gaps()) this.#tally.notShown(`${missing} receipts of gate ${session} are not in this bundle (gaps in its numbering)`)
     for (const { kid } of this.#given) if (!this.#keys.has(kid)) this.#tally.notShown(`no gate in this bundle holds the given gate key ${kid}`)
   }

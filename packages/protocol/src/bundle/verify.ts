@@ -233,6 +233,7 @@ export class BundleVerifier implements BundleListener {
         this.#decided(entry.policy.digest)
         this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
         this.#prohibitions.permitted(entry)
+        this.#gates.permitted(entry)
         this.#keys.checkGate(entry.aud, entry.seq)
         this.#lineages.permitted(entry, leafDigest(hash), bodies, this.#tree.size > entry.seq)
         this.#approvals.permitted(entry, bodies)

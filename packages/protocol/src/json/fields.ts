@@ -27,6 +27,11 @@ export class Fields {
     throw new Denied(this.#code, `${this.#what}: member ${name} is not ${wanted}`)
   }
 
+  /** What is thrown for what does not fit. */
+  get code(): DenialCode {
+    return this.#code
+  }
+
   has(name: string): boolean {
     return name in this.#object
   }

@@ -8,6 +8,7 @@ import type { Digest } from '../digest.ts'
 import { MAX_SELECTOR, parseSelector } from '../govern/selector.ts'
 import { fromBase64Url } from '../encoding.ts'
 import { isAgentName } from '../identity.ts'
+import { readIntent } from '../intent.ts'
 import { Fields } from '../json/fields.ts'
 import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
 import { type ParentRef, parseParentRef } from '../lineage/lineage.ts'
@@ -30,6 +31,10 @@ export interface Asked {
   readonly par?: ParentRef
   /** What it would have delegated. */
   readonly delegates?: CommittedDelegation
+  /** The purpose that was declared. */
+  readonly intent?: string
+  /** Commitment to the asker's own words about it. */
+  readonly purpose_commit?: Digest
 }
 
 /** A refusal: by the plane, or reported and signed by a gate (`denial`). */
@@ -142,6 +147,8 @@ export interface GateEntry {
   /** The session's id and environment; when one was opened. */
   readonly session?: string
   readonly env?: { readonly commit: Digest; readonly level: EnvironmentLevel }
+  /** Commitment to the signed statement that the level rests on; there exactly where it is more than `software`. */
+  readonly attestation_commit?: Digest
   /** When the session ends unless it is opened again, seconds since 1970, exclusive. */
   readonly expires?: number
   /** Digest of the log key that the gate was given; where it said so. */
@@ -195,6 +202,8 @@ function readAsked(fields: Fields): Asked {
     policy: fields.optional('policy', (name) => readPolicyState(fields.object(name))),
     par: fields.optional('par', (name) => parseParentRef(fields.object(name))),
     delegates: fields.optional('delegates', (name) => readCommittedDelegation(fields.object(name))),
+    intent: fields.optional('intent', (name) => readIntent(fields, name)),
+    purpose_commit: fields.optional('purpose_commit', (name) => fields.digest(name)),
   })
 }
 
@@ -327,14 +336,21 @@ export function readGate(fields: Fields): GateEntry {
     key: fields.optional('key', (name) => fields.text(name, 64)),
     session: fields.optional('session', (name) => fields.token(name)),
     env: fields.optional('env', (name) => readEnvironment(fields.object(name))),
+    attestation_commit: fields.optional('attestation_commit', (name) => fields.digest(name)),
     expires: fields.optional('expires', (name) => fields.integer(name)),
     anchor: fields.optional('anchor', (name) => fields.digest(name)),
     count: fields.optional('count', (name) => fields.integer(name)),
   })
   if ((entry.expires ?? entry.anchor) !== undefined && entry.event !== 'session') throw new Denied('artifact_malformed', 'gate: event and members disagree')
+  if ((entry.attestation_commit !== undefined) !== isSigned(entry.env?.level)) throw new Denied('artifact_malformed', 'gate: level and attestation disagree')
   const has = GATE_MEMBERS.filter((name) => entry[name] !== undefined).join()
   if (has !== { enrolled: 'key', session: 'session,env', denials_lost: 'count' }[entry.event]) throw new Denied('artifact_malformed', 'gate: event and members disagree')
   return entry
+}
+
+/** Whether a level is the word of more than the gate alone. */
+function isSigned(level: EnvironmentLevel | undefined): boolean {
+  return level === 'signed' || level === 'hardware'
 }
 
 export function readAgent(fields: Fields): AgentEntry {

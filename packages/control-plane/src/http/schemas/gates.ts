@@ -1,7 +1,7 @@
 import { DENIALS, type DenialCode, MAX_FOREIGN_ORIGIN, MAX_PROOF_LENGTH, MAX_JWS, MAX_RENEWED } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { delegates, parent } from './lineage.ts'
-import { action, agent, component, consistency, digest, facts, foreign, identity, level, listOf, object, publicKey, sealed, seq, text, token } from './values.ts'
+import { action, agent, component, consistency, declared, digest, facts, foreign, identity, level, listOf, object, publicKey, sealed, seq, text, token } from './values.ts'
 
 const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
 
@@ -10,13 +10,13 @@ export const authorizeRequest: z.ZodType = component(
   'AuthorizeRequest',
   z.strictObject({
     session: token, challenge: token, action, agent, environment: digest, facts,
-    hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), foreign: foreign.exactOptional(),
+    hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), foreign: foreign.exactOptional(), ...declared,
     traceparent: z.string().regex(/^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/).exactOptional(),
   }),
 )
 export const issueRequest: z.ZodType = component(
   'IssueRequest',
-  z.strictObject({ action, agent, audience: text(MAX_FOREIGN_ORIGIN), form: z.enum(['redeem', 'jws']), seconds: z.int().min(1).exactOptional(), hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), nonce: token.exactOptional(), foreign: foreign.exactOptional() }),
+  z.strictObject({ action, agent, audience: text(MAX_FOREIGN_ORIGIN), form: z.enum(['redeem', 'jws']), seconds: z.int().min(1).exactOptional(), hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), nonce: token.exactOptional(), foreign: foreign.exactOptional(), ...declared }),
 )
 const deny = z.strictObject({ decision: z.literal('deny'), code, seq })
 const hold = z.strictObject({ decision: z.literal('hold'), hold: token, seq })
@@ -37,7 +37,7 @@ export const renewReply: z.ZodType = z.strictObject({ sealed, consistency })
 export const enrolRequest: z.ZodType = component(
   'EnrolRequest',
   z.strictObject({
-    key: publicKey, session: token, proof: text(MAX_JWS), environment: z.strictObject({ commit: digest, level, salt: token, document: object }),
+    key: publicKey, session: token, proof: text(MAX_JWS), environment: z.strictObject({ commit: digest, level, salt: token, document: object, attestation: object.exactOptional() }),
     anchor: digest.exactOptional(), floor: seq.exactOptional(), checkpoint: text(MAX_PROOF_LENGTH).exactOptional(),
   }),
 )

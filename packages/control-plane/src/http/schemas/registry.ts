@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { action, agent, component, digest, facts, json, listOf, object, publicKey, seq, text, texts } from './values.ts'
+import { action, agent, component, declared, digest, environmentFacts, facts, json, listOf, object, publicKey, seq, text, texts } from './values.ts'
 
 const agentName = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/)
 export const agentPath: z.ZodType = z.strictObject({ agent: agentName })
@@ -11,7 +11,7 @@ export const agents: z.ZodType = listOf(
 export const agentRequest: z.ZodType = component('AgentRequest', z.strictObject({ agent: agentName, key: publicKey, owner: text(128).exactOptional(), expires: seq.exactOptional() }))
 export const agentKeyRequest: z.ZodType = component('AgentKeyRequest', z.strictObject({ key: publicKey, expires: seq.exactOptional() }))
 
-export const decideRequest: z.ZodType = component('DecideRequest', z.strictObject({ action, agent: agent.exactOptional(), facts: facts.exactOptional() }))
+export const decideRequest: z.ZodType = component('DecideRequest', z.strictObject({ action, agent: agent.exactOptional(), facts: facts.exactOptional(), environment: environmentFacts.exactOptional(), intent: declared.intent }))
 export const decideReply: z.ZodType = component(
   'Explained',
   z.strictObject({

@@ -1,4 +1,4 @@
-import { ACTION_TYPES, DENIALS, type DenialCode, ENVIRONMENT_LEVELS, IDENTITY_FORMS, MAX_CERTIFICATE, MAX_CHAIN, MAX_IDENTITY_TOKEN, MAX_NAME, MAX_STRING } from '@sealwrit/protocol'
+import { ACTION_TYPES, DENIALS, type DenialCode, ENVIRONMENT_FACTS, ENVIRONMENT_LEVELS, IDENTITY_FORMS, MAX_CERTIFICATE, MAX_CHAIN, MAX_IDENTITY_TOKEN, MAX_NAME, MAX_PURPOSE_TEXT, MAX_STRING } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { MAX_PAGE_ITEMS, PAGE_ITEMS } from '../../page.ts'
 
@@ -65,6 +65,16 @@ export const identity: z.ZodType = component(
   ]).describe('Who asks, as it is asserted; the plane verifies it before it decides.'),
 )
 export const level: z.ZodEnum<{ [L in (typeof ENVIRONMENT_LEVELS)[number]]: L }> = z.enum(ENVIRONMENT_LEVELS)
+/** What a request says it is for. */
+export const declared: { readonly intent: z.ZodExactOptional; readonly purpose_text: z.ZodExactOptional } = {
+  intent: z.string().regex(/^[a-z0-9._-]{1,64}$/).describe('The id of a purpose that the active policy set registers.').exactOptional(),
+  purpose_text: text(MAX_PURPOSE_TEXT).describe('Words about it; neither policies nor approvers are shown them.').exactOptional(),
+}
+/** Where something is supposed to run. */
+export const environmentFacts: z.ZodType = z.strictObject({
+  level: level.exactOptional(),
+  ...Object.fromEntries(Object.entries(ENVIRONMENT_FACTS).map(([name, kind]) => [name, (kind === 'integer' ? seq : kind === 'digest' ? digest : kind === 'commit' ? z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/) : text(512)).exactOptional()])),
+})
 
 export const sealed: z.ZodType = component('SealedEntry', z.strictObject({ entry: z.string(), proof: z.string() }).describe('A leaf of the log as text, and its C2SP tlog-proof. Its verifier reads it.'))
 export const consistency: z.ZodType = z.array(z.string())
