@@ -1,6 +1,6 @@
 """approval.md: who may approve, what they signed, and which permits rest on it."""
 import re
-from formats import Refused, canonical, need, references, unbase64url
+from formats import Refused, canonical, is_action, need, references, unbase64url
 from notes import read_account, thumbprint
 
 class Approvals:
@@ -117,6 +117,7 @@ class Approvals:
             if action is None or one['bounds'] is None:
                 self.not_established.append(f'whether a grant covers the arguments of permit {permit["jti"]}: a body is not in the bundle')
             else:
+                need(is_action(action), 'not an action')
                 need(one['grant'].get('tool_digest') == action.get('tool_digest') and covers(one['bounds'], action['arguments']), 'the grant does not cover these arguments')
         return None
 

@@ -1,5 +1,5 @@
 """commitment.md, action.md: the bodies behind the commitments of an entry, and which of them are gone."""
-from formats import FORMS, canonical, digest, fits, need, unbase64url
+from formats import canonical, digest, is_action, need, unbase64url
 
 class Bodies:
     def __init__(self):
@@ -16,8 +16,8 @@ class Bodies:
             need(body['commit'] == digest(f'sealwrit/v1/{purpose}\n'.encode() + unbase64url(body['salt']) + its_digest), f'the {purpose} is of another commitment')
             need('body' not in body or digest(canonical(body['body']).encode()) == body['digest'], f'the {purpose} has another digest')
             if purpose == 'action' and 'body' in body:
-                action = body['body'] if isinstance(body['body'], dict) else {}
-                need(fits(FORMS.get(f'action {action.get("type")}', '$none'), action), 'not an action')
+                action = body['body']
+                need(is_action(action), 'not an action')
                 need(entry.get('scope', action) == {name: action[name] for name in ('type', 'name', 'target')} or 'scope' not in entry, 'the scope is not that of the action')
         self.absent += [entry['seq']] * len(commits)
 

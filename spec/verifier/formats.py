@@ -85,6 +85,9 @@ TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$stri
 def units(text):
     return len(text.encode('utf-16-le')) // 2
 
+def is_action(body):
+    return isinstance(body, dict) and fits(FORMS.get(f'action {body.get("type")}', '$none'), body)
+
 def fits(form, value):
     """A form is a closed object (a name with `?` may be absent), a list of one form (64 of it, or as many as stand behind it), the name of a form, or a pattern."""
     if isinstance(form, dict):

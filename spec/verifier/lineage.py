@@ -1,6 +1,6 @@
 """lineage.md: which permit descends from which, and that delegation only narrows."""
 from approvals import covers, is_bound, within
-from formats import FORMS, fits, need, own_selectors, selectors, units
+from formats import FORMS, fits, is_action, need, own_selectors, selectors, units
 
 LEVELS = ['none', 'software', 'signed', 'hardware']
 
@@ -47,6 +47,7 @@ class Lineages:
         action, terms = ([b.get('body') for b in bodies if b['purpose'] == purpose] for purpose in ('action', 'delegation'))
         if parent['terms'] is None or not action or action[0] is None or own is not None and (not terms or terms[0] is None):
             return self.not_shown.append(f'whether permit {child["jti"]} is within what its parent delegates: a body is not in the bundle')
+        need(is_action(action[0]), 'not an action')
         asked = {'action': action[0], 'agent': child['act']['sub'][len('agent:'):], 'audience': child['aud'], 'environment': child['env']['level']}
         need(is_terms(parent['terms']) and is_delegated(asked, parent['terms']), 'something else was asked for than its parent delegates')
         need(own is None or is_terms(terms[0]) and is_within(terms[0], parent['terms']), 'it delegates more than its parent')
