@@ -1,8 +1,11 @@
-import { canonicalText, type JsonValue } from '@sealwrit/protocol'
+import { type Action, canonicalText, type JsonValue, parseBundle, parseEntry, utf8 } from '@sealwrit/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { evidenceLines } from '../src/client/evidence-lines.ts'
+import { call } from '../src/rpc/call.ts'
 import { METHODS } from '../src/rpc/methods.ts'
+import type { Peer } from '../src/rpc/peer.ts'
 import { MAX_PAGE, MAX_PAGE_CHARACTERS } from '../src/prove/reader.ts'
-import { outcome, Rig, TOOL_DIGEST } from './support/rig.ts'
+import { outcome, Rig, TOOL_DIGEST, toolCall } from './support/rig.ts'
 
 let rig: Rig
 beforeEach(async () => {
@@ -59,5 +62,27 @@ describe('log.read', () => {
   })
   it.each<[string, JsonValue]>([['no start', {}], ['a start below 0', { from: -1 }], ['too large a page', { from: 0, limit: MAX_PAGE + 1 }], ['an unknown member', { from: 0, before: 3 }], ['a text', { from: '0' }]])('%s is refused', async (_name, params) => {
     expect(await outcome(Promise.resolve().then(() => read(params)))).toBe('request_malformed')
+  })
+})
+
+describe('evidence of one execution', () => {
+  it('is that of its lineage and nothing else, however many pages it takes', async () => {
+    const peer: Peer = { person: { id: rig.plane.sub, role: 'viewer' }, shown: { size: 0 }, session: undefined }
+    const gate = await rig.gate()
+    const large = (): Action => toolCall('read_file', { path: '/srv/q3.txt', text: 'x'.repeat(1_000_000) })
+    const delegates = { until: Math.floor(rig.clock.wallMs() / 1_000) + 600, uses: 10, depth: 8, scopes: [{ type: 'mcp.tool_call' as const, target: 'mcp://fs', name: '*' }] }
+    let above = await gate.permit(gate.request(large(), { delegates }))
+    const chain = [above.permit.jti]
+    for (let depth = 7; depth > 2; depth--) {
+      await gate.permit(gate.request(toolCall('write_file'))) // of somebody else
+      above = await gate.permit(gate.request(large(), { parent: { jti: above.permit.jti, leaf_hash: above.leaf }, delegates: { ...delegates, uses: depth, depth } }))
+      chain.push(above.permit.jti)
+    }
+    let pages = 0
+    const lines: string[] = []
+    for await (const line of evidenceLines((method, params) => call(rig.plane, method, params, peer), above.permit.jti, undefined, () => pages++)) lines.push(line)
+    expect(pages).toBeGreaterThan(1)
+    const permits = parseBundle(utf8(`${lines.join('\n')}\n`)).entries.map(({ entry }) => parseEntry(entry)).flatMap((entry) => (entry.kind === 'permit' ? [entry.jti] : []))
+    expect(permits).toEqual(chain)
   })
 })

@@ -29,7 +29,7 @@ export async function* evidenceLines(ask: Ask, selector: string, since?: string,
     count += entries.length
     told(count, selector === 'all' ? first.size : undefined)
     yield* items(entries, next !== undefined)
-    page = next === undefined ? undefined : await ask('evidence.more', { checkpoint: first.head.checkpoint, size: first.size, from: next })
+    page = next === undefined ? undefined : await ask('evidence.more', { selector, checkpoint: first.head.checkpoint, size: first.size, from: next })
   }
   yield closeLine('entries')
 }

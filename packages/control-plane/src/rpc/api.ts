@@ -110,7 +110,7 @@ export interface PlaneMethods {
   readonly executions: Call<{ readonly id: string }, Shown>
   readonly lineage: Call<Paging & { readonly id: string }, LineageAnswer>
   readonly evidence: Call<{ readonly selector: string; readonly since?: string | undefined }, EvidenceStart & EvidencePage>
-  readonly 'evidence.more': Call<{ readonly checkpoint: string; readonly size: number; readonly from: number }, { readonly entries: readonly BundleEntry[]; readonly next: number | undefined }>
+  readonly 'evidence.more': Call<{ readonly selector: string; readonly checkpoint: string; readonly size: number; readonly from: number }, { readonly entries: readonly BundleEntry[]; readonly next: number | undefined }>
   readonly fsck: Call<{ readonly begin: boolean }, ReturnType<Reader['fsck']>>
   readonly erase: Call<{ readonly selector: string; readonly dry: boolean }, Answer<Plane['erase']>>
   readonly 'anchors.now': Call<None, { readonly outcomes: readonly AnchorOutcome[] }>

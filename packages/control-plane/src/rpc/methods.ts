@@ -143,12 +143,14 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
     const start = await plane.reader.evidenceStart(selector, since)
     return { ...start, ...(await plane.reader.evidencePage(start, 0)) }
   },
-  'evidence.more': (plane, params) => {
+  'evidence.more': async (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'evidence.more')
-    const start = { head: { v: 1, origin: plane.log.origin, tenant: plane.log.tenant, checkpoint: fields.text('checkpoint', MAX_PROOF_LENGTH) }, size: fields.integer('size'), seqs: undefined } as const
-    const from = fields.integer('from')
+    const head = { v: 1, origin: plane.log.origin, tenant: plane.log.tenant, checkpoint: fields.text('checkpoint', MAX_PROOF_LENGTH) } as const
+    const [selector, size, from] = [fields.text('selector', 64), fields.integer('size'), fields.integer('from')]
     fields.end()
-    return plane.reader.evidencePage(start, from)
+    // Found anew, and not taken from the caller; what came meanwhile lies beyond `size`.
+    const seqs = selector === 'all' ? undefined : (await plane.reader.evidenceStart(selector)).seqs
+    return plane.reader.evidencePage({ head, size, seqs }, from)
   },
   'log.checkpoint': async (plane) => ({ checkpoint: (await plane.log.evidenced()).note }),
   'log.tile': async (plane, params) => ({ bytes: toBase64(await plane.reader.tile(one(params, 'path'))) }),
