@@ -1,11 +1,9 @@
-import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { PlaneLink, nodeClock, nodeNet } from '@sealwrit/gate'
 import type { JsonObject } from '@sealwrit/protocol'
-import { workFolder } from './support/disk.ts'
 import { type Figure, quantile, time } from './support/figure.ts'
-import { type Family, grow } from './support/history.ts'
-import { BenchGate, startPlane, stop } from './support/plane.ts'
+import { grown } from './support/history.ts'
+import { startPlane, stop } from './support/plane.ts'
 
 const ENTRIES = 1_000_000
 const CALLS = 200
@@ -14,15 +12,7 @@ const BOUND_MS = 100
 
 /** Lineage answers on a log of 10⁶ entries: of a tree that stands together, of one that is spread over all of it, and of one link in a chain. */
 export async function lineage(): Promise<Figure[]> {
-  const folder = path.join(workFolder(), 'lineage')
-  fs.mkdirSync(folder)
-  const first = await startPlane(folder, 0)
-  const writer = new BenchGate(first.dir)
-  await writer.open()
-  await writer.execute('before_reply')
-  writer.gate.close()
-  await stop(first.child)
-  const family: Family = await grow(first.dir, ENTRIES, 0, { spread: 1_000, together: 1_000, chain: 8 })
+  const { folder, family } = await grown('lineage', ENTRIES, 0, { spread: 1_000, together: 1_000, chain: 8 })
   const { dir, child } = await startPlane(folder, 0)
   const link = await PlaneLink.connect(path.join(dir, 'plane.sock'), nodeNet, nodeClock, () => undefined, () => undefined)
   const ask = (id: string, limit: number): Promise<number> => link.request('lineage', { id, limit }, (value) => ((value as JsonObject)['below'] as readonly unknown[]).length)

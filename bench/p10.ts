@@ -1,8 +1,5 @@
-import * as fs from 'node:fs'
-import * as path from 'node:path'
-import { workFolder } from './support/disk.ts'
 import { type Figure, median, micros, quantile } from './support/figure.ts'
-import { grow } from './support/history.ts'
+import { grown } from './support/history.ts'
 import { BenchGate, startPlane, stop } from './support/plane.ts'
 
 const ROUNDS = 9
@@ -24,15 +21,7 @@ class Grown {
   }
 
   static async open(entries: number, open: number): Promise<Grown> {
-    const folder = path.join(workFolder(), 'grown')
-    fs.mkdirSync(folder)
-    const first = await startPlane(folder, 0)
-    const writer = new BenchGate(first.dir)
-    await writer.open()
-    await writer.execute('before_reply')
-    writer.gate.close()
-    await stop(first.child)
-    await grow(first.dir, entries, open)
+    const { folder } = await grown('grown', entries, open)
     const from = performance.now()
     const { dir, child } = await startPlane(folder, 0)
     const startMs = performance.now() - from

@@ -3,10 +3,9 @@ import * as fs from 'node:fs'
 import * as http from 'node:http'
 import * as path from 'node:path'
 import { asker } from './support/asker.ts'
-import { workFolder } from './support/disk.ts'
 import { type Figure, quantile, time } from './support/figure.ts'
-import { grow } from './support/history.ts'
-import { BenchGate, main, startPlane, stop } from './support/plane.ts'
+import { grown } from './support/history.ts'
+import { main, stop } from './support/plane.ts'
 
 const ENTRIES = 1_000_000
 const ROUNDS = 40
@@ -15,17 +14,9 @@ const LIMIT_MS = 100
 
 /** Searches over HTTP in a log of a million entries, by everything that can be asked for, and logins; what is rare or missing is looked for in all of it. */
 export async function search(): Promise<Figure[]> {
-  const folder = path.join(workFolder(), 'search')
-  fs.mkdirSync(folder)
-  const first = await startPlane(folder, 0)
-  const writer = new BenchGate(first.dir)
-  await writer.open()
-  await writer.execute('before_reply')
-  writer.gate.close()
-  await stop(first.child)
-  await grow(first.dir, ENTRIES, 100)
-  const { child, url } = await serve(first.dir)
-  const token = fs.readFileSync(path.join(first.dir, 'token'), 'utf8').trim()
+  const { dir } = await grown('search', ENTRIES, 100)
+  const { child, url } = await serve(dir)
+  const token = fs.readFileSync(path.join(dir, 'token'), 'utf8').trim()
   const ask = (query: string): Promise<{ executions: { seq: number; time: number }[]; next?: string }> => get(`${url}/v1/executions${query}`, token)
   const [newest] = (await ask('?limit=1')).executions
   const middle = ENTRIES / 2
@@ -49,7 +40,7 @@ export async function search(): Promise<Figure[]> {
   }
   for (const [name, query] of queries) await timed(name, () => ask(query))
   const person = { name: 'ann', password: 'correct horse battery staple' }
-  const plane = await asker(path.join(first.dir, 'plane.sock'))
+  const plane = await asker(path.join(dir, 'plane.sock'))
   await plane.ask('people.add', { ...person, role: 'viewer' })
   plane.close()
   await timed('a login with a password', () => login(url, person))

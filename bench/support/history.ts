@@ -4,11 +4,26 @@ import * as path from 'node:path'
 import { loadKeyFile } from '../../packages/cli/src/adapters/key-file.ts'
 import { type Draft, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Sequencer, type StoredBody, type Written } from '@sealwrit/control-plane'
 import { type Entry, leafDigest, leafHash, parseVerifierKey, type Permit } from '@sealwrit/protocol'
+import { workFolder } from './disk.ts'
+import { BenchGate, startPlane, stop } from './plane.ts'
 
-/** Entries submitted at a time: one commit group. */
-const GROUP = 4_096
+/** Entries submitted at a time, one commit group: as many as a busy plane has waiting. */
+const GROUP = 256
 
 const token = (): string => randomBytes(16).toString('base64url')
+
+/** A plane's folder whose log has `entries` leaves; the plane does not run. @param name of the folder */
+export async function grown(name: string, entries: number, open: number, sizes?: FamilySizes): Promise<{ readonly folder: string; readonly dir: string; readonly family: Family }> {
+  const folder = path.join(workFolder(), name)
+  fs.mkdirSync(folder)
+  const { dir, child } = await startPlane(folder, 0)
+  const writer = new BenchGate(dir)
+  await writer.open()
+  await writer.execute('before_reply')
+  writer.gate.close()
+  await stop(child)
+  return { folder, dir, family: await grow(dir, entries, open, sizes) }
+}
 
 /**
  * Makes the log of a plane that does not run longer, by what one of its own executions left there: permits and receipts as large
@@ -16,7 +31,7 @@ const token = (): string => randomBytes(16).toString('base64url')
  * @param entries leaves that the log shall have
  * @param open how many of its last permits stay without a receipt
  */
-export async function grow(dir: string, entries: number, open: number, sizes: FamilySizes = NO_FAMILY): Promise<Family> {
+async function grow(dir: string, entries: number, open: number, sizes: FamilySizes = NO_FAMILY): Promise<Family> {
   const store = openSqliteStore(path.join(dir, 'store.db'))
   const { sign } = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
   const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
