@@ -215,7 +215,7 @@ describe('activation', () => {
     expect(rig.plane.log.state.standing.floor).toBe(2)
     await bring(rig, PERMIT_ALL)
     expect(rig.plane.log.state.standing.floor).toBe(2) // not urgent: the floor stays
-    const issued = await rig.plane.issue({ action: toolCall(), agent: { name: 'tester', verified: true }, audience: gate.id, seconds: 60 } as never, { size: 0 })
+    const issued = await rig.plane.issue({ action: toolCall(), agent: { name: 'tester', verified: true }, audience: gate.id, form: 'redeem', seconds: 60 }, { size: 0 })
     expect(issued.decision).toBe('permit')
     await bring(rig, FORBID_ALL, { urgent: true })
     const carried = (issued as unknown as { sealed: JsonValue }).sealed
@@ -402,7 +402,7 @@ describe('@redact', () => {
     const gate = await rig.gate()
     const { permit } = await gate.permit()
     expect((await rig.plane.reader.show(permit.jti)).bodies.map(({ purpose }) => purpose)).toEqual(['action', 'inputs'])
-    const issued = await rig.plane.issue({ action: secretCall(), agent: { name: 'tester', verified: true }, audience: gate.id, seconds: 60 } as never, { size: 0 })
+    const issued = await rig.plane.issue({ action: secretCall(), agent: { name: 'tester', verified: true }, audience: gate.id, form: 'redeem', seconds: 60 }, { size: 0 })
     expect(told(issued)).toBe('obligation_unknown')
     expect(onDisk(rig)).toBe(false)
   })
