@@ -43,7 +43,7 @@ async function token({ pkcs11, token: name, label, 'pin-file': pinFile }) {
   const env = { ...process.env, SIGNER_PIN: pin }
   const { stdout } = await run('pkcs11-tool', [...common, '--read-object', '--type', 'pubkey'], { encoding: 'buffer', env })
   return {
-    publicKey: Buffer.from(stdout.subarray(-32)).toString('base64url'),
+    publicKey: readPublicKey(stdout),
     sign: async (message) => {
       const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'signer-'))
       try {
@@ -55,6 +55,13 @@ async function token({ pkcs11, token: name, label, 'pin-file': pinFile }) {
       }
     },
   }
+}
+
+/** PEM from newer versions of OpenSC, DER from older ones. */
+function readPublicKey(bytes) {
+  const key = bytes.toString('latin1').startsWith('-----BEGIN') ? createPublicKey(bytes) : createPublicKey({ key: bytes, format: 'der', type: 'spki' })
+  if (key.asymmetricKeyType !== 'ed25519') throw new Error('the key of this label is no Ed25519 key')
+  return key.export({ format: 'jwk' }).x
 }
 
 async function answer(line) {
