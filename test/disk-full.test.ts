@@ -239,7 +239,11 @@ describe('ATK-081: a store that is taken away while it is open', () => {
     fs.chmodSync(root, 0o755)
     const nobody = 65_534
     for (const name of ['', ...(fs.readdirSync(dir, { recursive: true }) as string[])]) fs.lchownSync(path.join(dir, name), nobody, nobody)
-    const child = spawn(process.execPath, [...PROGRAM, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'], uid: nobody, gid: nobody, env: { ...process.env, HOME: '/' } })
+    // The secret of the machine goes along with the folder: without it nothing opens the key.
+    const state = path.join(root, 'state')
+    fs.cpSync(path.join(process.env['XDG_STATE_HOME'] as string, 'sealwrit'), path.join(state, 'sealwrit'), { recursive: true })
+    for (const name of ['', ...(fs.readdirSync(state, { recursive: true }) as string[])]) fs.lchownSync(path.join(state, name), nobody, nobody)
+    const child = spawn(process.execPath, [...PROGRAM, 'up', '--json', '--dir', dir, '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'], uid: nobody, gid: nobody, env: { ...process.env, HOME: '/', XDG_STATE_HOME: state } })
     let errors = ''
     child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
     await new Promise<void>((resolve, reject) => {

@@ -48,6 +48,7 @@ import { ExecutionIndex } from './prove/execution-index.ts'
 import { Reader } from './prove/reader.ts'
 import { type RecordedRequest, recordedRequests } from './prove/requests.ts'
 import { redeem } from './redeem/redeem.ts'
+import { StoreFailure } from './store/store.ts'
 
 export interface PlaneOptions {
   readonly tenant: string
@@ -194,7 +195,7 @@ export class Plane {
     const fromMs = clock.monotonicMs()
     const ended = tracing?.authorizing({ type: request.action.type, gate, traceparent: request.traceparent })
     try {
-      const reply = await this.#seek(request, request.facts, { gate, session: request.session, challenge: request.challenge }, shown)
+      const reply = await this.#seek(request, request.facts, { gate, session: request.session, challenge: request.challenge }, shown).catch(unreadable)
       ended?.(reply)
       return reply
     } catch (error) {
@@ -260,7 +261,7 @@ export class Plane {
     // A nonce is good for one proof, also where that fails.
     const first = nonce === undefined ? undefined : (): void => this.#nonces.take(nonce)
     const isForPlane = this.federation.isAudience(audience)
-    return inForm(request.form, this.#ports, () => this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, isForPlane, first }, shown))
+    return inForm(request.form, this.#ports, () => this.#seek(request, { paths: 'unresolved' }, { gate: audience, session: undefined, challenge: nonce, isForPlane, first }, shown).catch(unreadable))
   }
 
   /** Spends a carried artifact at the gate that it names. @throws {Denied} */
@@ -272,7 +273,7 @@ export class Plane {
       // The principal of another plane is nobody here: what it is bound to is the key, which was proved.
       return par?.foreign === undefined ? initiator : { ...initiator, sub }
     }
-    return redeem(request, { gate, session: request.session, sub: this.#sub, identify }, this.log, this.#ports, shown)
+    return redeem(request, { gate, session: request.session, sub: this.#sub, identify }, this.log, this.#ports, shown).catch(unreadable)
   }
 
   /** Goes on with what a gate runs, as far as it still may. @throws {Denied} */
@@ -379,3 +380,7 @@ export class Plane {
   }
 }
 
+/** Before anything is written the store is only read: what it does not give is no ground to decide on. */
+function unreadable(error: unknown): never {
+  throw error instanceof StoreFailure ? new Denied('evidence_unavailable', error.message) : error
+}
