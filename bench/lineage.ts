@@ -1,6 +1,5 @@
 import * as path from 'node:path'
-import { PlaneLink, nodeClock, nodeNet } from '@sealwrit/gate'
-import type { JsonObject } from '@sealwrit/protocol'
+import { asker } from './support/asker.ts'
 import { type Figure, quantile, time } from './support/figure.ts'
 import { grown } from './support/history.ts'
 import { startPlane, stop } from './support/plane.ts'
@@ -14,8 +13,8 @@ const BOUND_MS = 100
 export async function lineage(): Promise<Figure[]> {
   const { folder, family } = await grown('lineage', ENTRIES, 0, { spread: 1_000, together: 1_000, chain: 8 })
   const { dir, child } = await startPlane(folder, 0)
-  const link = await PlaneLink.connect(path.join(dir, 'plane.sock'), nodeNet, nodeClock, () => undefined, () => undefined)
-  const ask = (id: string, limit: number): Promise<number> => link.request('lineage', { id, limit }, (value) => ((value as JsonObject)['below'] as readonly unknown[]).length)
+  const plane = await asker(path.join(dir, 'plane.sock'))
+  const ask = async (id: string, limit: number): Promise<number> => ((await plane.ask('lineage', { id, limit }))['below'] as readonly unknown[]).length
   const coldMs = await time(() => ask(family.leaf, 1))
   const of = async (id: string, limit: number, wanted: number): Promise<number[]> => {
     const times: number[] = []
@@ -31,7 +30,7 @@ export async function lineage(): Promise<Figure[]> {
     '100 of 1,000 below a root, spread over the whole log': await of(family.spread, 100, 100),
     'all 1,000 of those': await of(family.spread, 1_000, 1_000),
   }
-  link.close()
+  plane.close()
   await stop(child)
   const p99 = Math.max(quantile(measured['a leaf of eight levels, up to its root'], 0.99), quantile(measured['100 of 1,000 below a root, written together'], 0.99), quantile(measured['100 of 1,000 below a root, spread over the whole log'], 0.99))
   const row = ([name, times]: [string, number[]]): readonly [string, string] => [name, `p50 ${quantile(times, 0.5).toFixed(1)} ms, p99 ${quantile(times, 0.99).toFixed(1)} ms`]
