@@ -35,6 +35,7 @@ import { Identifier, type KeyLoader } from './identify/identifier.ts'
 import type { Initiator } from './identify/initiator.ts'
 import { Nonces } from './identify/nonces.ts'
 import { type PasswordCost, Passwords } from './identify/password.ts'
+import { watchIndex } from './log/executions.ts'
 import { LogDamaged } from './log/history.ts'
 import { keyStatements } from './log/sealed-keys.ts'
 import { Sequencer } from './log/sequencer.ts'
@@ -129,7 +130,7 @@ export class Plane {
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.federation = new Federation(log, ports)
     this.people = new People(log, ports, this.#owner, this.federation, options.notices)
-    this.#stopWatching = [watchEndings(log, ports.clock), () => this.events.close(), () => this.accounts.close(), () => this.keys.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
+    this.#stopWatching = [watchEndings(log, ports.clock), watchIndex(log, ports.store, ports.clock), () => this.events.close(), () => this.accounts.close(), () => this.keys.close(), watchStaged(policies, (ms, run) => ports.clock.after(ms, run))]
     if (options.retentionMs !== undefined) this.#stopWatching.push(watchRetention(options.retentionMs, log, ports.store, ports.clock))
     this.anchors = new Anchors(log, ports, options.anchors ?? { sinks: [], intervalMs: Number.POSITIVE_INFINITY, report: () => undefined })
   }

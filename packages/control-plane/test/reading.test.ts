@@ -86,3 +86,27 @@ describe('evidence of one execution', () => {
     expect(permits).toEqual(chain)
   })
 })
+
+describe('the index of executions', () => {
+  it('is brought up after a second in which nothing was logged, and not while something is', async () => {
+    const gate = await rig.gate()
+    const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50))
+    await gate.permit()
+    rig.clock.advance(1_000)
+    await settle()
+    await gate.permit()
+    rig.clock.advance(1_000)
+    await settle()
+    expect(await rig.store.indexedSize(), 'the log grew in this second').toBe(0)
+    const { permit } = await gate.permit()
+    for (let i = 0; i < 2; i++) {
+      rig.clock.advance(1_000)
+      await settle()
+    }
+    expect(await rig.store.indexedSize()).toBe(rig.plane.log.size)
+    expect(await rig.store.execution(permit.jti)).toMatchObject({ seq: permit.seq })
+    await gate.permit()
+    rig.clock.advance(1_000)
+    rig.clock.advance(1_000) // and the plane is closed in the middle of it
+  })
+})

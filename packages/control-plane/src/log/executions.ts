@@ -1,10 +1,15 @@
 import { type Entry, parseEntry } from '@sealwrit/protocol'
+import type { PlaneClock } from '../ports.ts'
 import type { ExecutionRow, Store } from '../store/store.ts'
 import { MAX_GROUP } from './group.ts'
 import { ENDING_MARGIN_MS } from './state.ts'
 
-/** Leaves indexed in one step. */
-const BATCH = 4_096
+/** Leaves indexed in one step: gates wait for their answers meanwhile. */
+const BATCH = 512
+/** Leaves read at once where one of a group is looked for. */
+const PAGE = 4_096
+/** After a second in which nothing was logged the index is brought up, so that whoever reads next need not wait for it, in milliseconds. */
+const INDEX_MS = 1_000
 
 /**
  * Brings the lagging index of executions up to the log. It is derived: what a crash loses of it is made again from the
@@ -21,6 +26,28 @@ export function catchUp(store: Store): Promise<void> {
 
 const catchingUp = new WeakMap<Store, Promise<void>>()
 
+/** Brings the index up while nothing else is to be done, until the result is called. A failure is left to whoever reads. */
+export function watchIndex(log: { readonly size: number }, store: Store, clock: PlaneClock): () => void {
+  let cancel = (): void => undefined
+  let [isStopped, seen, indexed] = [false, -1, -1]
+  const look = async (): Promise<void> => {
+    const { size } = log
+    const isDue = size === seen && size !== indexed
+    seen = size
+    if (!isDue) return
+    await catchUp(store)
+    indexed = size
+  }
+  const again = (): void => {
+    if (!isStopped) cancel = clock.after(INDEX_MS, () => void look().catch(() => undefined).finally(again))
+  }
+  again()
+  return () => {
+    isStopped = true
+    cancel()
+  }
+}
+
 async function bringUp(store: Store): Promise<void> {
   for (let from = await store.indexedSize(); ; ) {
     const texts = await store.entries(from, BATCH)
@@ -36,6 +63,7 @@ async function bringUp(store: Store): Promise<void> {
     }
     from += texts.length
     await store.putIndex(from, [...rows.values()])
+    await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
@@ -56,8 +84,8 @@ export function indexEntry(entry: Entry, rows: Map<string, ExecutionRow>): void 
 export async function redemptionSeq(jti: string, store: Store): Promise<number | undefined> {
   const from = await store.spentAt(`jti ${jti}`)
   if (from === undefined) return undefined
-  for (let at = from; at < from + MAX_GROUP; at += BATCH) {
-    for (const text of await store.entries(at, BATCH)) {
+  for (let at = from; at < from + MAX_GROUP; at += PAGE) {
+    for (const text of await store.entries(at, PAGE)) {
       if (!text.includes('"kind":"redemption"')) continue
       const entry = parseEntry(text)
       if (entry.kind === 'redemption' && entry.jti === jti) return entry.seq
