@@ -1,8 +1,8 @@
-import { decide, DecisionReplay, type DecisionInput, loadPolicySet, nodeCryptography, parseCases, PolicyEngine, PolicyError, RequestReplay, runCases } from '@sealwrit/control-plane'
+import { decide, DecisionReplay, type DecisionInput, nodeCryptography, parseCases, PolicyEngine, RequestReplay, runCases } from '@sealwrit/control-plane'
 import { canonicalText, type Entry, formatBundle, type JsonObject, type JsonValue, parseBundle, parseEntry, parseStrictText, utf8, verifyBundle } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 import { askIssue, issue, issueRequest, redeem } from './support/push.ts'
-import { environmentDocument, openRigs, outcome, PERMIT_ALL, policySet, type Rig, SCHEMA, sha256, TestGate, told, toolCall } from './support/rig.ts'
+import { environmentDocument, loads, openRigs, outcome, PERMIT_ALL, policySet, type Rig, SCHEMA, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
 const FACTS = 'level: String, executable_digest?: String, git_commit?: String, git_ref?: String, lock_digest?: String, image_digest?: String, script_digest?: String, os?: String, uid?: Long, host?: String, kernel?: String, arch?: String, cgroup?: String, gate_version?: String, tools_digest?: String'
 const WIDE = SCHEMA.replace('environment: { level: String }', `environment: { ${FACTS} }`)
@@ -158,15 +158,6 @@ describe('evidence that is weaker than what is demanded', () => {
 })
 
 describe('schema and policies', () => {
-  const loads = (text: string, schema: string): string => {
-    try {
-      loadPolicySet({ 'test.cedar': text, 'schema.cedarschema': schema }, sha256)
-      return 'loaded'
-    } catch (error) {
-      if (error instanceof PolicyError) return error.message
-      throw error
-    }
-  }
   const withFacts = (facts: string): string => SCHEMA.replace('environment: { level: String }', `environment: { level: String, ${facts} }`)
   it.each<[string, string, string, RegExp]>([
     ['a fact that no environment tells', PERMIT_ALL, withFacts('weather?: String'), /weather is nothing that an environment tells/],

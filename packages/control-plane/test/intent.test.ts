@@ -1,9 +1,9 @@
-import { decide, DecisionReplay, type DecisionInput, loadPolicySet, nodeCryptography, parseCases, PolicyEngine, PolicyError, recommendPolicies, RequestReplay, runCases } from '@sealwrit/control-plane'
+import { decide, DecisionReplay, type DecisionInput, nodeCryptography, parseCases, PolicyEngine, recommendPolicies, RequestReplay, runCases } from '@sealwrit/control-plane'
 import { type Entry, formatBundle, type JsonObject, type JsonValue, parseBundle, parseEntry, utf8, verifyBundle } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 import { TestApprover } from './support/approver.ts'
 import { askIssue, issue, issueRequest } from './support/push.ts'
-import { openRigs, PERMIT_ALL, policySet, type Rig, SCHEMA, sha256, type TestGate, told, toolCall } from './support/rig.ts'
+import { loads, openRigs, PERMIT_ALL, policySet, type Rig, SCHEMA, sha256, type TestGate, told, toolCall } from './support/rig.ts'
 
 const purposeful = (ids: string): string => `entity Purpose enum [${ids}];\n${SCHEMA.replace('lineage: { depth: Long }', 'lineage: { depth: Long }, intent?: Purpose')}`
 const WITH = purposeful('"invoice-review", "deploy"')
@@ -20,15 +20,6 @@ const last = async (rig: Rig): Promise<Entry> => (await entries(rig)).at(-1) as 
 const report = async (rig: Rig): Promise<ReturnType<typeof verifyBundle>> =>
   verifyBundle(parseBundle(utf8(formatBundle(await rig.plane.reader.evidence('all')))), { crypto: nodeCryptography, logKey: rig.key, gateKeys: [], replay: new DecisionReplay(sha256) })
 const asking = async (gate: TestGate, intent?: string, more: object = {}): Promise<string> => told(await gate.authorize(gate.request(toolCall(), { ...(intent === undefined ? {} : { intent }), ...more })))
-const loads = (text: string, schema: string): string => {
-  try {
-    loadPolicySet({ 'test.cedar': text, 'schema.cedarschema': schema }, sha256)
-    return 'loaded'
-  } catch (error) {
-    if (error instanceof PolicyError) return error.message
-    throw error
-  }
-}
 
 describe('the intent of a request', () => {
   it('is matched by policy, stands in the entry whatever is decided, and a replay sees the same', async () => {

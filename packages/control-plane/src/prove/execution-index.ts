@@ -1,4 +1,4 @@
-import { type DenialCode, DENIALS, type Entry, fromBase64Url, fromUtf8, type Outcome, OUTCOMES, type Scope, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
+import { type DenialCode, DENIALS, type Entry, fromBase64Url, type Outcome, OUTCOMES, ownText, type Scope, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
 
 /** Rows that stand together in memory. */
 const CHUNK = 16_384
@@ -51,7 +51,7 @@ class Names {
     const known = this.#numbers.get(text)
     if (known !== undefined) return known
     if (this.#texts.length > MAX_NAMES) return 1
-    const own = fromUtf8(Buffer.from(text)) // a text of its own: it must not hold on to its entry
+    const own = ownText(text) // it must not hold on to its entry
     this.#numbers.set(own, this.#texts.length)
     return this.#texts.push(own) - 1
   }
@@ -108,7 +108,7 @@ export class ExecutionIndex {
     this.#next++
     switch (entry.kind) {
       case 'permit':
-        this.#open.set(fromUtf8(Buffer.from(entry.jti)), this.#rows)
+        this.#open.set(ownText(entry.jti), this.#rows)
         return this.#add(entry, 0, undefined, entry.jti)
       case 'deny':
         return this.#add(entry, 1, entry.code, undefined)

@@ -3,7 +3,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { FakeClock, MemoryFloor, seededRng } from '@sealwrit/gate/testing'
-import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneOptions, type PlanePorts, type PolicyRules, type PolicySet, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
+import { type AnchorsOptions, type IdentityConfig, loadPolicySet, NAMED_AGENTS, nodeClock, nodeKeyLoader, nodeCryptography, nodeRng, openSqliteStore, Plane, type PlaneOptions, type PlanePorts, type PolicyRules, type PolicySet, PolicyError, type Store, StoreFailure, type WitnessOptions } from '@sealwrit/control-plane'
 import { type Action, type Clock, type Rng, attachSignature, type AuthorizeReply, type AuthorizeRequest, canonicalize, commitment, type DenialCode, Denied, digestOf, type EnrolRequest, fromBase64Url, type JsonObject, leafDigest, leafHash, noteKey, parseEntry, type Permit, present, signingInput, signingKey, toBase64Url, utf8 } from '@sealwrit/protocol'
 import { afterEach } from 'vitest'
 
@@ -17,6 +17,16 @@ action "mcp.resource_read", "mcp.prompt_get" appliesTo { principal: [Agent], res
 `
 export const PERMIT_ALL = 'permit (principal, action, resource);'
 export const policySet = (text: string, schema: string = SCHEMA): PolicySet => loadPolicySet({ 'test.cedar': text, 'schema.cedarschema': schema }, sha256)
+/** `loaded`, or what is wrong with the set. */
+export const loads = (text: string, schema: string): string => {
+  try {
+    loadPolicySet({ 'test.cedar': text, 'schema.cedarschema': schema }, sha256)
+    return 'loaded'
+  } catch (error) {
+    if (error instanceof PolicyError) return error.message
+    throw error
+  }
+}
 
 export const TOOL_DIGEST = `sha256:${'a'.repeat(64)}`
 export function toolCall(name = 'read_file', args: JsonObject = { path: '/srv/q3.txt' }, change: Partial<Extract<Action, { type: 'mcp.tool_call' }>> = {}): Action {
