@@ -31,6 +31,11 @@ export interface Asked {
   readonly signal: AbortSignal
   /** Who asks, where the transport knows; what a client asserts in the request itself goes first. */
   readonly identify?: Identify | undefined
+  /**
+   * What the transport mirrored of its arguments, as it was sent, by name in lower case; undefined where the transport mirrors nothing.
+   * The tool's definition says which arguments that must be: `verifyMirrored`.
+   */
+  readonly mirrored?: ReadonlyMap<string, string> | undefined
   /** Sends a notification that belongs to this request. */
   readonly notify: (method: string, params: JsonObject) => void
   /** Asks the client in turn, where transport and revision let one: the rejection is a `Denied`. */
