@@ -39,6 +39,14 @@ def run(v):
     return 'ok' if holds else 'delegation_widens'
 print(json.dumps([[v['name'], run(v)] for v in json.load(open(sys.argv[2]))['vectors']]))
 `
+const RUN_ACTIONS = `
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from formats import canonical, digest, is_action, parse
+def run(v):
+    return ['ok', digest(canonical(v['input']).encode())] if is_action(v['input']) else ['request_malformed', None]
+print(json.dumps([[v['name'], *run(v)] for v in parse(open(sys.argv[2], 'rb').read())['vectors']]))
+`
 /** Tampered bundles that both refused. */
 let refused = 0
 const counts = ({ verdict, entries, permits, receipts }: Opinion): object => ({ verdict, entries, permits, receipts })
@@ -89,6 +97,14 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
     const file = path.join(VERIFIER_FOLDER, '../vectors/lineage.json')
     const wanted = (JSON.parse(fs.readFileSync(file, 'utf8')) as { vectors: { name: string; expect: string }[] }).vectors.map(({ name, expect: expected }) => [name, expected])
     const { stdout, stderr } = spawnSync('python3', ['-c', RUN_VECTORS, VERIFIER_FOLDER, file], { encoding: 'utf8' })
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual(wanted)
+  })
+
+  it('the vectors of actions', () => {
+    const file = path.join(VERIFIER_FOLDER, '../vectors/action.json')
+    const wanted = (JSON.parse(fs.readFileSync(file, 'utf8')) as { vectors: { name: string; expect: string; digest?: string }[] }).vectors.map(({ name, expect: expected, digest }) => [name, expected, digest ?? null])
+    const { stdout, stderr } = spawnSync('python3', ['-c', RUN_ACTIONS, VERIFIER_FOLDER, file], { encoding: 'utf8' })
     expect(stderr).toBe('')
     expect(JSON.parse(stdout)).toEqual(wanted)
   })

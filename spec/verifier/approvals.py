@@ -118,17 +118,18 @@ class Approvals:
                 self.not_established.append(f'whether a grant covers the arguments of permit {permit["jti"]}: a body is not in the bundle')
             else:
                 need(is_action(action), 'not an action')
-                need(one['grant'].get('tool_digest') == action.get('tool_digest') and covers(one['bounds'], action['arguments']), 'the grant does not cover these arguments')
+                need(one['grant'].get('tool_digest') == action.get('tool_digest') and covers(one['bounds'], action), 'the grant does not cover these arguments')
         return None
 
 def place(entry):
     return [entry['par'][name] for name in ('jti', 'leaf_hash')] if 'par' in entry else None
 
-# Grants: each top-level argument is bounded
+# Grants: each top-level argument is bounded, and nothing stands beside the arguments
 
-def covers(bounds, arguments):
+def covers(bounds, action):
+    arguments = action['arguments']
     need(isinstance(bounds, dict) and len(bounds) <= 64 and all(is_bound(bound) for bound in bounds.values()), 'not the bounds of a grant')
-    return bounds.keys() == arguments.keys() and all(within(bounds[name], value) for name, value in arguments.items())
+    return not action.keys() & {'input_responses', 'request_state', 'task'} and bounds.keys() == arguments.keys() and all(within(bounds[name], value) for name, value in arguments.items())
 
 def is_bound(bound):
     if isinstance(bound, dict) and list(bound) == ['one_of']:

@@ -84,7 +84,7 @@ def is_names(names):
 def is_delegated(asked, terms):
     """What is asked for is within one scope, by an agent and at a gate that are named, in an environment attested as well."""
     action = asked['action']
-    return (any(names(scope, action) and ('arguments' not in scope or covers(scope['arguments'], action['arguments'])) for scope in terms['scopes'])
+    return (any(names(scope, action) and ('arguments' not in scope or covers(scope['arguments'], action)) for scope in terms['scopes'])
             and asked['agent'] in terms.get('agents', [asked['agent']]) and asked['audience'] in terms.get('audiences', [asked['audience']])
             and LEVELS.index(asked['environment']) >= LEVELS.index(terms.get('environment', 'none')))
 

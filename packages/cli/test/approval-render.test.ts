@@ -53,6 +53,20 @@ approved   by 0 of 2`)
     expect(shown).toContain('DELEGATES  up to 5 requests of others below it, 2 levels deep, until 2026-01-01 00:10:00 UTC, within')
     expect(shown.join('\n')).toContain('"name": "*\\u{202e}"')
   })
+  it('shows the answers of a retry, its state, and that it runs as a task: all that is approved', () => {
+    const plain = hold({ path: '/srv/b.txt' })
+    const beside = { input_responses: { sure: { action: 'accept', content: { word: 'yes\u202e' } } }, request_state: 'op\u0000aque', task: { ttl: 60_000 } }
+    const shown = renderHold({ ...plain, action: { ...plain.action, ...beside } as Action }, NOW).join('\n')
+    expect(shown).toContain('ANSWERS    to what the server asked for when it was called before\n  {\n    "sure": {')
+    expect(shown).toContain('"word": "yes\\u{202e}"')
+    expect(shown).toContain('STATE      that the server gave the client to carry back\n  "op')
+    expect(shown).toContain('TASK       it goes on after its answer, and its result is fetched later\n  {\n    "ttl": 60000')
+    expect(renderHold(plain, NOW).join('\n')).not.toMatch(/ANSWERS|STATE|TASK/)
+    // An argument of such a name is not shown as what it is not.
+    expect(renderHold(hold({ task: {} }), NOW).join('\n')).not.toMatch(/^TASK/m)
+    expect(difference(plain.action, { ...plain.action, ...beside } as Action).join('\n')).toContain('+ "request_state": "op\\u0000aque"  (beside the arguments)')
+    expect(() => parseGrant('uses=1,until=1h', { ...plain.action, task: {} } as Action, NOW / 1_000)).toThrow('no request that carries more than arguments')
+  })
   it('says what nobody can see', () => {
     const shown = renderHold({ ...hold({ user: 'ann', password: '[redacted]' }), isRedacted: true }, NOW).join('\n')
     expect(shown).toContain('UNSEEN     what stands as "[redacted]" is kept nowhere')

@@ -309,6 +309,8 @@ describe('a grant', () => {
     ['no argument', toolCall('read_file', {})],
     ['another argument', toolCall('read_file', { paths: ['/srv/a'] })],
     ['another tool', toolCall('write_file', { path: '/srv/a' })],
+    ['answers that nobody bounded', toolCall('read_file', { path: '/srv/a' }, { input_responses: { go: { action: 'accept' } } })],
+    ['a task', toolCall('read_file', { path: '/srv/a' }, { task: {} })],
   ] as const)('does not cover %s', async (_name, action) => {
     const { rig, gate, people } = await open()
     const { id } = await hold(gate)

@@ -64,6 +64,10 @@ describe('AuthZEN 1.0: evaluation', () => {
     expect(await yes({ resource: document(6), action: { ...read, properties: { arguments: { path: '/srv/other' } } } })).toBe(false)
     expect(await yes({ action: { name: 'mcp.prompt_get' }, resource: { type: 'endpoint', id: 'mcp://docs/prompts/greet' } })).toBe(true)
     expect(await yes({ action: { name: 'mcp.resource_read' }, resource: { type: 'endpoint', id: 'mcp://docs/resources' } })).toBe(true)
+    // What the schema of the set does not declare is no question that cannot be asked: it is denied.
+    for (const [name, method] of [['completion', 'completion/complete'], ['resource_subscribe', 'resources/subscribe'], ['task', 'tasks/cancel'], ['sampling', 'sampling/createMessage'], ['elicitation', 'elicitation/create'], ['roots', 'roots/list']]) {
+      expect(await evaluate({ action: { name: `mcp.${name}` }, resource: { type: 'endpoint', id: `mcp://docs/${method}` } }), name).toMatchObject({ decision: false, context: { code: 'policy_error' } })
+    }
     expect((await evaluate({ context: { time: '1985-10-26T01:22-07:00' }, subject: { ...alice, properties: { department: 'Sales' } } })).context['ignored']).toEqual(['/subject/properties/department', '/context/time'])
   })
   it('says no where a gate would: a hold, a tool that nobody recorded or that changed, a kill', async () => {
@@ -80,7 +84,7 @@ describe('AuthZEN 1.0: evaluation', () => {
   it.each<[string, object, string, string]>([
     ['a subject of another kind', { subject: { type: 'user', id: 'alice@acmecorp.com' } }, '/subject/type', 'unknown subject type `user`; this plane decides about `agent`'],
     ['a resource of another kind', { resource: { type: 'account', id: '123' } }, '/resource/type', 'unknown resource type `account`; `tool` or `endpoint`'],
-    ['another action', { action: { name: 'can_read' } }, '/action/name', 'unknown action `can_read`; one of mcp.tool_call, mcp.resource_read, mcp.prompt_get'],
+    ['another action', { action: { name: 'can_read' } }, '/action/name', 'unknown action `can_read`; one of mcp.tool_call, mcp.resource_read, mcp.prompt_get, mcp.completion, mcp.resource_subscribe, mcp.task, mcp.sampling, mcp.elicitation, mcp.roots'],
     ['an action that its resource does not have', { action: { name: 'mcp.prompt_get' } }, '/resource/type', 'no resource of mcp.prompt_get'],
     ['a further member', { surplus: 1 }, '/surplus', 'unknown member `surplus`'],
     ['no subject', { subject: undefined }, '/subject', 'missing, or not object'],

@@ -1,6 +1,6 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { decide, type Decision, type DecisionInput, loadPolicySet, PolicyEngine, PolicyError, PolicySlicer, toCedar } from '@sealwrit/control-plane'
-import type { JsonObject } from '@sealwrit/protocol'
+import type { Action, JsonObject } from '@sealwrit/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { score } from '../../../test/support/scoreboard.ts'
@@ -185,5 +185,53 @@ describe('slicing', () => {
       const asked = toCedar(input({ action: toolCall(`tool-${i}`) }), open.argumentTypes) // more resources than slices are kept
       expect([open.evaluate(asked).decision, closed.evaluate(asked).decision]).toEqual(['permit', 'policy_no_match'])
     }
+  })
+})
+
+describe('an action of MCP', () => {
+  const ALL = ['mcp.completion', 'mcp.resource_subscribe', 'mcp.task', 'mcp.sampling', 'mcp.elicitation', 'mcp.roots'] as const
+  const OF: { readonly [T in (typeof ALL)[number]]: Action } = {
+    'mcp.completion': { type: 'mcp.completion', target: 'mcp://fs', name: 'completion/complete', arguments: { ref: {}, argument: {} } },
+    'mcp.resource_subscribe': { type: 'mcp.resource_subscribe', target: 'mcp://fs', name: 'resources/subscribe', arguments: { uri: 'file:///a' } },
+    'mcp.task': { type: 'mcp.task', target: 'mcp://fs', name: 'tasks/cancel', arguments: {} },
+    'mcp.sampling': { type: 'mcp.sampling', target: 'mcp://fs', name: 'sampling/createMessage', arguments: {} },
+    'mcp.elicitation': { type: 'mcp.elicitation', target: 'mcp://fs', name: 'elicitation/create', arguments: {} },
+    'mcp.roots': { type: 'mcp.roots', target: 'mcp://fs', name: 'roots/list', arguments: {} },
+  }
+  const with_ = (text: string, schema: string, action: Action): string => {
+    const decision = decide(input({ action }), { engine: new PolicyEngine(policySet(text, schema)), epoch: 1 })
+    return decision.kind === 'deny' ? decision.code : decision.kind
+  }
+  const CALL = SCHEMA.replace('facts: {', 'call: { input: Bool, task: Bool }, facts: {')
+  const WHOLE = CALL.replace('"mcp.prompt_get" appliesTo', `"mcp.prompt_get", ${ALL.map((type) => `"${type}"`).join(', ')} appliesTo`)
+  const RETRY = toolCall('read_file', { path: '/srv/a' }, { input_responses: { go: {} } })
+
+  it.each(ALL)('of type %s is denied by a set whose schema does not declare it, whatever its policies permit', (type) => {
+    expect(with_(PERMIT_ALL, SCHEMA, OF[type])).toBe('policy_error')
+    expect(with_(PERMIT_ALL, WHOLE, OF[type])).toBe('permit')
+  })
+  it.each(ALL)('of type %s is one endpoint of its server', (type) => {
+    const id = `mcp://fs/${OF[type].name}`
+    expect(with_(`permit (principal, action == Action::"${type}", resource == Endpoint::"${id}");`, WHOLE, OF[type])).toBe('permit')
+    expect(with_(`permit (principal, action == Action::"${type}", resource == Endpoint::"${id}x");`, WHOLE, OF[type])).toBe('policy_no_match')
+    expect(with_(`permit (principal, action, resource in Server::"mcp://fs");`, WHOLE, OF[type])).toBe('permit')
+    expect(with_(`permit (principal, action, resource in Server::"mcp://db");`, WHOLE, OF[type])).toBe('policy_no_match')
+    expect(with_(`permit (principal, action, resource) when { resource.name == "${OF[type].name}" };`, WHOLE, OF[type])).toBe('permit')
+  })
+  it('that is a retry, or a task, is told from one that is not, where the schema declares it', () => {
+    const noInput = 'permit (principal, action, resource) unless { context.call.input };'
+    const noTask = 'permit (principal, action, resource) unless { context.call.task };'
+    const answers = (text: string): string[] => [toolCall(), RETRY, toolCall('x', {}, { request_state: '' }), toolCall('x', {}, { task: {} })].map((action) => with_(text, CALL, action))
+    expect(answers(noInput)).toEqual(['permit', 'policy_no_match', 'policy_no_match', 'permit'])
+    expect(answers(noTask)).toEqual(['permit', 'permit', 'permit', 'policy_no_match'])
+    expect(answers(PERMIT_ALL)).toEqual(['permit', 'permit', 'permit', 'permit'])
+  })
+  it('is asked of the engine anew when only its being a retry differs', () => {
+    const engine = new PolicyEngine(policySet('permit (principal, action, resource) unless { context.call.input };', CALL))
+    const kind = (action: Action): string => decide(input({ action }), { engine, epoch: 1 }).kind
+    expect([kind(toolCall('x', {})), kind(toolCall('x', {}, { input_responses: {} })), kind(toolCall('x', {}))]).toEqual(['permit', 'deny', 'permit'])
+  })
+  it.each(['call: Bool', 'call: { input: Bool }', 'call: { input: Bool, task: String }', 'call: { input: Bool, task?: Bool }', 'call: { input: Bool, task: Bool, more: Bool }'])('is not told by a schema with `%s`, which does not load', (declared) => {
+    expect(loadError({ 'test.cedar': PERMIT_ALL, 'schema.cedarschema': SCHEMA.replace('facts: {', `${declared}, facts: {`) })).toContain('context.call must be declared as call: { input: Bool, task: Bool }')
   })
 })

@@ -344,6 +344,13 @@ function toRequest(action: Action): { method: string; params: JsonObject } {
       return { method: 'resources/read', params: { uri: action.arguments.uri } }
     case 'mcp.prompt_get':
       return { method: 'prompts/get', params: { name: action.name, arguments: action.arguments } }
+    case 'mcp.completion':
+    case 'mcp.resource_subscribe':
+    case 'mcp.task':
+    case 'mcp.sampling':
+    case 'mcp.elicitation':
+    case 'mcp.roots':
+      return { method: action.name, params: action.arguments as JsonObject }
   }
 }
 

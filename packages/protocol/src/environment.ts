@@ -2,7 +2,8 @@ import { Denied } from './denial.ts'
 import { type Digest, isDigest } from './digest.ts'
 import { Fields } from './json/fields.ts'
 import { isObject, type JsonObject, type JsonValue } from './json/value.ts'
-import { ENVIRONMENT_LEVELS, type EnvironmentLevel, present } from './log/entries.ts'
+import { ENVIRONMENT_LEVELS, type EnvironmentLevel } from './log/entries.ts'
+import { present } from './json/present.ts'
 
 /** What need not be there: each is a member of the document, or named in its `absent`. */
 export const OPTIONAL_FACTS = ['cgroup', 'git', 'image', 'lock', 'script', 'uid'] as const

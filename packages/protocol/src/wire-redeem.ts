@@ -9,7 +9,7 @@ import { Fields } from './json/fields.ts'
 import { isObject, type JsonValue } from './json/value.ts'
 import type { Delegation } from './lineage/delegation.ts'
 import type { ParentRef } from './lineage/lineage.ts'
-import { present } from './log/entries.ts'
+import { present } from './json/present.ts'
 import { type Agent, parseAgent, parseHashes, parseLineage } from './wire.ts'
 
 /** Asks for an artifact that can be carried to the gate `audience`; by a caller that is no gate. */

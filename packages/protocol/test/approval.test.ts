@@ -1,5 +1,5 @@
 import {
-  approvalInput, type ApprovalStatement, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, digestOf, type Entry, fitsGrant, formatBundle, type GrantArguments, type JsonObject, type JsonValue, leafDigest, leafHash,
+  type Action, approvalInput, type ApprovalStatement, attachSignature, type Body, type Bundle, canonicalize, canonicalText, commitment, digestOf, type Entry, fitsGrant, formatBundle, type GrantArguments, type JsonObject, type JsonValue, leafDigest, leafHash,
   parseApprovalRefs, parseBundle, parseEntry, parseGrantArguments, present, type Report, signingKey, toBase64Url, utf8, verifyApproval, verifyBundle,
 } from '@sealwrit/protocol'
 import fc from 'fast-check'
@@ -247,6 +247,7 @@ describe('the forms of approvals', () => {
 })
 
 describe('what the arguments of a grant may be', () => {
+  const call = (args: JsonObject, change: JsonObject = {}): Action => ({ type: 'mcp.tool_call', target: 'mcp://fs', name: 'write_file', arguments: args, tool_digest: `sha256:${'a'.repeat(64)}`, ...change }) as Action
   it.each<[GrantArguments, JsonObject, boolean]>([
     [{ a: { equals: { x: [1, 'y'] } } }, { a: { x: [1, 'y'] } }, true],
     [{ a: { equals: 1 } }, { a: '1' }, false],
@@ -268,7 +269,11 @@ describe('what the arguments of a grant may be', () => {
     [{ a: { equals: 1 } }, { a: 1, b: 2 }, false],
     [{ a: { equals: 1 } }, { ['__proto__']: 1 } as JsonObject, false],
   ])('%j fits %j: %s', (bounds, args, fits) => {
-    expect(fitsGrant(parseGrantArguments(bounds as unknown as JsonValue), args)).toBe(fits)
+    expect(fitsGrant(parseGrantArguments(bounds as unknown as JsonValue), call(args))).toBe(fits)
+  })
+  it.each([['input_responses', { go: { action: 'accept' } }], ['input_responses', {}], ['request_state', ''], ['task', { ttl: 1 }]])('covers no request with %s %j: no bound speaks of it', (member, value) => {
+    expect(fitsGrant({ a: { equals: 1 } }, call({ a: 1 }))).toBe(true)
+    expect(fitsGrant({ a: { equals: 1 } }, call({ a: 1 }, { [member]: value }))).toBe(false)
   })
   it.each<[JsonValue]>([[[]], [{ a: {} }], [{ a: { equals: 1, prefix: '/x/' } }], [{ a: { one_of: [] } }], [{ a: { prefix: '/srv' } }], [{ a: { prefix: '/a/../' } }], [{ a: { range: { min: 2, max: 1 } } }], [{ a: { range: { min: 1.5, max: 2 } } }], [{ a: { range: { min: 1 } } }], [{ a: { any: true } }], [{ a: 1 }]])('%j is request_malformed', (bounds) => {
     expect(outcome(() => parseGrantArguments(bounds))).toBe('request_malformed')
@@ -276,7 +281,7 @@ describe('what the arguments of a grant may be', () => {
   it('a path below a prefix stays below it for whoever resolves it', () => {
     fc.assert(fc.property(fc.array(fc.constantFrom('a', '.', '..', '', 'b c', '%2e', '...'), { maxLength: 6 }), (parts) => {
       const path = `/srv/${parts.join('/')}`
-      if (!fitsGrant({ p: { prefix: '/srv/' } }, { p: path })) return
+      if (!fitsGrant({ p: { prefix: '/srv/' } }, call({ p: path }))) return
       expect(new URL(`file://${path}`).pathname.startsWith('/srv/')).toBe(true)
       expect(parts.includes('..')).toBe(false)
     }))

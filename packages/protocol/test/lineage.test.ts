@@ -12,7 +12,7 @@ import { outcome } from './support/outcome.ts'
 const FILE = path.resolve(import.meta.dirname, '../../../spec/vectors/lineage.json')
 const READ = { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file' } as const
 const bounded = (args: Record<string, ArgumentBound>): DelegationTerms => ({ scopes: [{ ...READ, arguments: args }] })
-const call = (args: JsonObject, change: Partial<Action> = {}): Action => ({ ...ACTION, arguments: args, ...change }) as Action
+const call = (args: JsonObject, change: Partial<Action> | JsonObject = {}): Action => ({ ...ACTION, arguments: args, ...change }) as Action
 const asked = (action: Action, change: Partial<Below> = {}): Below => ({ action, agent: 'helper', audience: 'gate', environment: 'software', ...change })
 
 interface Vector {
@@ -50,6 +50,8 @@ function vectors(): Vector[] {
     wants('a path beside it', asked(call({ path: '/srvx' })), srv, W), wants('an encoded path', asked(call({ path: '/srv/%2e%2e/x' })), srv, W), wants('an argument more', asked(call({ path: '/srv/a', force: true })), srv, W), wants('an argument less', asked(call({})), srv, W), wants('another agent', asked(call({}), { agent: 'x' }), { ...one, agents: ['helper'] }, W),
     wants('another gate', asked(call({}), { audience: 'x' }), { ...one, audiences: ['gate'] }, W), wants('an environment that is good enough', asked(call({}), { environment: 'signed' }), { ...one, environment: 'software' }, 'ok'), wants('one that is not', asked(call({}), { environment: 'none' }), { ...one, environment: 'software' }, W),
     wants('a resource', asked({ type: 'mcp.resource_read', target: 'mcp://fs', name: 'resources/read', arguments: { uri: 'file:///srv/a' } }), { scopes: [{ type: 'mcp.resource_read', target: 'mcp://fs', name: 'resources/read', arguments: { uri: { prefix: 'file:///srv/' } } }] }, 'ok'),
+    wants('a retry where any arguments are', asked(call({ path: '/etc' }, { input_responses: { go: {} }, request_state: 's' })), one, 'ok'), wants('a retry where arguments are bounded', asked(call({ path: '/srv/a' }, { input_responses: { go: {} } })), srv, W), wants('a state where arguments are bounded', asked(call({ path: '/srv/a' }, { request_state: '' })), srv, W), wants('a task where arguments are bounded', asked(call({ path: '/srv/a' }, { task: {} })), srv, W),
+    wants('a look at a task', asked({ type: 'mcp.task', target: 'mcp://fs', name: 'tasks/get', arguments: { taskId: '7' } }), { scopes: [{ type: 'mcp.task', target: 'mcp://fs', name: '*' }] }, 'ok'), wants('a question of a server, by a delegation of calls', asked({ type: 'mcp.sampling', target: 'mcp://fs', name: 'sampling/createMessage', arguments: {} }), any, W),
   ]
 }
 if (process.env['SEALWRIT_UPDATE'] === '1') fs.writeFileSync(FILE, `${JSON.stringify({ about: 'Terms of a parent, and what a child asks for or delegates. Made by packages/protocol/test/lineage.test.ts. Apache-2.0.', vectors: vectors() }, null, 1)}\n`)

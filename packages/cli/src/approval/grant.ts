@@ -1,4 +1,4 @@
-import { type Action, Denied, type GrantArguments, type ArgumentBound, type JsonObject, type JsonValue, MAX_GRANT_SECONDS, MAX_GRANT_USES, parseGrantArguments, parseStrictText } from '@sealwrit/protocol'
+import { type Action, besideArguments, Denied, type GrantArguments, type ArgumentBound, type JsonObject, type JsonValue, MAX_GRANT_SECONDS, MAX_GRANT_USES, parseGrantArguments, parseStrictText } from '@sealwrit/protocol'
 import { seconds } from '../duration.ts'
 import { CliError, EXIT } from '../errors.ts'
 
@@ -21,6 +21,7 @@ export function parseGrant(text: string, action: Action, nowSeconds: number): Gr
   }
   const bounds: Record<string, ArgumentBound> = Object.create(null) as Record<string, ArgumentBound>
   for (const [name, value] of Object.entries(action.arguments as JsonObject)) bounds[name] = { equals: value }
+  if (Object.keys(besideArguments(action)).length > 0) refuse('it covers no request that carries more than arguments, as the held one does')
   let uses: number | undefined
   let until: number | undefined
   for (const part of text.split(',')) {

@@ -1,4 +1,4 @@
-import { type Action, canonicalText, escapeControls, type GrantArguments, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import { type Action, besideArguments, canonicalText, escapeControls, type GrantArguments, type JsonObject, type JsonValue } from '@sealwrit/protocol'
 import type { CheckedHold } from './hold.ts'
 
 /** Code points beyond ASCII that are listed one by one. */
@@ -33,6 +33,13 @@ export function foreign(value: JsonValue): string | undefined {
   return `${named.join(', ')}${counts.size > MAX_CODE_POINTS ? ` and ${counts.size - MAX_CODE_POINTS} more` : ''}`
 }
 
+/** What may stand beside the arguments. */
+const BESIDE: Readonly<Record<string, string>> = {
+  input_responses: 'ANSWERS    to what the server asked for when it was called before',
+  request_state: 'STATE      that the server gave the client to carry back',
+  task: 'TASK       it goes on after its answer, and its result is fetched later',
+}
+
 /** One hold on one screen, as lines of plain text; nothing in it comes from a model's description of what it does. */
 export function renderHold({ entry, action, isRedacted, delegation, listed, last }: CheckedHold, nowMs: number): string[] {
   const { approval, act, sub, aud, risk, policy, par, delegates, intent } = entry
@@ -51,6 +58,7 @@ export function renderHold({ entry, action, isRedacted, delegation, listed, last
     `needs      ${approval?.quorum ?? 0} of group ${approval?.groups.join(' or ') ?? ''}, until ${instant((approval?.expires ?? 0) * 1_000)} (${listed.ended ?? (left === 0 ? 'over' : `${Math.ceil(left / 1_000)} s left`)})`,
     'arguments',
     ...visible(action.arguments as JsonObject).map((line) => `  ${line}`),
+    ...Object.entries(besideArguments(action)).flatMap(([name, value]) => [BESIDE[name] ?? name, ...visible(value).map((line) => `  ${line}`)]),
   ]
   if (isRedacted) lines.push('UNSEEN     what stands as "[redacted]" is kept nowhere: whatever it is, you approve it too')
   if (delegates !== undefined && delegation !== undefined) lines.push(`DELEGATES  up to ${delegates.uses} requests of others below it, ${delegates.depth} levels deep, until ${instant(delegates.until * 1_000)}, within`, ...visible({ ...delegation } as unknown as JsonObject).map((line) => `  ${line}`))
@@ -86,7 +94,12 @@ function boundText(bound: GrantArguments[string]): string {
 export function difference(before: Action, after: Action): string[] {
   const lines: string[] = []
   if (before.type === 'mcp.tool_call' && after.type === 'mcp.tool_call' && before.tool_digest !== after.tool_digest) lines.push(`- definition ${before.tool_digest}`, `+ definition ${after.tool_digest}`)
-  const [old, now] = [before.arguments as JsonObject, after.arguments as JsonObject]
+  lines.push(...changes(before.arguments as JsonObject, after.arguments as JsonObject), ...changes(besideArguments(before), besideArguments(after)).map((line) => `${line}  (beside the arguments)`))
+  return lines.length === 0 ? ['nothing differs'] : lines
+}
+
+function changes(old: JsonObject, now: JsonObject): string[] {
+  const lines: string[] = []
   for (const name of new Set([...Object.keys(old), ...Object.keys(now)])) {
     const text = (args: JsonObject): string | undefined => (args[name] === undefined ? undefined : canonicalText(args[name] as JsonValue))
     if (text(old) === text(now)) continue
@@ -96,7 +109,7 @@ export function difference(before: Action, after: Action): string[] {
     put('-', old)
     put('+', now)
   }
-  return lines.length === 0 ? ['nothing differs'] : lines
+  return lines
 }
 
 function instant(ms: number): string {

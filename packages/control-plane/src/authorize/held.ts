@@ -1,4 +1,4 @@
-import { type Action, commitment, type DenialCode, type Digest, digestOf, fitsGrant, formatApprovalRef, type JsonObject, parseGrantArguments, parseStrictText, canonicalize } from '@sealwrit/protocol'
+import { type Action, commitment, type DenialCode, type Digest, digestOf, fitsGrant, formatApprovalRef, parseGrantArguments, parseStrictText, canonicalize } from '@sealwrit/protocol'
 import type { Hold } from '../decide/decide.ts'
 import { type Approvals, type Given, type Held, hasGrants, isSameRequester, MAX_HOLDS, type Requester } from '../log/approvals.ts'
 import type { LogState } from '../log/state.ts'
@@ -64,7 +64,7 @@ async function covers({ seq, grant }: Given, action: Action, { store, crypto }: 
   if (grant.tool_digest !== (action.type === 'mcp.tool_call' ? action.tool_digest : undefined)) return false
   const value = parseStrictText(body.text)
   if (commitment('grant', body.salt, digestOf(canonicalize(value), crypto.sha256), crypto.sha256) !== grant.arguments_commit) return false
-  return fitsGrant(parseGrantArguments(value), action.arguments as JsonObject)
+  return fitsGrant(parseGrantArguments(value), action)
 }
 
 /** Where a held request stands, at its very place in the log. */

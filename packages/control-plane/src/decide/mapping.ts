@@ -1,5 +1,5 @@
 import type * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import { type Action, type Agent, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue, quoted } from '@sealwrit/protocol'
+import { type Action, type Agent, besideArguments, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue, quoted } from '@sealwrit/protocol'
 
 /** Where a request stands, as policies see it. */
 export interface Lineage {
@@ -48,11 +48,13 @@ export interface Sees {
   readonly federation: boolean
   /** More of `context.lineage` than its depth. */
   readonly lineage: boolean
+  /** Whether a call carries more than its arguments, as `context.call`. */
+  readonly call: boolean
   readonly environment: ReadonlySet<EnvironmentFact>
   /** Registered purposes; none where the schema declares no `context.intent`. */
   readonly purposes: ReadonlySet<string>
 }
-const SEES_NOTHING: Sees = { identity: false, federation: false, lineage: false, environment: new Set(), purposes: new Set() }
+const SEES_NOTHING: Sees = { identity: false, federation: false, lineage: false, call: false, environment: new Set(), purposes: new Set() }
 
 /** Longest string that reaches policy, in UTF-16 units: evaluation cost is bounded by what it looks at. */
 export const MAX_POLICY_STRING = 8_192
@@ -73,10 +75,11 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees =
     action: { type: 'Action', id: action.type },
     resource,
     context: {
-      args: readArguments(action.arguments, types),
+      args: readArguments(action.arguments as JsonObject, types),
       environment: readEnvironment(input.environment, sees),
       facts: { paths: input.facts.paths },
       lineage: sees.lineage ? copied(input.lineage) : { depth: input.lineage?.depth ?? 0 },
+      ...(sees.call ? { call: callOf(action) } : {}),
       ...(input.intent === undefined ? {} : { intent: { __entity: { type: PURPOSE, id: readPurpose(input.intent, sees) } } }),
       // Only where there is one, and where the schema knows it.
       ...(input.federation === undefined || !sees.federation ? {} : { federation: { ...input.federation } }),
@@ -88,6 +91,14 @@ export function toCedar(input: DecisionInput, types: ArgumentTypes, sees: Sees =
       { uid: resource, attrs: { name: action.name, server: { __entity: server } }, parents: [server] },
     ],
   }
+}
+
+/** The members of `context.call`: whether it brings answers to what the server asked for, and whether it is to run as a task. */
+export const CALL_MEMBERS = ['input', 'task'] as const
+
+function callOf(action: Action): Record<(typeof CALL_MEMBERS)[number], boolean> {
+  const { input_responses, request_state, task } = besideArguments(action)
+  return { input: input_responses !== undefined || request_state !== undefined, task: task !== undefined }
 }
 
 /** The entity type whose ids are the registered purposes. */
@@ -121,6 +132,13 @@ function resourceOf(action: Action): cedar.TypeAndId {
       return { type: 'Endpoint', id: `${action.target}/resources` }
     case 'mcp.prompt_get':
       return { type: 'Endpoint', id: `${action.target}/prompts/${action.name}` }
+    case 'mcp.completion':
+    case 'mcp.resource_subscribe':
+    case 'mcp.task':
+    case 'mcp.sampling':
+    case 'mcp.elicitation':
+    case 'mcp.roots':
+      return { type: 'Endpoint', id: `${action.target}/${action.name}` }
   }
 }
 

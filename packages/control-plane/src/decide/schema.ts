@@ -1,6 +1,6 @@
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { ENVIRONMENT_FACTS, type EnvironmentFact, isEnvironmentFact, isPurpose } from '@sealwrit/protocol'
-import { type ArgumentTypes, PURPOSE, type Sees } from './mapping.ts'
+import { type ArgumentTypes, CALL_MEMBERS, PURPOSE, type Sees } from './mapping.ts'
 import { PolicyError, SCHEMA_FILE } from './policy-set.ts'
 
 type Shape = { type?: string; required?: boolean; name?: string; element?: Shape; attributes?: Record<string, Shape> }
@@ -21,7 +21,8 @@ export function seenBy(schema: string): Sees {
   const declares = (name: string): boolean => all.length > 0 && all.every(({ context }) => context?.attributes?.[name] !== undefined)
   const [first, ...others] = all.map(({ context, resolve }) => environmentFacts(resolve(context?.attributes?.['environment']), resolve))
   const lineage = all.length > 0 && all.every(({ context, resolve }) => resolve(context?.attributes?.['lineage'])?.attributes?.['root'] !== undefined)
-  return { identity: declares('identity'), federation: declares('federation'), lineage, purposes: declares('intent') ? purposes(schema) : new Set(), environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
+  for (const { context, resolve } of all) checkCall(resolve(context?.attributes?.['call']), resolve)
+  return { call: declares('call'), identity: declares('identity'), federation: declares('federation'), lineage, purposes: declares('intent') ? purposes(schema) : new Set(), environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
 }
 
 /** Purposes that one policy set may register. */
@@ -48,6 +49,14 @@ function environmentFacts(shape: Shape | undefined, resolve: (shape: Shape | und
     facts.add(name)
   }
   return facts
+}
+
+/** A declaration that differs from what is told would make every request invalid. */
+function checkCall(shape: Shape | undefined, resolve: (shape: Shape | undefined) => Shape | undefined): void {
+  if (shape === undefined) return
+  const members = Object.entries(shape.attributes ?? {})
+  const isTold = ([name, member]: [string, Shape]): boolean => CALL_MEMBERS.some((known) => known === name) && typeOf(name, resolve(member) ?? {}) === 'Boolean' && member.required !== false
+  if (members.length !== CALL_MEMBERS.length || !members.every(isTold)) throw new PolicyError(`${SCHEMA_FILE}: context.call must be declared as call: { ${CALL_MEMBERS.map((name) => `${name}: Bool`).join(', ')} }`)
 }
 
 function namespacesOf(schema: string): readonly cedar.NamespaceDefinition<string>[] {

@@ -76,7 +76,7 @@ export class Notices {
     const action = text === undefined ? undefined : (parseStrictText(text) as JsonObject)
     return present<JsonObject>({
       v: 1, event: `hold.${event}`, origin: this.#ports.origin, tenant: this.#ports.tenant, hold, seq, time, sub, act: { ...act }, aud, scope: { ...scope }, risk,
-      policies: [...determining], groups: [...demand.groups], quorum: demand.quorum, expires: demand.expires, approvals: given.length, arguments: action?.['arguments'],
+      policies: [...determining], groups: [...demand.groups], quorum: demand.quorum, expires: demand.expires, approvals: given.length, arguments: action?.['arguments'], input_responses: action?.['input_responses'], request_state: action?.['request_state'], task: action?.['task'],
     })
   }
 

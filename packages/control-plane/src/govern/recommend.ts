@@ -5,7 +5,7 @@ import { decide } from '../decide/decide.ts'
 import { PolicyEngine } from '../decide/engine.ts'
 import { type ArgumentTypes, type CedarRequest, type DecisionInput, PURPOSE, toCedar } from '../decide/mapping.ts'
 import { loadPolicySet, PolicyError, SCHEMA_FILE } from '../decide/policy-set.ts'
-import { argumentTypes } from '../decide/schema.ts'
+import { argumentTypes, seenBy } from '../decide/schema.ts'
 
 /** Policies of one draft. */
 export const MAX_DRAFTED = 1_000
@@ -35,9 +35,10 @@ interface Group {
  */
 export function recommendPolicies(inputs: readonly DecisionInput[], schema: string, exact: boolean, sha256: Sha256): Recommendation {
   const types = argumentTypes(schema)
+  const sees = seenBy(schema)
   const groups = new Map<string, Group>()
   for (const input of inputs) {
-    const request = toCedar({ ...input, intent: undefined }, types)
+    const request = toCedar({ ...input, intent: undefined }, types, sees)
     const key = JSON.stringify(conditionsFor(input, request, types, exact).concat(scopeFor(request)))
     const known = groups.get(key)
     if (known !== undefined) known.count++
@@ -74,6 +75,7 @@ function scopeFor({ principal, action, resource }: CedarRequest): string[] {
 
 function conditionsFor(input: DecisionInput, { context }: CedarRequest, types: ArgumentTypes, exact: boolean): string[] {
   const args = context['args'] as Record<string, cedar.CedarValueJson>
+  const call = context['call'] as Record<string, cedar.CedarValueJson> | undefined
   const declared = [...types.keys()].sort().flatMap((name) => {
     const at = `context.args has ${literal(name)}`
     const value = args[name]
@@ -87,6 +89,7 @@ function conditionsFor(input: DecisionInput, { context }: CedarRequest, types: A
     `context.environment.level == ${literal(input.environment.level)}`,
     `context.facts.paths == ${literal(input.facts.paths)}`,
     ...(input.intent === undefined ? [] : [`context has intent && context.intent == ${uid({ type: PURPOSE, id: input.intent })}`]),
+    ...Object.entries(call ?? {}).map(([name, value]) => `${value === true ? '' : '!'}context.call.${name}`),
     ...declared,
   ]
 }

@@ -4,7 +4,8 @@ import { type Digest, isDigest } from '../digest.ts'
 import { readTakenVoucher, type TakenVoucher } from '../federation/voucher.ts'
 import { Fields } from '../json/fields.ts'
 import type { JsonObject } from '../json/value.ts'
-import { MAX_JWS, present } from '../log/entries.ts'
+import { MAX_JWS } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 import { openJws, peekKid, type SigningKey, signingInput } from '../receipt/jws.ts'
 
 /** Groups that one demand may name. */

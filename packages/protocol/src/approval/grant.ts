@@ -1,3 +1,4 @@
+import { type Action, besideArguments } from '../action.ts'
 import { Denied } from '../denial.ts'
 import { canonicalText } from '../json/canonicalize.ts'
 import { Fields } from '../json/fields.ts'
@@ -44,8 +45,13 @@ function readRange(fields: Fields): void {
   if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || (min as number) > (max as number)) throw new Denied('request_malformed', 'grant: a range is two integers, the smaller first')
 }
 
-/** Whether a request with `args` is covered: every argument is bounded, every bound has its argument, and each fits. */
-export function fitsGrant(bounds: GrantArguments, args: JsonObject): boolean {
+/**
+ * Whether a request is covered: every argument is bounded, every bound has its argument, and each fits. What carries more than
+ * arguments is not: no bound speaks of the answers in a retry.
+ */
+export function fitsGrant(bounds: GrantArguments, action: Action): boolean {
+  if (Object.keys(besideArguments(action)).length > 0) return false
+  const args = action.arguments as JsonObject
   const names = Object.keys(args)
   return names.length === Object.keys(bounds).length && names.every((name) => Object.hasOwn(bounds, name) && fits(bounds[name] as ArgumentBound, args[name] as JsonValue))
 }

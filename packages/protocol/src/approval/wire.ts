@@ -1,6 +1,7 @@
 import { Fields } from '../json/fields.ts'
 import type { JsonValue } from '../json/value.ts'
-import { MAX_JWS, present } from '../log/entries.ts'
+import { MAX_JWS } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 import { type GrantArguments, parseGrantArguments } from './grant.ts'
 
 /** What stands behind a commitment, with its salt. */

@@ -10,7 +10,8 @@ import { asCode, type Fields } from '../json/fields.ts'
 import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
 import { type ParentRef, verifyPlace } from '../lineage/lineage.ts'
 import type { EntryHead } from '../log/entry.ts'
-import { type EnvironmentLevel, present, readEnvironment } from '../log/entries.ts'
+import { type EnvironmentLevel, readEnvironment } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 
 /** A permit may be started for at most this long, in seconds. */
 export const MAX_START_SECONDS = 60

@@ -9,7 +9,6 @@ import { MAX_VOUCHER_SECONDS, type TakenVoucher, vouchedPerson, type VoucherEntr
 import type { HoldEntry, KeyEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { canonicalText } from '../json/canonicalize.ts'
-import type { JsonObject } from '../json/value.ts'
 import { peekKid } from '../receipt/jws.ts'
 import type { Body } from './bundle.ts'
 import type { Tally } from './tally.ts'
@@ -177,7 +176,7 @@ export class Approvals {
       const digest = parsed.type === 'mcp.tool_call' ? parsed.tool_digest : undefined
       for (const [i, one] of bounds.entries()) {
         if (approvals[i]?.statement.grant?.tool_digest !== digest) throw new Denied('tool_changed')
-        if (one === undefined || !fitsGrant(parseGrantArguments(one), parsed.arguments as JsonObject)) throw new Denied('action_mismatch', 'the grant does not cover them')
+        if (one === undefined || !fitsGrant(parseGrantArguments(one), parsed)) throw new Denied('action_mismatch', 'the grant does not cover them')
       }
     }, at)
   }

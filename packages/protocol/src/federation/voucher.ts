@@ -4,7 +4,7 @@ import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { fromBase64Url } from '../encoding.ts'
 import type { Fields } from '../json/fields.ts'
-import { present } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 import { type ForeignRef, MAX_FOREIGN_ORIGIN, readForeignRef } from './reference.ts'
 
 /** How long the word of a plane about one of its approvers may be used, in seconds: what it does not show is their removal meanwhile. */

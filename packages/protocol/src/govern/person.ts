@@ -1,6 +1,6 @@
 import { Denied } from '../denial.ts'
 import type { Fields } from '../json/fields.ts'
-import { present } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 import type { Entry } from '../log/entry.ts'
 import { isAtLeast, type Role, ROLES } from './role.ts'
 

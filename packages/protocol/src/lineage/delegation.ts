@@ -3,8 +3,9 @@ import { type GrantArguments, fitsGrant, isGrantWithin, parseGrantArguments } fr
 import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { Fields } from '../json/fields.ts'
-import type { JsonObject, JsonValue } from '../json/value.ts'
-import { ENVIRONMENT_LEVELS, type EnvironmentLevel, present } from '../log/entries.ts'
+import type { JsonValue } from '../json/value.ts'
+import { ENVIRONMENT_LEVELS, type EnvironmentLevel } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 
 /** Scopes of one delegation, agents and gates that it may name. */
 export const MAX_DELEGATED_SCOPES = 64
@@ -121,7 +122,7 @@ function readScope(fields: Fields): DelegatedScope {
 export function isDelegated({ action, agent, audience, environment }: Below, { scopes, agents, audiences, environment: least }: DelegationTerms): boolean {
   const { type, target, name } = scopeOf(action)
   return (
-    scopes.some((scope) => scope.type === type && scope.target === target && (scope.name === ANY_NAME || scope.name === name) && (scope.arguments === undefined || fitsGrant(scope.arguments, action.arguments as JsonObject))) &&
+    scopes.some((scope) => scope.type === type && scope.target === target && (scope.name === ANY_NAME || scope.name === name) && (scope.arguments === undefined || fitsGrant(scope.arguments, action))) &&
     (agents === undefined || agents.includes(agent)) &&
     (audiences === undefined || audiences.includes(audience)) &&
     rank(environment) >= rank(least)

@@ -10,6 +10,7 @@ import { fromBase64Url } from '../encoding.ts'
 import { isAgentName } from '../identity.ts'
 import { readIntent } from '../intent.ts'
 import { Fields } from '../json/fields.ts'
+import { present } from '../json/present.ts'
 import { type CommittedDelegation, readCommittedDelegation } from '../lineage/delegation.ts'
 import { type ParentRef, parseParentRef } from '../lineage/lineage.ts'
 import type { JsonValue } from '../json/value.ts'
@@ -180,16 +181,6 @@ export interface ToolEntry {
 
 export const ENVIRONMENT_LEVELS = ['none', 'software', 'signed', 'hardware'] as const
 export type EnvironmentLevel = (typeof ENVIRONMENT_LEVELS)[number]
-
-/** Members that are `undefined` are left out: what does not apply is absent, never null. */
-export function present<T extends object>(object: { [K in keyof T]: T[K] | undefined }): T {
-  const out: Partial<T> = {}
-  for (const name of Object.keys(object) as (keyof T)[]) {
-    const value = object[name]
-    if (value !== undefined) out[name] = value
-  }
-  return out as T
-}
 
 function readAsked(fields: Fields): Asked {
   return present<Asked>({

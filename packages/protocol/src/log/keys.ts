@@ -3,7 +3,7 @@ import { Denied } from '../denial.ts'
 import { type Digest, digestOf } from '../digest.ts'
 import { utf8 } from '../encoding.ts'
 import type { Fields } from '../json/fields.ts'
-import { present } from './entries.ts'
+import { present } from '../json/present.ts'
 import { formatPqKey, formatVerifierKey, names, type Note, type NoteKey, parseNote, parsePqKey, parseVerifierKey, sameKey, verifyNote } from './note.ts'
 
 /** Keys that one log may have had. */

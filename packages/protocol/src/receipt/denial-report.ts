@@ -3,7 +3,7 @@ import { readScope } from '../artifact/artifact.ts'
 import type { Crypto } from '../crypto.ts'
 import { type Checks, type DenialCode, Denied, isDenialCode } from '../denial.ts'
 import { Fields } from '../json/fields.ts'
-import { present } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 import { openJws, type SigningKey } from './jws.ts'
 import { readChecks } from './receipt.ts'
 

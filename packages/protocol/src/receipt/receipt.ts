@@ -3,7 +3,7 @@ import type { Crypto } from '../crypto.ts'
 import { CHECKS, type Checks, type CheckStatus, type DenialCode, Denied, isDenialCode } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import { Fields } from '../json/fields.ts'
-import { present } from '../log/entries.ts'
+import { present } from '../json/present.ts'
 import { openJws, type SigningKey } from './jws.ts'
 
 export const OUTCOMES = ['completed', 'failed', 'terminated', 'not_started', 'indeterminate'] as const

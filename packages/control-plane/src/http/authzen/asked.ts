@@ -1,4 +1,4 @@
-import { type Action, type Agent, Denied, type Facts, Fields, isAgentName, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, quoted } from '@sealwrit/protocol'
+import { type Action, type ActionType, type Agent, Denied, type Facts, Fields, isAgentName, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, quoted, TASK_METHODS } from '@sealwrit/protocol'
 import { type LogState, toolKey } from '../../log/state.ts'
 import { MalformedMember } from '../problem.ts'
 
@@ -60,34 +60,45 @@ function agentOf({ type, id = '', properties }: Entity, state: LogState): Agent 
 function actionOf(name: string, given: JsonValue | undefined, resource: Entity, state: LogState): Action {
   const args = given ?? {}
   if (!isObject(args)) throw new MalformedMember('/action/properties/arguments', 'not an object')
-  const { target, what } = resourceOf(resource)
-  const wanted = actionFor(resource)
+  const { action: wanted, target, what } = resourceOf(resource)
   if (!KNOWN.includes(name)) throw new MalformedMember('/action/name', `unknown action ${quoted(name)}; one of ${KNOWN.join(', ')}`)
   if (name !== wanted) throw new MalformedMember('/resource/type', `no resource of ${name}`)
   const shape: Record<string, JsonValue> = { type: name, target, name: what, arguments: args }
   if (name === 'mcp.tool_call') shape['tool_digest'] = resource.properties?.['tool_digest'] ?? state.tools.get(toolKey(target, what)) ?? NO_TOOL
-  if (name === 'mcp.resource_read' && args['uri'] === undefined) shape['arguments'] = { uri: 'unknown:' }
+  shape['arguments'] = { ...UNTOLD[wanted], ...args }
   return member('/resource', () => parseAction(shape))
 }
 
-const KNOWN: readonly string[] = ['mcp.tool_call', 'mcp.resource_read', 'mcp.prompt_get']
+/** Endpoints that are one for a server, by what stands behind it in their ids. */
+const ENDPOINTS: ReadonlyMap<string, ActionType> = new Map<string, ActionType>([
+  ['resources', 'mcp.resource_read'],
+  ['completion/complete', 'mcp.completion'],
+  ['resources/subscribe', 'mcp.resource_subscribe'],
+  ...TASK_METHODS.map((name) => [name, 'mcp.task'] as const),
+  ['sampling/createMessage', 'mcp.sampling'],
+  ['elicitation/create', 'mcp.elicitation'],
+  ['roots/list', 'mcp.roots'],
+])
+const KNOWN: readonly string[] = [...new Set(['mcp.tool_call', 'mcp.resource_read', 'mcp.prompt_get', ...ENDPOINTS.values()])]
+/** What stands for arguments that an action cannot be without and a question need not tell. */
+const UNTOLD: Readonly<Partial<Record<ActionType, JsonObject>>> = { 'mcp.resource_read': { uri: 'unknown:' }, 'mcp.resource_subscribe': { uri: 'unknown:' }, 'mcp.completion': { ref: {}, argument: {} } }
 
 /** The only action that a resource can be asked about. @throws {MalformedMember} */
-export function actionFor(resource: Entity): string {
-  if (resource.type === 'tool') return 'mcp.tool_call'
-  return resourceOf(resource).what === 'resources/read' ? 'mcp.resource_read' : 'mcp.prompt_get'
+export function actionFor(resource: Entity): ActionType {
+  return resourceOf(resource).action
 }
 
-function resourceOf({ type, id = '' }: Entity): { readonly target: string; readonly what: string } {
+function resourceOf({ type, id = '' }: Entity): { readonly action: ActionType; readonly target: string; readonly what: string } {
   const [, target = '', rest = ''] = /^(mcp:\/\/[^/]+)\/(.+)$/s.exec(id) ?? []
   if (type === 'tool') {
     if (rest === '') throw new MalformedMember('/resource/id', 'not a tool, as in `mcp://fs/read_file`')
-    return { target, what: rest }
+    return { action: 'mcp.tool_call', target, what: rest }
   }
   if (type !== 'endpoint') throw new MalformedMember('/resource/type', `unknown resource type ${quoted(type ?? '')}; \`tool\` or \`endpoint\``)
-  if (rest === 'resources') return { target, what: 'resources/read' }
-  if (!rest.startsWith('prompts/') || rest === 'prompts/') throw new MalformedMember('/resource/id', 'not an endpoint, as in `mcp://fs/resources` or `mcp://fs/prompts/NAME`')
-  return { target, what: rest.slice('prompts/'.length) }
+  const action = ENDPOINTS.get(rest)
+  if (action !== undefined) return { action, target, what: rest === 'resources' ? 'resources/read' : rest }
+  if (!rest.startsWith('prompts/') || rest === 'prompts/') throw new MalformedMember('/resource/id', 'not an endpoint, as in `mcp://fs/resources`, `mcp://fs/tasks/cancel` or `mcp://fs/prompts/NAME`')
+  return { action: 'mcp.prompt_get', target, what: rest.slice('prompts/'.length) }
 }
 
 function member<T>(pointer: string, read: () => T): T {

@@ -1,4 +1,4 @@
-import { ACTION_TYPES, DENIALS, type DenialCode, ENVIRONMENT_FACTS, ENVIRONMENT_LEVELS, IDENTITY_FORMS, MAX_CERTIFICATE, MAX_CHAIN, MAX_IDENTITY_TOKEN, MAX_NAME, MAX_PURPOSE_TEXT, MAX_STRING } from '@sealwrit/protocol'
+import { ACTION_TYPES, DENIALS, type DenialCode, ENVIRONMENT_FACTS, ENVIRONMENT_LEVELS, IDENTITY_FORMS, MAX_CERTIFICATE, MAX_CHAIN, MAX_IDENTITY_TOKEN, MAX_NAME, MAX_REQUEST_STATE, MAX_PURPOSE_TEXT, MAX_STRING, TASK_METHODS } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { MAX_PAGE_ITEMS, PAGE_ITEMS } from '../../page.ts'
 
@@ -42,12 +42,20 @@ export const problem: z.ZodType = component(
 
 const target = text()
 const name = text(MAX_NAME)
+const uri = z.strictObject({ uri: text(MAX_NAME) })
+const retried = { input_responses: object.exactOptional(), request_state: z.string().max(MAX_REQUEST_STATE).exactOptional() }
 export const action: z.ZodType = component(
   'Action',
   z.discriminatedUnion('type', [
-    z.strictObject({ type: z.literal('mcp.tool_call'), target, name, arguments: object, tool_digest: digest }),
-    z.strictObject({ type: z.literal('mcp.resource_read'), target, name: z.literal('resources/read'), arguments: z.strictObject({ uri: text(MAX_NAME) }) }),
-    z.strictObject({ type: z.literal('mcp.prompt_get'), target, name, arguments: object }),
+    z.strictObject({ type: z.literal('mcp.tool_call'), target, name, arguments: object, tool_digest: digest, ...retried, task: object.exactOptional() }),
+    z.strictObject({ type: z.literal('mcp.resource_read'), target, name: z.literal('resources/read'), arguments: uri, ...retried }),
+    z.strictObject({ type: z.literal('mcp.prompt_get'), target, name, arguments: object, ...retried }),
+    z.strictObject({ type: z.literal('mcp.completion'), target, name: z.literal('completion/complete'), arguments: z.strictObject({ ref: object, argument: object, context: object.exactOptional() }) }),
+    z.strictObject({ type: z.literal('mcp.resource_subscribe'), target, name: z.literal('resources/subscribe'), arguments: uri }),
+    z.strictObject({ type: z.literal('mcp.task'), target, name: z.enum(TASK_METHODS), arguments: object }),
+    z.strictObject({ type: z.literal('mcp.sampling'), target, name: z.literal('sampling/createMessage'), arguments: object }),
+    z.strictObject({ type: z.literal('mcp.elicitation'), target, name: z.literal('elicitation/create'), arguments: object }),
+    z.strictObject({ type: z.literal('mcp.roots'), target, name: z.literal('roots/list'), arguments: object }),
   ]).describe('What would run. Closed: an unknown type or member is refused.'),
 )
 export const agent: z.ZodType = component('Agent', z.strictObject({ name: text(128), verified: z.boolean() }))
