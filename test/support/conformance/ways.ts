@@ -1,0 +1,80 @@
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { end, startPlane } from '../processes.ts'
+import { type Check, type Leg, requiredBy, type Results, runSuite } from './suite.ts'
+import { DIR_VARIABLE, GATEWAY_VARIABLE, gatewayWords, startFront } from './through.ts'
+
+export const REVISIONS = ['2025-11-25', '2026-07-28'] as const
+export type Revision = (typeof REVISIONS)[number]
+
+const here = import.meta.dirname
+const SERVER = path.join(here, 'server.ts')
+/** The suite splits it at spaces and gives it to a shell. */
+const CLIENT = `${process.execPath} --disable-warning=ExperimentalWarning --conditions=@sealwrit/source ${path.join(here, 'client.ts')}`
+const PERMIT_ALL = '@id("everything") permit (principal, action, resource);\n'
+/** Client scenarios that are run beside each other. */
+const AT_ONCE = 3
+
+/** A plane whose policy permits everything: what is worse then is the gateway's doing. */
+export class PermittingPlane {
+  readonly #root = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-conformance-plane-'))
+  readonly dir = path.join(this.#root, '.sealwrit')
+  #child: Awaited<ReturnType<typeof startPlane>>['child'] | undefined
+
+  async start(policy = PERMIT_ALL): Promise<this> {
+    await end((await startPlane(this.dir)).child) // the first run writes the folder
+    const policies = path.join(this.dir, 'policies')
+    for (const name of fs.readdirSync(policies).filter((one) => one.endsWith('.cedar') || one.endsWith('.yaml'))) fs.rmSync(path.join(policies, name))
+    fs.writeFileSync(path.join(policies, 'everything.cedar'), policy)
+    this.#child = (await startPlane(this.dir)).child
+    return this
+  }
+
+  async end(): Promise<void> {
+    if (this.#child !== undefined) await end(this.#child)
+    fs.rmSync(this.#root, { recursive: true, force: true })
+  }
+}
+
+/** The server scenarios against the fixture server: by itself, or behind a gateway that speaks HTTP to clients, and to it HTTP or stdio. */
+export type ServerWay = 'direct' | 'http' | 'stdio'
+export async function serverScenarios(revision: Revision, way: ServerWay, dir: string): Promise<Results> {
+  const server = way === 'stdio' ? undefined : await startFront([SERVER, 'http'])
+  try {
+    const name = `fixture-${way}-${revision}`
+    const words = server === undefined ? ['--', process.execPath, SERVER, 'stdio'] : ['--url', server.url]
+    const front = way === 'direct' ? undefined : await startFront(gatewayWords(dir, name, words, '127.0.0.1:0'))
+    try {
+      return await runSuite(['server', '--url', (front ?? server)?.url as string, '--requirements', revision])
+    } finally {
+      await front?.end()
+    }
+  } finally {
+    await server?.end()
+  }
+}
+
+/** Client scenarios that are about an OAuth client: the upstream's credentials are the operator's, and no client of a gateway sees its authorization server. */
+export const isAboutCredentials = (scenario: string): boolean => scenario.startsWith('auth/')
+
+export type ClientWay = 'direct' | 'stdio' | 'http'
+/** The client scenarios with the fixture client: by itself, or through a gateway that it reaches over stdio or HTTP. */
+export async function clientScenarios(revision: Revision, way: ClientWay, dir: string): Promise<Results> {
+  if (way === 'direct') return runSuite(['client', '--command', CLIENT, '--requirements', revision])
+  const { client, unscored } = requiredBy(revision)
+  const waiting = [...client, ...ofLeg(unscored, 'client')].filter((scenario) => !isAboutCredentials(scenario))
+  const results = new Map<string, readonly Check[]>()
+  const work = async (): Promise<void> => {
+    for (let scenario = waiting.shift(); scenario !== undefined; scenario = waiting.shift()) {
+      const one = await runSuite(['client', '--command', CLIENT, '--scenario', scenario, '--spec-version', revision], { [DIR_VARIABLE]: dir, [GATEWAY_VARIABLE]: way })
+      for (const [name, checks] of one) results.set(name, checks)
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  return results
+}
+
+function ofLeg(unscored: ReturnType<typeof requiredBy>['unscored'], leg: Leg): string[] {
+  return unscored.filter((one) => one.leg === leg).map(({ scenario }) => scenario)
+}
