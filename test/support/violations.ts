@@ -322,6 +322,19 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'a resource read of another name', value: decided({ type: 'mcp.resource_read', name: 'x', target: 'mcp://fs', arguments: { uri: 'u' } }, { type: 'mcp.resource_read', name: 'x', target: 'mcp://fs' }) }
   yield { title: 'a resource read with more than a URI', value: decided({ type: 'mcp.resource_read', name: 'resources/read', target: 'mcp://fs', arguments: { uri: 'u', x: 1 } }, { type: 'mcp.resource_read', name: 'resources/read', target: 'mcp://fs' }) }
 
+  // A use of a grant by what its bounds do not speak of.
+  const granted = drafts[index('granted')] as Draft
+  for (const [member, value] of Object.entries({ input_responses: { go: { action: 'accept' } }, request_state: '', task: {} })) {
+    const bodies = granted.bodies.map((one) => {
+      if (one.purpose !== 'action') return one
+      const body = { ...(one.body as JsonObject), [member]: value }
+      const digest = digestOf(canonicalize(body), sha256)
+      return { ...one, body, digest, commit: commitment('action', one.salt, digest, sha256) }
+    })
+    const commit = bodies.find(({ purpose }) => purpose === 'action')?.commit as string
+    yield { title: `a grant used with ${member}`, value: bytesOf(sealBundle([...drafts.slice(0, index('granted')), { text: canonicalText({ ...entry('granted'), action_commit: commit }), bodies }])) }
+  }
+
   // The head, its note, and the proofs.
   const log = new TestLog()
   for (const { text } of drafts) log.addText(text)

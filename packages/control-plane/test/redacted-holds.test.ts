@@ -41,6 +41,25 @@ describe('a hold of what is redacted', () => {
     expect(verifier.end().verdict).toBe('established')
   })
 
+  it('I8: the answers and the state of a retry are kept nowhere where they are redacted, and what was approved is this very retry', async () => {
+    const { rig, gate, ann } = await opened()
+    await rig.plane.activate(parseActivation({ files: policySet('@approval("group:secops") @redact("input_responses request_state args.password") permit (principal, action, resource);').files }))
+    const retry = (secret: string): ReturnType<typeof toolCall> => toolCall('write_file', { path: '/srv/a', input_responses: { a: 'an argument' } }, { input_responses: { password: { action: 'accept', content: { it: secret } }, ['__proto__']: secret }, request_state: secret, task: { ttl: 1 } })
+    const reply = await gate.authorize(gate.request(retry(SECRET)))
+    if (reply.decision !== 'hold') throw new Error(told(reply))
+    const checked = checkHold(await rig.plane.people.hold(reply.hold), reply.hold, rig.key)
+    expect(checked.isRedacted).toBe(true)
+    expect(checked.action).toEqual({ ...retry('[redacted]'), input_responses: { password: '[redacted]', ['__proto__']: '[redacted]' } })
+    await ann.approve(rig.plane, reply.hold)
+    expect(told(await gate.authorize(gate.request(retry('another'), { hold: reply.hold })))).toBe('approval_required')
+    await gate.permit(gate.request(retry(SECRET), { hold: reply.hold }))
+    const texts = await rig.store.entries(0, 1_000)
+    expect(JSON.stringify([texts, (await Promise.all(texts.map((_text, seq) => rig.store.bodies(seq)))).flat()])).not.toContain(SECRET)
+  })
+  it.each(['input_responses.a', 'request_state.a', 'task', 'args'])('@redact does not load with %s', (path) => {
+    expect(() => policySet(`@redact("${path}") permit (principal, action, resource);`)).toThrow(/@redact takes arguments/)
+  })
+
   it('is refused by whoever signs where the plane shows other words than the log commits to', async () => {
     const { rig, gate } = await opened()
     const reply = await gate.authorize(gate.request(action(SECRET)))

@@ -4,18 +4,23 @@ import { type Action, isObject, type JsonObject, type JsonValue } from '@sealwri
 export const REDACTED = '[redacted]'
 
 /**
- * The action without the members that `paths` name below its arguments; undefined where it has none of them.
- * @param paths each as the names on the way to the member
+ * The action without the members that `paths` name; undefined where it has none of them.
+ * @param paths each as the names on the way to the member: `args` and names below it, `input_responses` for every answer, or `request_state`
  */
 export function redactAction(action: Action, paths: readonly (readonly string[])[]): JsonObject | undefined {
-  let [redacted, found] = [action.arguments as JsonValue, false]
-  for (const path of paths) {
-    const next = without(redacted, path)
-    if (next === undefined) continue
-    redacted = next
-    found = true
+  let redacted: JsonObject | undefined
+  for (const [first, ...names] of paths) {
+    const whole: JsonObject = redacted ?? (action as unknown as JsonObject)
+    const next = first === 'input_responses' ? withoutAnswers(whole) : without(whole, [first === 'args' ? 'arguments' : (first as string), ...names])
+    if (next !== undefined) redacted = next as JsonObject
   }
-  return found ? { ...(action as unknown as JsonObject), arguments: redacted } : undefined
+  return redacted
+}
+
+/** The server names what it asks for, so no policy can: all of it goes. */
+function withoutAnswers(action: JsonObject): JsonObject | undefined {
+  const answers = Object.keys((action['input_responses'] ?? {}) as JsonObject)
+  return answers.length === 0 ? undefined : { ...action, input_responses: Object.fromEntries(answers.map((name) => [name, REDACTED])) }
 }
 
 /** A path that leads through a list is that of each of its items. */

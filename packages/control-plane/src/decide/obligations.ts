@@ -76,12 +76,12 @@ function readBudget(value: string): Obligations['budget'] {
 const MAX_REDACTIONS = 32
 const MAX_REDACTED_DEPTH = 8
 
-/** `args.password args.login.token`: what is named is left out of everything that the plane keeps. */
+/** `args.password args.login.token input_responses request_state`: what is named is left out of everything that the plane keeps. */
 function redactions(value: string): readonly (readonly string[])[] {
   const paths = value.split(' ').map((text) => text.split('.'))
-  const isPath = ([first, ...rest]: readonly string[]): boolean => first === 'args' && rest.length > 0 && rest.length <= MAX_REDACTED_DEPTH && rest.every((name) => /^[\w-]{1,128}$/.test(name))
-  if (paths.length > MAX_REDACTIONS || !paths.every(isPath)) throw new Error(`@redact takes arguments such as "args.password args.login.token", not ${quoted(value)}`)
-  return paths.map((path) => path.slice(1))
+  const isPath = ([first, ...rest]: readonly string[]): boolean => rest.length === 0 ? first === 'input_responses' || first === 'request_state' : first === 'args' && rest.length <= MAX_REDACTED_DEPTH && rest.every((name) => /^[\w-]{1,128}$/.test(name))
+  if (paths.length > MAX_REDACTIONS || !paths.every(isPath)) throw new Error(`@redact takes arguments such as "args.password args.login.token", input_responses and request_state, not ${quoted(value)}`)
+  return paths
 }
 
 /** A hold that nobody approved is refused after this long, in seconds, when its policy says nothing else. */

@@ -36,5 +36,5 @@ export function verdict(decision: Decision): JsonObject {
 }
 
 function redactions({ redact }: Decision): JsonObject {
-  return redact.length === 0 ? {} : { redact: [...new Set(redact.map((path) => ['args', ...path].join('.')))].sort() }
+  return redact.length === 0 ? {} : { redact: [...new Set(redact.map((path) => path.join('.')))].sort() }
 }
