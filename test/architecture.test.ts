@@ -12,7 +12,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@fastify/helmet', '@fastify/rate-limit', '@fastify/swagger', '@fastify/swagger-ui', '@opentelemetry/api', '@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify', 'fastify', 'fastify-type-provider-zod', 'pg', 'prom-client', 'zod'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@opentelemetry/api', 'undici'],
   witness: ['node:', '@sealwrit/protocol'],
-  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'yaml', 'zod'],
+  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'smol-toml', 'yaml', 'zod'],
 }
 
 /** Stages never import each other; `plane.ts` composes them. */

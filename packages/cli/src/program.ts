@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { addClients } from './client-program.ts'
 import { CliError, EXIT } from './errors.ts'
 import { findDir, TENANT, tenantDir } from './local/places.ts'
 import type { GlobalOptions } from './output.ts'
@@ -34,8 +35,8 @@ export function buildProgram(): Command {
     .option('--store <store>', 'sqlite:FILE or postgres://… (or SEALWRIT_STORE; default: store.db in the folder)')
     .option('--activate', 'activate the policies of the folder, as the first start does; else the set that the log names stays')
     .action(async (o: { listen: string }) => (await import('./commands/up.ts')).up(everyTenant(program, o)))
-  add('mcp', 'govern a stdio MCP server: give this to an MCP client in its place', 'sealwrit mcp --name fs -- npx @modelcontextprotocol/server-filesystem ./files')
-    .requiredOption('--name <name>', 'the server’s name in policies and in the log')
+  const mcp = add('mcp', 'govern a stdio MCP server: give this to an MCP client in its place', 'sealwrit mcp --name fs -- npx @modelcontextprotocol/server-filesystem ./files')
+    .option('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--intent <purpose>', 'registered purpose of the calls that declare none themselves')
     .option('--attestation <file>', 'signed statement about the server (a Sigstore bundle); sealwrit.yaml of the plane says whose count')
@@ -51,7 +52,8 @@ export function buildProgram(): Command {
     .option('--plane <socket...>', 'sockets of further planes of the same log, tried when the first does not answer')
     .argument('<command...>', 'the server’s command, after --')
     .passThroughOptions()
-    .action(async (command: string[], o: { name: string }) => (await import('./commands/mcp.ts')).mcp(command, all(program, o)))
+    .action(async (command: string[], o: object) => (await import('./commands/mcp.ts')).mcp(command, all(program, o)))
+  addClients(add, mcp, (o) => all(program, o))
   addLog(add, program)
   add('show <id>', 'show one execution by its jti, or one entry by its index', 'sealwrit show 17').action(async (id: string, o: object) => (await import('./commands/read.ts')).show(id, all(program, o)))
   add('lineage <id>', 'why a request was allowed, up to its root, and everything that descends from it', 'sealwrit lineage 3Ndk0lGzY5aWq3v6y8PqVw --limit 1000')

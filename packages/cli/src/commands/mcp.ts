@@ -14,12 +14,13 @@ import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { takeSlot } from '../local/gate-slot.ts'
+import { isServerName } from '../local/server-name.ts'
 import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
 import { version } from '../version.ts'
 
 export interface McpOptions extends GlobalOptions, IdentityOptions {
-  readonly name: string
+  readonly name?: string
   readonly agent?: string
   readonly intent?: string
   readonly attestation?: string
@@ -33,7 +34,8 @@ export interface McpOptions extends GlobalOptions, IdentityOptions {
 
 /** Governs one stdio MCP server: this process is the gate, the server its child. */
 export async function mcp(command: readonly string[], options: McpOptions): Promise<void> {
-  if (!/^[A-Za-z0-9_.-]{1,64}$/.test(options.name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage })
+  const { name } = options
+  if (name === undefined || !isServerName(name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage, hint: 'it names the server in policies and in the log' })
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
   if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
@@ -44,7 +46,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const environment = measureServer({ command: resolved, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: options.attestation === undefined ? undefined : readAttestation(options.attestation) }, nodeClock, nodeCryptography, nodeRng)
-  const gate = openGate(folder, options.name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
+  const gate = openGate(folder, name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const config = readConfig(folder)?.config
   const receiptOrder = config?.receipt ?? 'before_reply'
@@ -56,7 +58,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   }
   const ended = await runStdioGateway({
     gate,
-    target: `mcp://${options.name}`,
+    target: `mcp://${name}`,
     agent: options.agent,
     intent: chosenIntent(options.intent),
     identify,
