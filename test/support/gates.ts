@@ -1,5 +1,5 @@
 import { enforce, type Gate } from '@sealwrit/gate'
-import { McpGateway } from '@sealwrit/mcp-gateway'
+import { LineFront, LineLink, McpGateway } from '@sealwrit/mcp-gateway'
 import { type Action, Denied, type JsonObject } from '@sealwrit/protocol'
 
 /** One kind of gate under test: one attempt at an effect, and how many effects really happened. */
@@ -42,26 +42,33 @@ export function stdioGate(gate: Gate): GateUnderTest {
   let effects = 0
   let nextId = 1
   const waiting = new Map<number, (answer: JsonObject) => void>()
-  const gateway = new McpGateway({
-    gate, target: 'mcp://stdio', agent: 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
-    close: () => undefined,
-    kill: () => undefined,
-    toClient: (line) => {
-      const message = JSON.parse(line) as { id: number } & JsonObject
-      waiting.get(message.id)?.(message)
+  const front = new LineFront(
+    {
+      write: (line) => {
+        const message = JSON.parse(line) as { id: number } & JsonObject
+        waiting.get(message.id)?.(message)
+      },
+      refused: () => undefined,
+      ended: () => undefined,
     },
-    toServer: (line) => {
-      const { id, method } = JSON.parse(line) as { id?: number; method: string }
-      if (method === 'tools/call') effects++
-      const result = method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : method === 'tools/list' ? { tools: [TOOL] } : { content: [] }
-      if (id !== undefined) setImmediate(() => gateway.serverData(Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', id, result })}\n`)))
-    },
-  })
+    (port) => new McpGateway({
+      gate, target: 'mcp://stdio', agent: 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
+      open: (events) => {
+        const link = new LineLink(events, (line) => {
+          const { id, method } = JSON.parse(line) as { id?: number; method: string }
+          if (method === 'tools/call') effects++
+          const result = method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : method === 'tools/list' ? { tools: [TOOL] } : { content: [] }
+          if (id !== undefined) setImmediate(() => link.data(Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', id, result })}\n`)))
+        }, () => undefined)
+        return link
+      },
+    }, port),
+  )
   const request = (method: string, params: object): Promise<JsonObject> => {
     const id = nextId++
     return new Promise((resolve) => {
       waiting.set(id, resolve)
-      gateway.clientData(Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`))
+      front.data(Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`))
     })
   }
   let isReady = false

@@ -1,226 +1,323 @@
-import { enforce, type Effect, type Gate, type GateRequest, type Identify, type Placed, PlaneDenied, type ReceiptOrder } from '@sealwrit/gate'
-import { type Action, type Agent, canonicalize, canonicalText, Denied, type Facts, Fields, isObject, type JsonObject, type JsonValue, LineReader, scopeOf, type VerifiedArtifact } from '@sealwrit/protocol'
-import { carriedBy, foreignBy } from './carried.ts'
-import { heldBy } from './held.ts'
-import { identityBy } from './identity.ts'
-import { declaredBy } from './intent.ts'
-import { parentMeta, placedBy } from './lineage.ts'
-import { BadMessage, deniedResult, errorLine, MAX_CLIENT_LINE, MAX_SERVER_LINE, type Message, parseClientMessage, parseServerMessage, type RequestId, REVISION } from './messages.ts'
+import type { Gate, GateRequest, ReceiptOrder } from '@sealwrit/gate'
+import { type Action, actionDigest, type Agent, Denied, type Facts, isObject, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import { answerOf, deniedAnswer, resultAnswer } from './client/answers.ts'
+import { LOG_LEVELS, UnsupportedRevision } from './client/facts.ts'
+import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './client/seat.ts'
+import { TAKES_INPUT, toAction } from './govern/action.ts'
+import { askable, bridged, opened } from './govern/bridge.ts'
+import { Executing } from './govern/execute.ts'
+import { inputRequired, MAX_ROUNDS, StateSeal } from './govern/inputs.ts'
+import { Listening } from './govern/listening.ts'
+import { LISTS } from './govern/lists.ts'
+import { Reverse } from './govern/reverse.ts'
+import { readFilter } from './govern/subscriptions.ts'
+import { takesTasks, Tasks } from './govern/tasks.ts'
+import { BadMessage } from './messages.ts'
+import { askingFor, type Preset, progressTokenOf } from './meta/asking.ts'
+import { LOG_LEVEL_META, SESSIONS, STATELESS } from './revision.ts'
+import type { OpenLink } from './server/link.ts'
+import { openServer, type ServerFacts } from './server/opening.ts'
+import { type Sending, Upstream } from './server/upstream.ts'
 import { ToolRegistry } from './tools.ts'
-import { ExecutionSpan, metaOf } from './tracing.ts'
-import { Upstream, type UpstreamAnswer } from './upstream.ts'
-import { UsedIds } from './used-ids.ts'
+import { metaOf } from './tracing.ts'
 
-/** Unacceptable lines of one side after which the connection is closed. */
+/** Unacceptable messages of a server after which it is ended. */
 export const MAX_BAD_MESSAGES = 1_000
-/** Time that a server has to stop after it was told to cancel, before it is ended, in milliseconds: an answer never says whether it did. */
-export const CANCEL_GRACE_MS = 1_000
 
-export interface GatewayOptions extends Placed {
+export interface GatewayOptions extends Preset {
   readonly gate: Gate
   /** The registered server, `mcp://<name>`. */
   readonly target: string
-  /** The agent's name where the operator gave one; else what the client calls itself counts, unverified. */
+  /** Connects to that server. */
+  readonly open: OpenLink
+  /** The agent's name where something vouches for it; else what the client calls itself counts, unverified. */
   readonly agent: string | undefined
-  /** The purpose of what declares none itself. */
-  readonly intent?: string | undefined
-  /** Asserts who asks, for the one agent that uses this gateway; what a client says of itself in a request goes first. */
-  readonly identify?: Identify | undefined
-  /** What another plane permitted of an action, for the one agent that uses this gateway; what a client presents with a request goes first. */
-  readonly foreignOf?: ((action: Action) => JsonValue | undefined) | undefined
+  /** Who sits here, opaque: what was given to one is good for no other. */
+  readonly principal?: string
   /** Looks at where the arguments of a call lead. */
   readonly facts: (args: JsonObject) => Facts
   readonly receiptOrder: ReceiptOrder
-  /** How long a held call waits for its approval before it is answered, in milliseconds; 0 where it is not given. */
-  readonly holdWaitMs?: number
-  /** Writes one line. */
-  readonly toClient: (line: string) => void
-  readonly toServer: (line: string) => void
-  /** Ends server and connection. */
-  readonly close: (reason: string) => void
-  /** Ends the server at once: it runs what may not run any more. */
-  readonly kill: (reason: string) => void
+  /** Longest result, in bytes of its canonical form. */
+  readonly maxResultBytes?: number
+  /** Binds what servers give along to its request; one for all seats of a process, so that a stateless client may come back at any. */
+  readonly stateSeal?: StateSeal
 }
 
-/** Lists that pass through, judged by kind: they have no effect, and only a cursor goes along. */
-const LISTS: ReadonlySet<string> = new Set(['tools/list', 'resources/list', 'resources/templates/list', 'prompts/list'])
-/** Announcements that pass through from the server, without content. */
-const ANNOUNCEMENTS: ReadonlySet<string> = new Set([
-  'notifications/tools/list_changed',
-  'notifications/resources/list_changed',
-  'notifications/prompts/list_changed',
-])
-
 /**
- * The stdio gateway: reads each line once, strictly, and forwards only messages that it built itself from what it judged.
- * Unknown messages are refused; everything with an effect goes through {@link enforce}.
+ * One client at one server. It forwards only messages that it built itself from what it judged: unknown ones are refused, and
+ * everything with an effect goes through {@link enforce}, in either direction.
  */
-export class McpGateway {
+export class McpGateway implements Seat {
   readonly #options: GatewayOptions
+  readonly #port: ClientPort
   readonly #upstream: Upstream
   readonly #tools: ToolRegistry
-  readonly #usedIds = new UsedIds()
-  readonly #inFlight = new Map<RequestId, AbortController>()
-  readonly #clientLines: LineReader
-  readonly #serverLines: LineReader
-  #agent: Agent | undefined
+  readonly #reverse: Reverse
+  readonly #executing: Executing
+  readonly #listening: Listening
+  readonly #stateSeal: StateSeal
+  #opening: Promise<ServerFacts> | undefined
+  /** The session that `initialize` began. */
+  #session: ClientFacts | undefined
+  /** What the server was told that the client with the session offers. */
+  #offered: JsonObject = {}
+  #logLevel: string | undefined
+  readonly #tasks = new Tasks()
+  readonly #over = new AbortController()
   #badMessages = 0
-  #closed = false
 
-  constructor(options: GatewayOptions) {
+  constructor(options: GatewayOptions, port: ClientPort) {
     this.#options = options
-    this.#upstream = new Upstream(options.toServer)
-    this.#tools = new ToolRegistry(options.gate.ports.crypto.sha256, (tools) => options.gate.recordTools(options.target, tools))
-    this.#clientLines = new LineReader(MAX_CLIENT_LINE, (line) => this.#fromClient(line), (denied) => this.#badClient(new BadMessage(denied.code, denied.message)))
-    this.#serverLines = new LineReader(MAX_SERVER_LINE, (line) => this.#fromServer(line))
+    this.#port = port
+    const { gate, target } = options
+    this.#stateSeal = options.stateSeal ?? new StateSeal()
+    this.#reverse = new Reverse(options, port, (client) => this.#agent(client))
+    this.#tools = new ToolRegistry(gate.ports.crypto.sha256, (tools) => gate.recordTools(target, tools))
+    this.#upstream = new Upstream(options.open, {
+      notification: (method, params) => this.#announced(method, params),
+      asked: (method, params, signal, related) => this.#reverse.askedByServer(method, params, this.#session, this.#offered, signal, related),
+      bad: (bad) => this.#badServer(bad),
+      late: (code, scope) => void gate.reporter.denial(new Denied(code, 'a late result was dropped'), scope === undefined ? {} : { scope }).catch(() => undefined),
+      closed: (reason) => this.#ended(reason),
+    })
+    this.#listening = new Listening(options, port, this.#upstream, this.#over.signal)
+    this.#executing = new Executing(options, this.#upstream, this.#tasks, (reason) => this.#kill(reason))
   }
 
-  /** Bytes from the client. */
-  clientData(chunk: Uint8Array): void {
-    if (!this.#closed) this.#clientLines.push(chunk)
-  }
-
-  /** Bytes from the server. Whatever cannot be judged ends it: nothing is passed on raw. */
-  serverData(chunk: Uint8Array): void {
-    if (this.#closed) return
+  async request(asked: Asked): Promise<Answer> {
+    const { method, client, params } = asked
     try {
-      this.#serverLines.push(chunk)
+      return await this.#answer(asked)
     } catch (error) {
-      this.#close(error instanceof Denied ? `server: ${error.message}` : 'server: bad line')
+      if (error instanceof UnsupportedRevision) return error.answer()
+      return deniedAnswer(error instanceof Denied ? error : new Denied('unavailable'), method, client.revision, { hasOutputSchema: this.#tools.hasOutputSchema(params['name']) })
     }
   }
 
-  serverClosed(): void {
-    this.#upstream.close()
+  notification(method: string, _params: JsonObject): void {
+    if (method === 'notifications/initialized') return this.#clientReady()
+    if (method === 'notifications/roots/list_changed') {
+      if (isObject(this.#offered['roots'])) this.#upstream.notify(method, {})
+      return
+    }
+    this.#refused(new Denied('method_unknown', 'a notification that is not governed'))
   }
 
-  #close(reason: string): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#upstream.close()
-    this.#options.close(reason)
+  close(reason: string): void {
+    this.#over.abort(new Denied('unavailable', reason))
+    this.#upstream.close(reason)
+  }
+
+  #ended(reason: string): void {
+    this.#over.abort(new Denied('unavailable', reason))
+    this.#port.ended(reason)
   }
 
   // ---- client → server
 
-  #fromClient(line: Uint8Array): void {
-    if (line.length === 0 || (line.length === 1 && line[0] === 13)) return
-    let message: Message
-    try {
-      message = parseClientMessage(line)
-      if (message.kind === 'request') this.#takeId(message.id)
-    } catch (error) {
-      this.#badClient(error instanceof BadMessage ? error : new BadMessage('unavailable', 'unforeseen'))
-      return
-    }
-    switch (message.kind) {
-      case 'request':
-        void this.#request(message.id, message.method, message.params)
-        return
-      case 'notification':
-        return this.#clientNotification(message.method, message.params)
-      case 'result':
-      case 'error':
-        // The gateway asks a client nothing, so this answers nothing (ATK-095).
-        return this.#badClient(new BadMessage('method_unknown', 'an answer to nothing'), false)
-    }
-  }
-
-  /** @throws {BadMessage} `request_malformed` for an id that was used before, `overloaded` when no more can be remembered */
-  #takeId(id: RequestId): void {
-    const taken = this.#usedIds.take(id)
-    if (taken === 'used') throw new BadMessage('request_malformed', 'the id was used before', this.#inFlight.has(id) ? null : id)
-    if (taken === 'full') throw new BadMessage('overloaded', 'too many scattered ids', id)
-  }
-
-  /** Answers and records a refusal of something that could not be judged as a request. */
-  #badClient(bad: BadMessage, answer = true): void {
-    if (answer) this.#options.toClient(errorLine(bad.id, bad.code))
-    void this.#options.gate.reporter.denial(bad, {}).catch(() => undefined)
-    if (++this.#badMessages > MAX_BAD_MESSAGES) this.#close('too many unacceptable messages')
-  }
-
-  async #request(id: RequestId, method: string, params: JsonObject): Promise<void> {
-    const controller = new AbortController()
-    this.#inFlight.set(id, controller)
-    try {
-      const answer = await this.#answer(method, params, controller.signal)
-      if (controller.signal.aborted) return // a cancelled request gets no answer
-      this.#options.toClient(`{"id":${JSON.stringify(id)},"jsonrpc":"2.0",${answerMember(answer)}}`)
-    } catch (error) {
-      const denied = error instanceof Denied ? error : new Denied('unavailable')
-      if (!controller.signal.aborted) this.#options.toClient(deniedLine(id, method, denied, this.#tools.hasOutputSchema(params['name'])))
-    } finally {
-      this.#inFlight.delete(id)
-    }
-  }
-
   /** @throws {Denied} */
-  async #answer(method: string, params: JsonObject, signal: AbortSignal): Promise<UpstreamAnswer> {
-    if (method === 'ping') return { result: {} }
-    if (method === 'initialize') return this.#initialize(params)
-    if (this.#agent === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
-    if (LISTS.has(method)) return this.#list(method, params)
-    const action = await this.#toAction(method, params)
-    const identity = this.#judged(() => identityBy(params))
-    const carried = carriedBy(method, params)
-    const declared = this.#judged(() => declaredBy(params, this.#options.intent, 'carried' in carried))
-    return this.#govern({ action, agent: this.#agent, wait: { ms: this.#options.holdWaitMs ?? 0, signal }, ...carried, ...declared, foreign: this.#options.foreignOf?.(action), ...foreignBy(params), ...this.#judged(() => ({ ...heldBy(params), ...placedBy(params, this.#options) })), identify: this.#options.identify, ...identity }, metaOf(params), signal)
-  }
-
-  /** The governed path. The server gets the canonical action that was judged, never the line that asked for it. */
-  async #govern(asked: Omit<GateRequest, 'facts'>, meta: JsonObject | undefined, cancelled: AbortSignal): Promise<UpstreamAnswer> {
-    const { action } = asked
-    const { gate, facts, receiptOrder } = this.#options
-    const { method, params } = toRequest(action)
-    const progressToken = progressTokenOf(meta)
-    const span = new ExecutionSpan(scopeOf(action), meta)
-    let hasRun = false
-    const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<UpstreamAnswer>> => {
-      hasRun = true
-      expired.addEventListener('abort', () => setTimeout(() => this.#options.kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
-      const sent = this.#upstream.request(method, params, { progressToken, signal: AbortSignal.any([expired, cancelled]), meta: parentMeta(artifact) })
-      span.permitted(artifact)
-      const answer = await sent
-      const isError = 'error' in answer || answer.result['isError'] === true
-      const value = 'error' in answer ? answer.error : answer.result
-      return { outcome: isError ? 'failed' : 'completed', ...(isError ? { cause: 'tool_error' as const } : {}), resultBytes: canonicalize(value), value: answer }
+  async #answer(asked: Asked): Promise<Answer> {
+    const { method, client } = asked
+    const isStateless = client.revision === STATELESS
+    if (!isStateless) {
+      if (method === 'ping') return resultAnswer({})
+      if (method === 'initialize') return this.#initialize(asked)
+      if (this.#session === undefined) throw this.#refused(new Denied('request_malformed', 'not initialized'))
+      if (method === 'logging/setLevel') return this.#setLogLevel(asked)
+      if (method === 'resources/unsubscribe') return this.#judged(() => this.#listening.unsubscribe(asked.params['uri']))
     }
-    const request = { ...asked, facts: () => facts(action.arguments as JsonObject), trace: span }
-    const executed = await enforce(gate, request, run, receiptOrder).catch((error: unknown) => {
-      span.refused(error instanceof Denied ? error : new Denied('unavailable'), hasRun)
-      throw error
-    })
-    span.completed(executed)
-    if (executed.value === undefined) throw new Denied('unavailable', 'the server did not answer')
-    return executed.value
+    if (isStateless && method === 'server/discover') return resultAnswer(opened(STATELESS, await this.#open(client)))
+    if (isStateless && method === 'subscriptions/listen') {
+      const wanted = this.#judged(() => readFilter(asked.params))
+      await this.#open(client)
+      return this.#listening.listen(wanted, asked, (action) => this.#request(action, asked))
+    }
+    if (LISTS.has(method)) return this.#list(asked)
+    return this.#governed(asked)
   }
 
-  /** @throws {Denied} `method_unknown`, `request_malformed`, `tool_not_pinned` */
-  async #toAction(method: string, params: JsonObject): Promise<Action> {
-    const { target } = this.#options
+  /** @throws {Denied} for a second initialization */
+  async #initialize({ client }: Asked): Promise<Answer> {
+    if (this.#session !== undefined) throw this.#refused(new Denied('request_malformed', 'initialized already'))
+    this.#session = client
     try {
-      const fields = new Fields(params, 'request_malformed', method)
-      fields.optional('_meta', (name) => fields.value(name)) // a progress token and a carried artifact are taken from it; nothing of it is forwarded
-      let action: Action
-      if (method === 'tools/call') {
-        const name = fields.text('name', 256)
-        const args = readArguments(fields)
-        fields.end()
-        action = { type: 'mcp.tool_call', target, name, arguments: args, tool_digest: await this.#tools.digestOf(name, (m, p) => this.#ask(m, p)) }
-      } else if (method === 'resources/read') {
-        action = { type: 'mcp.resource_read', target, name: 'resources/read', arguments: { uri: fields.text('uri', 2_048) } }
-        fields.end()
-      } else if (method === 'prompts/get') {
-        action = { type: 'mcp.prompt_get', target, name: fields.text('name', 256), arguments: readArguments(fields) }
-        fields.end()
-      } else {
-        throw new Denied('method_unknown')
+      return resultAnswer(opened(SESSIONS, await this.#open(client)))
+    } catch (error) {
+      this.#session = undefined
+      throw error
+    }
+  }
+
+  /** The server's word on itself; it is asked once. @throws {Denied} `unavailable`, {@link UnsupportedRevision} */
+  async #open(client: ClientFacts): Promise<ServerFacts> {
+    this.#opening ??= this.#openServer(client)
+    try {
+      return await this.#opening
+    } catch (error) {
+      this.#opening = undefined
+      if (error instanceof UnsupportedRevision) {
+        this.#refused(error)
+        this.close('the server speaks another revision')
+        this.#port.ended('the server speaks another revision')
       }
-      return action
+      throw error
+    }
+  }
+
+  async #openServer(client: ClientFacts): Promise<ServerFacts> {
+    // A stateless client cannot be asked by a server with sessions: it is not told that it could.
+    const offered = client.revision === SESSIONS ? askable(client.capabilities) : {}
+    const server = await openServer(this.#upstream, client, offered)
+    this.#offered = offered
+    if (server.revision === SESSIONS && client.revision === STATELESS) this.#upstream.notify('notifications/initialized', {})
+    this.#listening.opened(server, client, () => this.#tools.invalidate())
+    return server
+  }
+
+  #clientReady(): void {
+    void this.#opening?.then((server) => {
+      if (server.revision === SESSIONS) this.#upstream.notify('notifications/initialized', {})
+      this.#listening.begin()
+    }, () => undefined)
+  }
+
+  async #list(asked: Asked): Promise<Answer> {
+    const { method, params, client } = asked
+    const { cursor } = params as { cursor?: JsonValue }
+    if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > 1_024)) throw this.#refused(new Denied('request_malformed', 'cursor'))
+    const server = await this.#open(client)
+    const reply = await this.#upstream.request(method, cursor === undefined ? {} : { cursor }, this.#sending(asked))
+    const shown: Reply = 'result' in reply && method === 'tools/list' ? { result: this.#tools.observe(reply.result) } : reply
+    return answerOf(bridged(shown, method, client.revision, server))
+  }
+
+  async #setLogLevel(asked: Asked): Promise<Answer> {
+    const { level } = asked.params as { level?: JsonValue }
+    if (typeof level !== 'string' || !LOG_LEVELS.includes(level)) throw this.#refused(new Denied('request_malformed', 'level'))
+    const server = await this.#open(asked.client)
+    this.#logLevel = level
+    if (server.revision === STATELESS) return resultAnswer({})
+    return answerOf(await this.#upstream.request('logging/setLevel', { level }, this.#sending(asked)))
+  }
+
+  // ---- what has an effect
+
+  async #governed(asked: Asked): Promise<Answer> {
+    const { client, method } = asked
+    const { target, gate } = this.#options
+    const server = await this.#open(client)
+    const digest = (action: Action): ReturnType<typeof actionDigest> => actionDigest(action, gate.ports.crypto.sha256)
+    let action: Action
+    try {
+      action = await toAction(method, asked.params, {
+        target,
+        digestOf: (name) => this.#tools.digestOf(name, (m, p) => this.#ask(m, p, asked)),
+        openState: (base, sealed) => this.#stateSeal.open(this.#principal, digest(base), sealed),
+      })
     } catch (error) {
       throw this.#refused(error instanceof Denied ? error : new Denied('unavailable'))
     }
+    this.#judged(() => this.#verifyTask(action, server))
+    if (action.type === 'mcp.resource_subscribe') return this.#listening.subscribe(action, asked, this.#request(action, asked))
+    const base = action
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const reply = await this.#executing.execute(this.#request(action, asked), asked, server, this.#sending(asked))
+      const needed = TAKES_INPUT.has(method) ? this.#judged(() => inputRequired(reply)) : undefined
+      if (needed === undefined) return answerOf(bridged(this.#known(method === 'tasks/list' && 'result' in reply ? { result: this.#tasks.shown(reply.result) } : reply), method, client.revision, server))
+      if (client.revision === STATELESS) {
+        await this.#reverse.permitInput(needed, asked)
+        const { result } = reply as { result: JsonObject }
+        return resultAnswer({ ...result, ...(needed.state === undefined ? {} : { requestState: this.#stateSeal.seal(this.#principal, digest(base), needed.state) }) })
+      }
+      // A client with a session is asked by this gateway, and the request is made again, under a permit of its own.
+      action = { ...base, input_responses: await this.#reverse.collectInput(needed, asked), ...(needed.state === undefined ? {} : { request_state: needed.state }) } as Action
+    }
+    throw this.#refused(new Denied('limit_exceeded', 'the server asks for input again and again'))
+  }
+
+  /** A task is asked for only of a server that has them, and asked about only by whose call began it. @throws {Denied} */
+  #verifyTask(action: Action, server: ServerFacts): void {
+    if (action.type === 'mcp.tool_call' && action.task !== undefined && !takesTasks(server.capabilities)) throw new Denied('request_malformed', 'the server has no tasks')
+    if (action.type !== 'mcp.task') return
+    if (!isObject(server.capabilities['tasks'])) throw new Denied('method_unknown', 'the server has no tasks')
+    if (action.name !== 'tasks/list' && !this.#tasks.has((action.arguments as JsonObject)['taskId'])) throw new Denied('subject_mismatch', 'a task of somebody else')
+  }
+
+  /** What an answer of the current revision says that it is must be known. @throws {Denied} `type_mismatch` */
+  #known(reply: Reply): Reply {
+    const type = 'result' in reply ? reply.result['resultType'] : undefined
+    if (type !== undefined && type !== 'complete') throw this.#refused(new Denied('type_mismatch', 'an unknown type of result'))
+    return reply
+  }
+
+  // ---- server → client
+
+  /** What a server tells that belongs to no request. */
+  #announced(method: string, params: JsonObject): void {
+    if (method === 'notifications/tools/list_changed') this.#tools.invalidate()
+    if (this.#listening.announce(method, params)) return
+    if (method === 'notifications/message') {
+      if (this.#session !== undefined) this.#port.notify(method, params)
+      return // a stateless client that asked for messages gets those of its own requests
+    }
+    if (method === 'notifications/tasks/status' && this.#tasks.has(params['taskId'])) return this.#port.notify(method, params)
+    this.#badServer(new BadMessage('method_unknown', 'a notification that is not governed'))
+  }
+
+  /** What a server tells about one request. */
+  #told(asked: Asked, method: string, params: JsonObject): void {
+    if (method === 'notifications/progress') return asked.notify(method, params)
+    if (method === 'notifications/message') {
+      if (asked.client.revision === SESSIONS || metaOf(asked.params)?.[LOG_LEVEL_META] !== undefined) asked.notify(method, params)
+      return
+    }
+    this.#announced(method, params)
+  }
+
+  #badServer(bad: BadMessage): void {
+    this.#refused(bad)
+    if (++this.#badMessages > MAX_BAD_MESSAGES) this.#kill('too many unacceptable messages of the server')
+  }
+
+  #kill(reason: string): void {
+    this.#upstream.kill(reason)
+    this.#ended(reason)
+  }
+
+  // ---- parts
+
+  /** @throws {Denied} `request_malformed`, recorded */
+  #request(action: Action, asked: Asked): GateRequest {
+    const { facts } = this.#options
+    return { ...this.#judged(() => askingFor(action, this.#agent(asked.client), asked, this.#options)), facts: () => facts(action.arguments as JsonObject) }
+  }
+
+  #sending(asked: Asked): Sending {
+    const { client, params } = asked
+    const level = metaOf(params)?.[LOG_LEVEL_META]
+    return {
+      client,
+      capabilities: askable(client.capabilities),
+      asked,
+      progress: progressTokenOf(params),
+      logLevel: client.revision === SESSIONS ? this.#logLevel : typeof level === 'string' ? level : undefined,
+      notified: (method, told) => this.#told(asked, method, told),
+    }
+  }
+
+  #agent({ name }: ClientFacts): Agent {
+    const { agent } = this.#options
+    return agent === undefined ? { name, verified: false } : { name: agent, verified: true }
+  }
+
+  get #principal(): string {
+    return `${this.#options.principal ?? ''}\n${this.#options.target}`
+  }
+
+  async #ask(method: string, params: JsonObject, asked: Asked): Promise<JsonObject> {
+    const reply = await this.#upstream.request(method, params, { client: asked.client, capabilities: {} })
+    if ('error' in reply) throw new Denied('tool_not_pinned', 'the server does not list its tools')
+    return reply.result
   }
 
   #judged<T>(read: () => T): T {
@@ -232,165 +329,8 @@ export class McpGateway {
   }
 
   /** Records a refusal that the gate decided by itself, before any permit. */
-  #refused(denied: Denied): Denied {
+  #refused<T extends Denied>(denied: T): T {
     void this.#options.gate.reporter.denial(denied, {}).catch(() => undefined)
     return denied
   }
-
-  async #ask(method: string, params: JsonObject): Promise<JsonObject> {
-    const answer = await this.#upstream.request(method, params)
-    if ('error' in answer) throw new Denied('tool_not_pinned', 'the server does not list its tools')
-    return answer.result
-  }
-
-  async #list(method: string, params: JsonObject): Promise<UpstreamAnswer> {
-    const { cursor } = params as { cursor?: JsonValue }
-    if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > 1_024)) throw this.#refused(new Denied('request_malformed', 'cursor'))
-    const answer = await this.#upstream.request(method, cursor === undefined ? {} : { cursor })
-    return 'result' in answer && method === 'tools/list' ? { result: this.#tools.observe(answer.result) } : answer
-  }
-
-  /** @throws {Denied} for another revision, or a second initialization */
-  async #initialize(params: JsonObject): Promise<UpstreamAnswer> {
-    const asked = params['protocolVersion']
-    if (asked !== REVISION) {
-      this.#refused(new Denied('request_malformed', 'another revision of MCP'))
-      return { error: revisionError(asked) }
-    }
-    if (this.#agent !== undefined) throw this.#refused(new Denied('request_malformed', 'initialized already'))
-    const client = new Fields(params['clientInfo'], 'request_malformed', 'clientInfo')
-    const name = client.text('name', 128)
-    const version = client.string('version', 128)
-    this.#agent = this.#options.agent === undefined ? { name, verified: false } : { name: this.#options.agent, verified: true }
-    // Roots, sampling and elicitation are not offered on: a server cannot ask for what it was not told of (ATK-094).
-    const answer = await this.#upstream.request('initialize', { protocolVersion: REVISION, capabilities: {}, clientInfo: { name, version } })
-    if ('error' in answer) {
-      this.#agent = undefined
-      return answer
-    }
-    if (answer.result['protocolVersion'] !== REVISION) {
-      this.#close('the server speaks another revision')
-      return { error: revisionError(answer.result['protocolVersion']) }
-    }
-    return { result: { ...answer.result, capabilities: offered(answer.result['capabilities']) } }
-  }
-
-  #clientNotification(method: string, params: JsonObject): void {
-    if (method === 'notifications/initialized') return this.#upstream.notify(method, {})
-    if (method === 'notifications/cancelled') {
-      const id = params['requestId']
-      if (typeof id === 'string' || typeof id === 'number') this.#inFlight.get(id)?.abort(new Denied('unavailable', 'cancelled'))
-      return
-    }
-    if (method === 'notifications/roots/list_changed') return // roots were not offered; nothing to pass on
-    this.#badClient(new BadMessage('method_unknown', 'a notification that is not governed'), false)
-  }
-
-  // ---- server → client
-
-  #fromServer(line: Uint8Array): void {
-    if (line.length === 0 || (line.length === 1 && line[0] === 13)) return
-    let message: Message
-    try {
-      message = parseServerMessage(line)
-    } catch (error) {
-      const bad = error instanceof BadMessage ? error : new BadMessage('unavailable', 'unforeseen')
-      // An answer that cannot be read still ends its request; other noise is counted and dropped.
-      if (bad.id === null || !this.#upstream.answer(bad.id, { error: rpcFailure(bad) })) this.#badServer(bad)
-      return
-    }
-    switch (message.kind) {
-      case 'result':
-        if (!this.#upstream.answer(message.id, { result: message.result })) this.#badServer(new BadMessage('method_unknown', 'an answer to nothing'))
-        return
-      case 'error':
-        if (!this.#upstream.answer(message.id, { error: message.error })) this.#badServer(new BadMessage('method_unknown', 'an answer to nothing'))
-        return
-      case 'request':
-        if (message.method === 'ping') return this.#options.toServer(canonicalText({ jsonrpc: '2.0', id: message.id, result: {} }))
-        this.#options.toServer(errorLine(message.id, 'method_unknown'))
-        return this.#badServer(new BadMessage('method_unknown', 'a request by the server'))
-      case 'notification':
-        return this.#serverNotification(message.method, message.params)
-    }
-  }
-
-  #badServer(bad: BadMessage): void {
-    void this.#options.gate.reporter.denial(bad, {}).catch(() => undefined)
-    if (++this.#badMessages > MAX_BAD_MESSAGES) this.#close('too many unacceptable messages')
-  }
-
-  #serverNotification(method: string, params: JsonObject): void {
-    const pass = (passed: JsonObject): void => this.#options.toClient(canonicalText({ jsonrpc: '2.0', method, params: passed }))
-    if (ANNOUNCEMENTS.has(method)) {
-      if (method === 'notifications/tools/list_changed') this.#tools.invalidate()
-      return pass({})
-    }
-    if (method === 'notifications/message') return pass(params)
-    if (method === 'notifications/progress') {
-      const token = this.#upstream.progressTokenOf(params['progressToken'])
-      if (token !== undefined) return pass({ ...params, progressToken: token })
-    }
-    this.#badServer(new BadMessage('method_unknown', 'a notification that is not governed'))
-  }
-}
-
-/** The request that performs `action`, from its canonical form. */
-function toRequest(action: Action): { method: string; params: JsonObject } {
-  switch (action.type) {
-    case 'mcp.tool_call':
-      return { method: 'tools/call', params: { name: action.name, arguments: action.arguments } }
-    case 'mcp.resource_read':
-      return { method: 'resources/read', params: { uri: action.arguments.uri } }
-    case 'mcp.prompt_get':
-      return { method: 'prompts/get', params: { name: action.name, arguments: action.arguments } }
-    case 'mcp.completion':
-    case 'mcp.resource_subscribe':
-    case 'mcp.task':
-    case 'mcp.sampling':
-    case 'mcp.elicitation':
-    case 'mcp.roots':
-      return { method: action.name, params: action.arguments as JsonObject }
-  }
-}
-
-function readArguments(fields: Fields): JsonObject {
-  const args = fields.optional('arguments', (name) => fields.value(name)) ?? {}
-  if (!isObject(args)) throw new Denied('request_malformed', 'arguments is not an object')
-  return args
-}
-
-function progressTokenOf(meta: JsonObject | undefined): RequestId | undefined {
-  const token = meta?.['progressToken']
-  return typeof token === 'string' || (typeof token === 'number' && Number.isSafeInteger(token)) ? token : undefined
-}
-
-/** The server's capabilities that this gateway carries; the others are not offered to the client. */
-function offered(capabilities: JsonValue | undefined): JsonObject {
-  const out: Record<string, JsonValue> = {}
-  if (!isObject(capabilities)) return out
-  for (const name of ['tools', 'resources', 'prompts'] as const) {
-    const capability = capabilities[name]
-    if (isObject(capability)) out[name] = capability['listChanged'] === true ? { listChanged: true } : {}
-  }
-  return out
-}
-
-function revisionError(asked: JsonValue | undefined): JsonObject {
-  const requested = typeof asked === 'string' ? asked.slice(0, 32) : 'none'
-  return { code: -32602, message: `unsupported protocol version: this gateway speaks ${REVISION}`, data: { code: 'request_malformed', hint: `use ${REVISION}`, requested, supported: [REVISION] } }
-}
-
-function answerMember(answer: UpstreamAnswer): string {
-  return 'error' in answer ? `"error":${canonicalText(answer.error)}` : `"result":${canonicalText(answer.result)}`
-}
-
-function rpcFailure(bad: BadMessage): JsonObject {
-  return { code: -32603, message: `the server's answer was refused: ${bad.message}`, data: { code: bad.code, hint: bad.hint } }
-}
-
-function deniedLine(id: RequestId, method: string, denied: Denied, hasOutputSchema: boolean): string {
-  const extra: JsonObject = denied instanceof PlaneDenied ? { record: denied.seq, ...(denied.hold === undefined ? {} : { hold: denied.hold }) } : {}
-  if (method !== 'tools/call' || denied.code === 'request_malformed') return errorLine(id, denied.code, extra)
-  return `{"id":${JSON.stringify(id)},"jsonrpc":"2.0","result":${canonicalText(deniedResult(denied.code, extra, hasOutputSchema))}}`
 }

@@ -1,7 +1,4 @@
-import { type DenialCode, Denied, DENIALS, isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_BYTES, MAX_DEPTH, MAX_MEMBERS, parseStrict, rpcError } from '@sealwrit/protocol'
-
-/** The one revision of MCP that is spoken now. @see https://modelcontextprotocol.io/specification/2025-11-25 */
-export const REVISION = '2025-11-25'
+import { type DenialCode, Denied, isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_BYTES, MAX_DEPTH, MAX_MEMBERS, parseStrict } from '@sealwrit/protocol'
 
 /** Longest line from a client, in bytes. */
 export const MAX_CLIENT_LINE: number = MAX_BYTES
@@ -76,30 +73,4 @@ const EMPTY: JsonObject = Object.freeze(Object.create(null) as Record<string, Js
 
 function isId(id: JsonValue | undefined): id is RequestId {
   return (typeof id === 'string' && id.length <= MAX_ID) || (typeof id === 'number' && Number.isSafeInteger(id))
-}
-
-/** JSON-RPC error answer with code and hint as data. */
-export function errorLine(id: RequestId | null, code: DenialCode, extra: JsonObject = {}): string {
-  const error = rpcError(code)
-  return JSON.stringify({ jsonrpc: '2.0', id, error: { ...error, data: { ...error.data, ...extra } } })
-}
-
-/** Member of a result's `_meta` that carries code and hint of a denial. */
-export const DENIAL_META = 'sealwrit/denial'
-
-/**
- * A denied tool call as a tool result, so that the agent can read why. `structuredContent` is left out where the tool
- * declares an output schema: the official client checks it against that schema even in an error, and then throws the
- * whole result away. `_meta` and the text say the same in every case.
- * @see MCP 2025-11-25, server/tools "Error Handling"
- */
-export function deniedResult(code: DenialCode, extra: JsonObject = {}, hasOutputSchema = false): JsonObject {
-  const { meaning, hint } = DENIALS[code]
-  const denial = { code, hint, ...extra }
-  return {
-    _meta: { [DENIAL_META]: denial },
-    content: [{ type: 'text', text: `Denied (${code}): ${meaning}. Hint: ${hint}.` }],
-    isError: true,
-    ...(hasOutputSchema ? {} : { structuredContent: denial }),
-  }
 }

@@ -2,7 +2,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
-import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
+import { McpGateway, openChild, runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Bench } from './support/bench.ts'
 
@@ -39,10 +39,11 @@ describe('the governed server process', () => {
     const input = new PassThrough()
     const { gate } = new Bench()
     const ended = runStdioGateway({
-      gate, target: 'mcp://x', agent: undefined, facts: () => ({ paths: 'none' }), receiptOrder: 'before_reply',
-      command: { executable: process.execPath, args: [script, 'one argument; $(touch x)'], cwd: root },
-      environment: serverEnvironment({ ...process.env, LD_PRELOAD: '/tmp/evil.so', NODE_OPTIONS: '--require /tmp/evil.js' }, []),
-      input, output: new PassThrough(), errors: new PassThrough(),
+      gate, input, output: new PassThrough(),
+      openSeat: (port) => new McpGateway({
+        gate, target: 'mcp://x', agent: undefined, facts: () => ({ paths: 'none' }), receiptOrder: 'before_reply',
+        open: openChild({ executable: process.execPath, args: [script, 'one argument; $(touch x)'], cwd: root, environment: serverEnvironment({ ...process.env, LD_PRELOAD: '/tmp/evil.so', NODE_OPTIONS: '--require /tmp/evil.js' }, []) }, new PassThrough()),
+      }, port),
     })
     for (let i = 0; i < 200 && !(fs.existsSync(report) && fs.statSync(report).size > 0); i++) await new Promise((resolve) => setTimeout(resolve, 25))
     input.end()
@@ -75,8 +76,11 @@ describe('the governed server process', () => {
     const { gate } = new Bench()
     await gate.connect()
     const ended = runStdioGateway({
-      gate, target: 'mcp://fs', agent: 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
-      command: { executable: process.execPath, args: [script], cwd: root }, environment: serverEnvironment(process.env, []), input, output, errors: new PassThrough(),
+      gate, input, output,
+      openSeat: (port) => new McpGateway({
+        gate, target: 'mcp://fs', agent: 'tester', facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply',
+        open: openChild({ executable: process.execPath, args: [script], cwd: root, environment: serverEnvironment(process.env, []) }, new PassThrough()),
+      }, port),
     })
     const ask = (id: number, method: string, params: object): void => void input.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`)
     ask(1, 'initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'client', version: '1' } })

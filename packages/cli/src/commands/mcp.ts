@@ -1,8 +1,8 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { floorFile, Gate, imagePlaces, measureServer, nodeClock, nodeCryptography, nodeNet, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
-import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
-import type { WitnessQuorum } from '@sealwrit/protocol'
+import { McpGateway, openChild, runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
+import type { JsonObject, WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
@@ -56,23 +56,21 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     gate.close()
     throw fs.existsSync(folder.socket) ? error : unreachable(folder)
   }
-  const ended = await runStdioGateway({
+  const open = openChild({ executable: resolved.executable, args: resolved.args, cwd, environment: serverEnvironment(process.env, options.env ?? []) }, process.stderr)
+  const seat = {
     gate,
     target: `mcp://${name}`,
+    open,
     agent: options.agent,
     intent: chosenIntent(options.intent),
     identify,
     ...placed,
     foreignOf: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
-    facts: (args) => pathFacts(args, roots, cwd),
+    facts: (args: JsonObject) => pathFacts(args, roots, cwd),
     receiptOrder,
     holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,
-    command: { executable: resolved.executable, args: resolved.args, cwd },
-    environment: serverEnvironment(process.env, options.env ?? []),
-    input: process.stdin,
-    output: process.stdout,
-    errors: process.stderr,
-  })
+  }
+  const ended = await runStdioGateway({ gate, openSeat: (port) => new McpGateway(seat, port), input: process.stdin, output: process.stdout })
   gate.close()
   if (ended.serverFailed) throw new CliError(ended.reason)
 }

@@ -4,7 +4,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { PassThrough } from 'node:stream'
 import { floorFile, Gate, imagePlaces, measureServer, nodeClock, nodeCryptography, nodeRng, pathFacts, resolveCommand, serverRoots } from '@sealwrit/gate'
-import { runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
+import { McpGateway, openChild, runStdioGateway, serverEnvironment } from '@sealwrit/mcp-gateway'
 import { type Clock, NO_WITNESSES, WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { McpSession } from '../doctor/mcp-session.ts'
@@ -102,8 +102,11 @@ export class Stage {
     errors.resume()
     this.#input = input
     void runStdioGateway({
-      gate, target: 'mcp://files', agent: 'demo-agent', facts: (args) => pathFacts(args, roots, this.root), receiptOrder: 'before_reply',
-      command: { executable: command.executable, args: command.args, cwd: this.root }, environment: serverEnvironment(process.env, []), input, output, errors,
+      gate, input, output,
+      openSeat: (port) => new McpGateway({
+        gate, target: 'mcp://files', agent: 'demo-agent', facts: (args) => pathFacts(args, roots, this.root), receiptOrder: 'before_reply',
+        open: openChild({ executable: command.executable, args: command.args, cwd: this.root, environment: serverEnvironment(process.env, []) }, errors),
+      }, port),
     })
     this.#session = new McpSession(output, input)
     await this.#session.initialize('demo-agent')

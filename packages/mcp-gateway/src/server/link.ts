@@ -16,6 +16,8 @@ export interface Route {
 
 /** Carries messages to one server and back. It never looks inside them, and never sends any other. */
 export interface ServerLink {
+  /** All messages go over one channel, so that a request is cancelled by a message. */
+  readonly isShared?: boolean
   /** One message, serialised by this gateway. */
   send(text: string, route: Route): void
   /** Nobody waits for the answer to request `id` any more: what would bring it ends, where the transport has one for each. */

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { Gate, nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
-import { McpGateway } from '@sealwrit/mcp-gateway'
+import { LineFront, LineLink, McpGateway, type OpenLink } from '@sealwrit/mcp-gateway'
 import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject } from '@sealwrit/protocol'
 
 export const TOOL = { name: 'read_file', description: 'reads', inputSchema: { type: 'object' } }
@@ -28,7 +28,8 @@ export function honest(tools: () => readonly JsonObject[] = () => [TOOL]): Serve
 export class Bench {
   readonly plane: SimulatedPlane
   readonly gate: Gate
-  readonly gateway: McpGateway
+  readonly front: LineFront
+  #server: LineLink | undefined
   /** Every line that the server got: the canary. */
   readonly received: string[] = []
   /** Every message that the client got. */
@@ -47,28 +48,35 @@ export class Bench {
       { socketPaths: ['/simulated'], logKey: this.plane.key, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
-    this.gateway = new McpGateway({
-      gate: this.gate, target: 'mcp://fs', agent: options.agent ?? 'tester', intent: options.intent, facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply', ...(options.holdWaitMs === undefined ? {} : { holdWaitMs: options.holdWaitMs }),
-      toClient: (line) => this.answers.push(JSON.parse(line) as JsonObject),
-      toServer: (line) => {
+    const open: OpenLink = (events) => {
+      const end = (reason: string): void => {
+        this.closedFor = reason
+        setImmediate(() => events.closed(reason))
+      }
+      this.#server = new LineLink(events, (line) => {
         this.received.push(line)
         script(JSON.parse(line) as never, (out) => setImmediate(() => this.fromServer(`${out}\n`)))
+      }, end)
+      return this.#server
+    }
+    this.front = new LineFront(
+      {
+        write: (line) => void this.answers.push(JSON.parse(line) as JsonObject),
+        refused: (denied) => void this.gate.reporter.denial(denied, {}).catch(() => undefined),
+        ended: (reason) => {
+          this.closedFor ??= reason
+        },
       },
-      kill: (reason) => {
-        this.closedFor = reason
-      },
-      close: (reason) => {
-        this.closedFor = reason
-      },
-    })
+      (port) => new McpGateway({ gate: this.gate, target: 'mcp://fs', open, agent: options.agent ?? 'tester', intent: options.intent, facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply', ...(options.holdWaitMs === undefined ? {} : { holdWaitMs: options.holdWaitMs }) }, port),
+    )
   }
 
   fromServer(text: string | Uint8Array): void {
-    this.gateway.serverData(typeof text === 'string' ? Buffer.from(text) : text)
+    this.#server?.data(typeof text === 'string' ? Buffer.from(text) : text)
   }
   /** Bytes as a client might send them. */
   raw(text: string | Uint8Array): void {
-    this.gateway.clientData(typeof text === 'string' ? Buffer.from(text) : text)
+    this.front.data(typeof text === 'string' ? Buffer.from(text) : text)
   }
 
   async initialize(): Promise<this> {

@@ -1,4 +1,4 @@
-import type { RequestId } from './messages.ts'
+import type { RequestId } from '../messages.ts'
 
 /** Gaps and strings remembered; a client that leaves more must reconnect. */
 export const MAX_REMEMBERED = 16_384
