@@ -157,8 +157,7 @@ export class McpGateway implements Seat {
       this.#opening = undefined
       if (error instanceof UnsupportedRevision) {
         this.#refused(error)
-        this.close('the server speaks another revision')
-        this.#port.ended('the server speaks another revision')
+        setImmediate(() => this.#kill('the server speaks another revision')) // once the client was told
       }
       throw error
     }

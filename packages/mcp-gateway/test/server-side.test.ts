@@ -11,12 +11,13 @@ const withNoise = (noise: (id: number) => string | Uint8Array): ServerScript => 
 
 describe('what a server sends', () => {
   it.each(['sampling/createMessage', 'elicitation/create', 'roots/list', 'tools/call', 'unknown'])('ATK-094: its request %s is refused and the client never sees it', async (method) => {
-    const bench = await new Bench({ script: withNoise(() => JSON.stringify({ jsonrpc: '2.0', id: 900, method, params: {} })) }).initialize()
+    const decide = ({ type }: JsonObject): 'permit' | 'policy_no_match' => (type === 'mcp.tool_call' ? 'permit' : 'policy_no_match')
+    const bench = await new Bench({ script: withNoise(() => JSON.stringify({ jsonrpc: '2.0', id: 900, method, params: {} })), decide }).initialize()
     await bench.call()
     await bench.settle()
     expect(bench.answers.some((a) => 'method' in a)).toBe(false)
     expect(bench.received.filter((line) => line.includes('"id":900'))[0]).toContain('method_unknown')
-    expect(bench.denials()).toContain('method_unknown')
+    expect(bench.denials()).toContain(['sampling/createMessage', 'elicitation/create', 'roots/list'].includes(method) ? 'policy_no_match' : 'method_unknown')
   })
 
   it('answers its ping itself', async () => {

@@ -1,5 +1,5 @@
 import { Denied, Fields, isObject, type JsonObject, type JsonValue, quoted } from '@sealwrit/protocol'
-import { CAPABILITIES_META, CLIENT_META, isRevision, LOG_LEVEL_META, namedRevision, REVISIONS, type Revision, SESSIONS, STATELESS, UNSUPPORTED_VERSION } from '../revision.ts'
+import { CAPABILITIES_META, CLIENT_META, isRevision, LOG_LEVEL_META, namedRevision, REVISIONS, type Revision, SESSIONS, STATELESS, UNSUPPORTED_VERSION, VERSION_META } from '../revision.ts'
 import type { Answer, ClientFacts } from './seat.ts'
 import { errorAnswer } from './answers.ts'
 
@@ -32,6 +32,7 @@ export function factsOfInitialize(params: JsonObject): ClientFacts {
  */
 export function factsOfMeta(params: JsonObject): ClientFacts {
   const named = namedRevision(params)
+  if (named === undefined) throw new Denied('request_malformed', `_meta has no ${VERSION_META}`)
   if (named !== STATELESS) throw new UnsupportedRevision(named, UNSUPPORTED_VERSION)
   const meta = params['_meta'] as JsonObject
   const info = meta[CLIENT_META]

@@ -1,8 +1,8 @@
 import { canonicalText, Denied, type JsonObject, LineReader } from '@sealwrit/protocol'
 import { BadMessage, MAX_CLIENT_LINE, type Message, parseClientMessage, type RequestId } from '../messages.ts'
-import { namedRevision } from '../revision.ts'
+import { namedRevision, SESSIONS, STATELESS } from '../revision.ts'
 import { answerLine, deniedAnswer, errorLine } from './answers.ts'
-import { factsOfInitialize, factsOfMeta, UnsupportedRevision } from './facts.ts'
+import { factsOfInitialize, factsOfMeta, UNNAMED, UnsupportedRevision } from './facts.ts'
 import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './seat.ts'
 import { UsedIds } from './used-ids.ts'
 
@@ -102,7 +102,7 @@ export class LineFront implements ClientPort {
     } catch (error) {
       const denied = error instanceof Denied ? error : new Denied('unavailable')
       this.#options.refused(denied)
-      return denied instanceof UnsupportedRevision ? denied.answer() : deniedAnswer(denied, method, '2025-11-25')
+      return denied instanceof UnsupportedRevision ? denied.answer() : deniedAnswer(denied, method, namedRevision(params) === undefined ? SESSIONS : STATELESS)
     }
     const asked: Asked = { id, method, params, client, signal, notify: (named, told) => signal.aborted || this.notify(named, told), ask: (named, told, ended) => this.ask(named, told, ended) }
     const answer = await this.#seat.request(asked)
@@ -170,4 +170,4 @@ export class LineFront implements ClientPort {
 }
 
 /** Whoever pings before it says who it is. */
-const NOBODY: ClientFacts = { revision: '2025-11-25', name: 'unnamed', version: '', capabilities: {} }
+const NOBODY: ClientFacts = { revision: SESSIONS, name: UNNAMED, version: '', capabilities: {} }

@@ -1,7 +1,7 @@
 import { Denied, isObject, type JsonObject, quoted } from '@sealwrit/protocol'
 import { isSupported, UnsupportedRevision } from '../client/facts.ts'
 import type { ClientFacts, Reply } from '../client/seat.ts'
-import { type Revision, SERVER_META, SESSIONS, STATELESS, UNSUPPORTED_VERSION } from '../revision.ts'
+import { type Revision, SERVER_META, SESSIONS, STATELESS } from '../revision.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Time that a server has to answer `server/discover`, which older ones may leave unanswered, in milliseconds. */
@@ -47,13 +47,14 @@ async function attempt(upstream: Upstream, revision: Revision, client: ClientFac
     const { message } = reply.error
     return { refused: typeof message === 'string' ? message : `${method} was refused` }
   }
+  // Whatever else a server answers to a method that it may not know: it does not say that it speaks this revision.
+  if (revision === STATELESS && !isSupported(reply.result['supportedVersions'], STATELESS)) return { refused: `it does not say that it speaks ${STATELESS}` }
   const facts = revision === STATELESS ? discovered(reply.result) : initialized(reply.result)
   upstream.speak(revision)
   return { facts }
 }
 
 function discovered(answer: JsonObject): ServerFacts {
-  if (!isSupported(answer['supportedVersions'], STATELESS)) throw new UnsupportedRevision(firstOf(answer['supportedVersions']), UNSUPPORTED_VERSION)
   const meta = answer['_meta']
   const info = isObject(meta) && isObject(meta[SERVER_META]) ? meta[SERVER_META] : {}
   return { revision: STATELESS, capabilities: objectOf(answer['capabilities']), answer, info }
@@ -65,4 +66,3 @@ function initialized(answer: JsonObject): ServerFacts {
 }
 
 const objectOf = (value: unknown): JsonObject => (isObject(value as JsonObject) ? (value as JsonObject) : {})
-const firstOf = (value: unknown): string | undefined => (Array.isArray(value) && typeof value[0] === 'string' ? value[0] : undefined)

@@ -24,6 +24,27 @@ export function honest(tools: () => readonly JsonObject[] = () => [TOOL]): Serve
   }
 }
 
+/** What every request of the stateless revision carries. */
+export const meta = (capabilities: JsonObject = {}): JsonObject => ({ 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'client', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': capabilities })
+
+/** An honest server of the stateless revision; `answers` are further results by method. */
+export function stateless(answers: (method: string, params: JsonObject) => object | undefined = () => undefined, tools: readonly JsonObject[] = [TOOL]): ServerScript {
+  return ({ id, method, params = {} }, send) => {
+    if (id === undefined || method === undefined) return
+    const cached = { ttlMs: 60_000, cacheScope: 'public' }
+    const results: Record<string, unknown> = {
+      'server/discover': { supportedVersions: ['2026-07-28'], capabilities: { tools: {}, resources: { subscribe: true }, prompts: {} }, instructions: 'be kind', ...cached, _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'server', version: '1' } } },
+      'tools/list': { tools, ...cached },
+      'tools/call': { content: [{ type: 'text', text: `called ${JSON.stringify(params['name'])}` }] },
+      'resources/read': { contents: [], ...cached },
+      'prompts/get': { messages: [] },
+    }
+    const result = answers(method, params) ?? results[method]
+    if (result === undefined) return send(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } }))
+    send(JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...result } }))
+  }
+}
+
 /** A gateway between a raw client and a scripted server; the server's side records every byte it gets. */
 export class Bench {
   readonly plane: SimulatedPlane
@@ -89,6 +110,19 @@ export class Bench {
   async request(method: string, params: object, id: string | number = `r${this.#nextId++}`): Promise<JsonObject> {
     this.raw(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`)
     return this.answer(id)
+  }
+  /** A request of the stateless revision. */
+  ask(method: string, params: JsonObject = {}, capabilities: JsonObject = {}): Promise<JsonObject> {
+    return this.request(method, { ...params, _meta: { ...meta(capabilities), ...(params['_meta'] as JsonObject | undefined) } })
+  }
+  /** The newest message to the client with this method; waits for it. */
+  async told(method: string): Promise<JsonObject> {
+    for (let i = 0; i < 2_000; i++) {
+      const found = this.answers.findLast((a) => a['method'] === method)
+      if (found !== undefined) return found
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    throw new Error(`${method} was not told`)
   }
   call(name = 'read_file', args: object = { path: '/x' }): Promise<JsonObject> {
     return this.request('tools/call', { name, arguments: args })
