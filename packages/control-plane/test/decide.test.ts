@@ -96,6 +96,12 @@ describe('a decision', () => {
     expect(decided(PERMIT_ALL, { action: toolCall('read_file', args) }).inputs).toMatchObject({ context: { args: { path: '/srv' } } })
     expect(({} as { path?: string }).path).toBeUndefined()
   })
+  it.each(['context.args has path', 'context has args.path', 'context has args', 'context has args.path && context.args.path == "/srv"', '[context.args] == [context.args] && context has args.path', 'context has args && context.args has path'])('is asked for anew where what `%s` reads differs', (condition) => {
+    const requests = [{ path: '/srv' }, {}, { path: '/etc' }, { count: 1 }].map((args) => input({ action: toolCall('read_file', args as JsonObject) }))
+    const set = policySet(`permit (principal, action, resource) when { ${condition} };`)
+    const kinds = (engine: PolicyEngine): string[] => requests.map((one) => decide(one, { engine, epoch: 1 }).kind)
+    expect(kinds(new PolicyEngine(set))).toEqual(kinds(new PolicyEngine(set, { keepAnswers: false })))
+  })
   it('ATK-061: ids that only look alike are other ids', () => {
     const text = 'permit (principal == Agent::"tester", action, resource == Tool::"mcp://fs/read_file");'
     expect(answer(text)).toBe('permit')

@@ -36,7 +36,10 @@ function contextAccess(node: object): readonly string[] | undefined {
     const access = (node as Record<string, unknown>)[operator]
     if (typeof access !== 'object' || access === null || !('left' in access) || !('attr' in access)) continue
     const left = typeof access.left === 'object' && access.left !== null ? contextAccess(access.left) : undefined
-    return left === undefined ? undefined : [...left, String(access.attr)]
+    if (left === undefined) return undefined
+    // `has` of several names at once, as in `context has args.path`, is written as a list.
+    const names: readonly unknown[] = Array.isArray(access.attr) ? access.attr : [access.attr]
+    return [...left, ...names.map(String)]
   }
   return undefined
 }
