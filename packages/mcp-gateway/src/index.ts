@@ -4,6 +4,7 @@ export type { Answer, Asked, ClientFacts, ClientPort, Guest, OpenSeat, Reply, Se
 export { MAX_REMEMBERED, UsedIds } from './client/used-ids.ts'
 export { type GatewayOptions, MAX_BAD_MESSAGES, McpGateway } from './gateway.ts'
 export { CANCEL_GRACE_MS } from './govern/execute.ts'
+export { Hub, type HubOptions, MAX_SERVERS, type Member } from './hub.ts'
 export { StateSeal } from './govern/inputs.ts'
 export { MAX_CLIENT_LINE, MAX_SERVER_LINE, parseClientMessage, parseServerMessage } from './messages.ts'
 export { ARTIFACT_META } from './meta/carried.ts'

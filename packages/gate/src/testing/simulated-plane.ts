@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:cr
 import {
   type Action, type Agent, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
   fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
-  parseEnrolRequest, parseEntry, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
+  parseEnrolRequest, parseEntry, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
 } from '@sealwrit/protocol'
 import type { Connection, ConnectionEvents, Net } from '../ports.ts'
@@ -108,8 +108,8 @@ export class SimulatedPlane implements Net {
       }
       case 'denials': {
         const { session, denial } = parseDenialRequest(params)
-        const { code } = JSON.parse(Buffer.from(denial.split('.')[1] ?? '', 'base64url').toString()) as { code: DenialCode } // oxlint-disable-line no-restricted-properties -- as above
-        return { seq: this.append(present({ kind: 'deny', code, denial, aud: this.#gates.get(session) }) as EntryBody) }
+        const { code, scope } = JSON.parse(Buffer.from(denial.split('.')[1] ?? '', 'base64url').toString()) as { code: DenialCode; scope?: Scope } // oxlint-disable-line no-restricted-properties -- as above
+        return { seq: this.append(present({ kind: 'deny', code, scope, denial, aud: this.#gates.get(session) }) as EntryBody) }
       }
       case 'tools.record':
         return this.#recordTools(params)

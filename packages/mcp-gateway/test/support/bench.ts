@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { Gate, nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
-import { LineFront, LineLink, McpGateway, type OpenLink } from '@sealwrit/mcp-gateway'
+import { type ClientPort, LineFront, LineLink, McpGateway, type OpenLink, type Seat } from '@sealwrit/mcp-gateway'
 import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject } from '@sealwrit/protocol'
 
 export const TOOL = { name: 'read_file', description: 'reads', inputSchema: { type: 'object' } }
@@ -45,23 +45,30 @@ export function stateless(answers: (method: string, params: JsonObject) => objec
   }
 }
 
-/** A gateway between a raw client and a scripted server; the server's side records every byte it gets. */
-export class Bench {
+export interface BenchOptions {
+  readonly script?: ServerScript
+  readonly decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode
+  readonly plane?: SimulatedPlane
+  readonly agent?: string
+  readonly holdWaitMs?: number
+  readonly intent?: string
+  readonly target?: string
+  readonly maxResultBytes?: number
+}
+
+/** A gate and a scripted server behind it, which records every line that it gets. */
+export class Governed {
   readonly plane: SimulatedPlane
   readonly gate: Gate
-  readonly front: LineFront
-  #server: LineLink | undefined
   /** Every line that the server got: the canary. */
   readonly received: string[] = []
-  /** Every message that the client got. */
-  readonly answers: JsonObject[] = []
   closedFor: string | undefined
-  #nextId = 1
+  server: LineLink | undefined
+  readonly openSeat: (port: ClientPort) => McpGateway
 
-  constructor(options: { script?: ServerScript; decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode; plane?: SimulatedPlane; agent?: string; holdWaitMs?: number; intent?: string } = {}) {
-    const rng = seededRng('bench')
+  constructor(options: BenchOptions = {}) {
     const script = options.script ?? honest()
-    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng, crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }) })
+    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng: seededRng('bench'), crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }) })
     const keys = generateKeyPairSync('ed25519')
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
@@ -70,30 +77,64 @@ export class Bench {
       { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     const open: OpenLink = (events) => {
-      const end = (reason: string): void => {
+      const link: LineLink = new LineLink(events, (line) => {
+        this.received.push(line)
+        script(JSON.parse(line) as never, (out) => setImmediate(() => link.data(Buffer.from(`${out}\n`))))
+      }, (reason) => {
         this.closedFor = reason
         setImmediate(() => events.closed(reason))
-      }
-      this.#server = new LineLink(events, (line) => {
-        this.received.push(line)
-        script(JSON.parse(line) as never, (out) => setImmediate(() => this.fromServer(`${out}\n`)))
-      }, end)
-      return this.#server
+      })
+      this.server = link
+      return link
     }
+    const { holdWaitMs, maxResultBytes } = options
+    const seat = { gate: this.gate, target: options.target ?? 'mcp://fs', open, agent: options.agent ?? 'tester', intent: options.intent, facts: () => ({ paths: 'inside' }) as const, receiptOrder: 'before_reply' as const, ...(holdWaitMs === undefined ? {} : { holdWaitMs }), ...(maxResultBytes === undefined ? {} : { maxResultBytes }) }
+    this.openSeat = (port) => new McpGateway(seat, port)
+  }
+}
+
+/** A raw client before a gateway, or before several. */
+export class Bench {
+  readonly servers: readonly Governed[]
+  readonly front: LineFront
+  /** Every message that the client got. */
+  readonly answers: JsonObject[] = []
+  #ended: string | undefined
+  #nextId = 1
+
+  /** @param join makes one seat of several; without it there is one server */
+  constructor(options: BenchOptions | readonly Governed[] = {}, join?: (port: ClientPort) => Seat) {
+    this.servers = Array.isArray(options) ? (options as readonly Governed[]) : [new Governed(options as BenchOptions)]
     this.front = new LineFront(
       {
         write: (line) => void this.answers.push(JSON.parse(line) as JsonObject),
         refused: (denied) => void this.gate.reporter.denial(denied, {}).catch(() => undefined),
         ended: (reason) => {
-          this.closedFor ??= reason
+          this.#ended ??= reason
         },
       },
-      (port) => new McpGateway({ gate: this.gate, target: 'mcp://fs', open, agent: options.agent ?? 'tester', intent: options.intent, facts: () => ({ paths: 'inside' }), receiptOrder: 'before_reply', ...(options.holdWaitMs === undefined ? {} : { holdWaitMs: options.holdWaitMs }) }, port),
+      join ?? this.#first.openSeat,
     )
   }
 
+  get #first(): Governed {
+    return this.servers[0] as Governed
+  }
+  get plane(): SimulatedPlane {
+    return this.#first.plane
+  }
+  get gate(): Gate {
+    return this.#first.gate
+  }
+  get received(): string[] {
+    return this.#first.received
+  }
+  get closedFor(): string | undefined {
+    return this.#first.closedFor ?? this.#ended
+  }
+
   fromServer(text: string | Uint8Array): void {
-    this.#server?.data(typeof text === 'string' ? Buffer.from(text) : text)
+    this.#first.server?.data(typeof text === 'string' ? Buffer.from(text) : text)
   }
   /** Bytes as a client might send them. */
   raw(text: string | Uint8Array): void {
@@ -101,7 +142,7 @@ export class Bench {
   }
 
   async initialize(): Promise<this> {
-    await this.gate.connect()
+    await Promise.all(this.servers.map(({ gate }) => gate.connect()))
     await this.request('initialize', { protocolVersion: '2025-11-25', capabilities: { roots: { listChanged: true }, sampling: {}, elicitation: {} }, clientInfo: { name: 'client', version: '1' } })
     this.raw('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
     return this
