@@ -1,7 +1,7 @@
 import { Denied } from '@sealwrit/protocol'
 import type { Dispatcher } from 'undici'
 import { MAX_SERVER_LINE } from '../messages.ts'
-import { Bytes } from './bytes.ts'
+import { Bytes } from '../bytes.ts'
 import { SseReader } from './sse.ts'
 
 /** Longest body of an error status, and of an answer to what has none, in bytes. */

@@ -1,5 +1,5 @@
 import { Denied } from '@sealwrit/protocol'
-import { Bytes } from './bytes.ts'
+import { Bytes } from '../bytes.ts'
 
 const [LF, CR, COLON, SPACE] = [10, 13, 58, 32]
 const BOM = [0xef, 0xbb, 0xbf]

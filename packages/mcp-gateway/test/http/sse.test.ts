@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Bytes } from '../../src/server/bytes.ts'
+import { Bytes } from '../../src/bytes.ts'
 import { MAX_EVENT_ID, SseReader } from '../../src/server/sse.ts'
 
 type Seen = readonly (string | { id: string | undefined } | { retry: number })[]
