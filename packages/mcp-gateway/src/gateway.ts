@@ -1,6 +1,6 @@
 import type { Gate, GateRequest, ReceiptOrder } from '@sealwrit/gate'
 import { type Action, actionDigest, type Agent, Denied, type Facts, isObject, type JsonObject, type JsonValue } from '@sealwrit/protocol'
-import { answerOf, deniedAnswer, resultAnswer } from './client/answers.ts'
+import { answerOf, deniedAnswer, refusal, resultAnswer } from './client/answers.ts'
 import { LOG_LEVELS, UnsupportedRevision } from './client/facts.ts'
 import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './client/seat.ts'
 import { TAKES_INPUT, toAction } from './govern/action.ts'
@@ -14,11 +14,12 @@ import { readFilter } from './govern/subscriptions.ts'
 import { takesTasks, Tasks } from './govern/tasks.ts'
 import { BadMessage } from './messages.ts'
 import { askingFor, type Preset, progressTokenOf } from './meta/asking.ts'
-import { LOG_LEVEL_META, SESSIONS, STATELESS } from './revision.ts'
+import { HEADER_MISMATCH, LOG_LEVEL_META, SESSIONS, STATELESS } from './revision.ts'
 import type { OpenLink } from './server/link.ts'
 import { openServer, type ServerFacts } from './server/opening.ts'
 import { type Sending, Upstream } from './server/upstream.ts'
 import { ToolRegistry } from './tools.ts'
+import { HeaderMismatch, mirroredOf } from './tools/mirrored.ts'
 import { metaOf } from './tracing.ts'
 
 /** Unacceptable messages of a server after which it is ended. */
@@ -90,6 +91,7 @@ export class McpGateway implements Seat {
       return await this.#answer(asked)
     } catch (error) {
       if (error instanceof UnsupportedRevision) return error.answer()
+      if (error instanceof HeaderMismatch) return refusal(error.code, {}, HEADER_MISMATCH)
       return deniedAnswer(error instanceof Denied ? error : new Denied('unavailable'), method, client.revision, { hasOutputSchema: this.#tools.hasOutputSchema(params['name']) })
     }
   }
@@ -210,7 +212,8 @@ export class McpGateway implements Seat {
     try {
       action = await toAction(method, asked.params, {
         target,
-        digestOf: (name) => this.#tools.digestOf(name, (m, p) => this.#ask(m, p, asked)),
+        mirrored: asked.mirrored,
+        definitionOf: (name) => this.#tools.definitionOf(name, (m, p) => this.#ask(m, p, asked)),
         openState: (base, sealed) => this.#stateSeal.open(this.#principal, digest(base), sealed),
       })
     } catch (error) {
@@ -220,9 +223,13 @@ export class McpGateway implements Seat {
     if (action.type === 'mcp.resource_subscribe') return this.#listening.subscribe(action, asked, this.#request(action, asked))
     const base = action
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const reply = await this.#executing.execute(this.#request(action, asked), asked, server, this.#sending(asked))
+      const executed = await this.#executing.execute(this.#request(action, asked), asked, server, { ...this.#sending(asked), ...this.#routed(action) })
+      const { reply } = executed
       const needed = TAKES_INPUT.has(method) ? this.#judged(() => inputRequired(reply)) : undefined
-      if (needed === undefined) return answerOf(bridged(this.#known(method === 'tasks/list' && 'result' in reply ? { result: this.#tasks.shown(reply.result) } : reply), method, client.revision, server))
+      if (needed === undefined) {
+        const shown = bridged(this.#known(method === 'tasks/list' && 'result' in reply ? { result: this.#tasks.shown(reply.result) } : reply), method, client.revision, server)
+        return shown === reply ? executed.answer : answerOf(shown)
+      }
       if (client.revision === STATELESS) {
         await this.#reverse.permitInput(needed, asked)
         const { result } = reply as { result: JsonObject }
@@ -289,6 +296,20 @@ export class McpGateway implements Seat {
   #request(action: Action, asked: Asked): GateRequest {
     const { facts } = this.#options
     return { ...this.#judged(() => askingFor(action, this.#agent(asked.client), asked, this.#options)), facts: () => facts(action.arguments as JsonObject) }
+  }
+
+  /** What a link may mirror of `action` in its framing: taken from what was judged. */
+  #routed(action: Action): Pick<Sending, 'route'> {
+    switch (action.type) {
+      case 'mcp.tool_call':
+        return { route: { name: action.name, mirrored: mirroredOf(this.#tools.mirroredBy(action.name), action.arguments) } }
+      case 'mcp.resource_read':
+        return { route: { name: action.arguments.uri } }
+      case 'mcp.prompt_get':
+        return { route: { name: action.name } }
+      default:
+        return {}
+    }
   }
 
   #sending(asked: Asked): Sending {

@@ -1,3 +1,4 @@
+import { type Definition, readDefinition } from './tools/definition.ts'
 import { canonicalize, Denied, type Digest, digestOf, isObject, type JsonObject, type JsonValue, MAX_TOOLS, type Sha256 } from '@sealwrit/protocol'
 
 /** Names that may be shown and called; look-alikes and invisible characters do not fit in. */
@@ -14,8 +15,7 @@ export type AskServer = (method: string, params: JsonObject) => Promise<JsonObje
  */
 export class ToolRegistry {
   readonly #sha256: Sha256
-  readonly #digests = new Map<string, Digest>()
-  readonly #withOutputSchema = new Set<string>()
+  readonly #definitions = new Map<string, Definition>()
   readonly #record: (tools: readonly { name: string; digest: Digest }[]) => Promise<unknown>
   #listed = false
   #listing: Promise<void> | undefined
@@ -32,10 +32,10 @@ export class ToolRegistry {
   }
 
   /**
-   * The digest of the tool's definition as the server lists it now.
+   * The tool's definition as the server lists it now.
    * @throws {Denied} `tool_not_pinned` when the server does not list it
    */
-  async digestOf(name: string, ask: AskServer): Promise<Digest> {
+  async definitionOf(name: string, ask: AskServer): Promise<Definition> {
     if (!TOOL_NAME.test(name)) throw new Denied('tool_not_pinned', 'name')
     if (!this.#listed) {
       this.#listing ??= this.#list(ask).finally(() => {
@@ -43,14 +43,19 @@ export class ToolRegistry {
       })
       await this.#listing
     }
-    const digest = this.#digests.get(name)
-    if (digest === undefined) throw new Denied('tool_not_pinned', 'the server does not list it')
-    return digest
+    const definition = this.#definitions.get(name)
+    if (definition === undefined) throw new Denied('tool_not_pinned', 'the server does not list it')
+    return definition
   }
 
   /** Whether results of this tool are checked against a schema by its callers. */
   hasOutputSchema(name: JsonValue | undefined): boolean {
-    return typeof name === 'string' && this.#withOutputSchema.has(name)
+    return typeof name === 'string' && this.#definitions.get(name)?.hasOutputSchema === true
+  }
+
+  /** The arguments of this tool that are mirrored in headers. */
+  mirroredBy(name: string): Definition['mirrored'] {
+    return this.#definitions.get(name)?.mirrored ?? []
   }
 
   /** Takes a page of tools that passes through to the client; hides those whose names cannot be told apart. */
@@ -65,17 +70,17 @@ export class ToolRegistry {
     const name = isObject(tool) ? tool['name'] : undefined
     if (typeof name !== 'string' || !TOOL_NAME.test(name)) return false
     const digest = digestOf(canonicalize(tool), this.#sha256)
-    if (this.#digests.get(name) === digest) return true
-    if (this.#digests.size >= MAX_TOOLS && !this.#digests.has(name)) return false
-    this.#digests.set(name, digest)
-    if (isObject(tool) && 'outputSchema' in tool) this.#withOutputSchema.add(name)
-    else this.#withOutputSchema.delete(name)
-    return true
+    if (this.#definitions.get(name)?.digest === digest) return true
+    if (this.#definitions.size >= MAX_TOOLS && !this.#definitions.has(name)) return false
+    const definition = readDefinition(tool as JsonObject, digest)
+    if (definition === undefined) this.#definitions.delete(name)
+    else this.#definitions.set(name, definition)
+    return definition !== undefined
   }
 
   async #list(ask: AskServer): Promise<void> {
     this.#listed = true // a change that is announced while listing asks for another list
-    this.#digests.clear()
+    this.#definitions.clear()
     let cursor: string | undefined
     for (let page = 0; page < MAX_PAGES; page++) {
       const result = await ask('tools/list', cursor === undefined ? {} : { cursor })
@@ -84,7 +89,7 @@ export class ToolRegistry {
       if (typeof next !== 'string') break
       cursor = next
     }
-    const tools = [...this.#digests].map(([name, digest]) => ({ name, digest }))
+    const tools = [...this.#definitions].map(([name, { digest }]) => ({ name, digest }))
     try {
       await this.#record(tools)
     } catch (error) {

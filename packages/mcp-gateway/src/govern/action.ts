@@ -1,4 +1,6 @@
 import { type Action, Denied, Fields, isObject, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import type { Definition } from '../tools/definition.ts'
+import { verifyMirrored } from '../tools/mirrored.ts'
 
 /** Longest URI of a resource, and longest name, in UTF-16 units. */
 const MAX_URI = 2_048
@@ -10,8 +12,10 @@ export const TAKES_INPUT: ReadonlySet<string> = new Set(['tools/call', 'resource
 /** What an action is made from beside its parameters. */
 export interface Judging {
   readonly target: string
-  /** Digest of a tool's definition as it is now. */
-  readonly digestOf: (name: string) => Promise<string>
+  /** A tool's definition as it is now. */
+  readonly definitionOf: (name: string) => Promise<Definition>
+  /** What the client's transport mirrored of its arguments. */
+  readonly mirrored: ReadonlyMap<string, string> | undefined
   /** Opens the state that came back with a retry of `action`. */
   readonly openState: (action: Action, sealed: string) => string
 }
@@ -19,6 +23,7 @@ export interface Judging {
 /**
  * Builds the action that a request asks for, from what a strict decoder took of it; nothing else of the request is used again.
  * @throws {Denied} `method_unknown`, `request_malformed`, `tool_not_pinned`, `action_mismatch` for a state of another request
+ * @throws {HeaderMismatch} where headers say something else of the arguments
  */
 export async function toAction(method: string, params: JsonObject, judging: Judging): Promise<Action> {
   const { target } = judging
@@ -31,7 +36,8 @@ export async function toAction(method: string, params: JsonObject, judging: Judg
       const task = fields.optional('task', (member) => readObject(fields, member))
       const inputs = readInputs(fields)
       fields.end()
-      const digest = (await judging.digestOf(name)) as `sha256:${string}`
+      const { digest, mirrored } = await judging.definitionOf(name)
+      if (judging.mirrored !== undefined) verifyMirrored(mirrored, base.arguments, judging.mirrored)
       return withInputs({ ...base, tool_digest: digest, ...(task === undefined ? {} : { task }) } as Action, inputs, judging)
     }
     case 'resources/read': {
@@ -85,14 +91,14 @@ export function toReverseAction(method: string, params: JsonObject, target: stri
 }
 
 /** The request that performs `action`, from its canonical form. */
-export function toRequest(action: Action): { readonly method: string; readonly params: JsonObject; readonly name?: string } {
+export function toRequest(action: Action): { readonly method: string; readonly params: JsonObject } {
   switch (action.type) {
     case 'mcp.tool_call':
-      return { method: 'tools/call', params: { name: action.name, arguments: action.arguments, ...(action.task === undefined ? {} : { task: action.task }), ...inputsOf(action) }, name: action.name }
+      return { method: 'tools/call', params: { name: action.name, arguments: action.arguments, ...(action.task === undefined ? {} : { task: action.task }), ...inputsOf(action) } }
     case 'mcp.resource_read':
-      return { method: 'resources/read', params: { uri: action.arguments.uri, ...inputsOf(action) }, name: action.arguments.uri }
+      return { method: 'resources/read', params: { uri: action.arguments.uri, ...inputsOf(action) } }
     case 'mcp.prompt_get':
-      return { method: 'prompts/get', params: { name: action.name, arguments: action.arguments, ...inputsOf(action) }, name: action.name }
+      return { method: 'prompts/get', params: { name: action.name, arguments: action.arguments, ...inputsOf(action) } }
     case 'mcp.completion':
     case 'mcp.resource_subscribe':
     case 'mcp.task':

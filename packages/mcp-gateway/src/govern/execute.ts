@@ -1,6 +1,7 @@
 import { type Effect, enforce, type GateRequest } from '@sealwrit/gate'
-import { type Action, canonicalText, Denied, scopeOf, utf8, type VerifiedArtifact } from '@sealwrit/protocol'
-import type { Asked, Reply } from '../client/seat.ts'
+import { type Action, Denied, scopeOf, utf8, type VerifiedArtifact } from '@sealwrit/protocol'
+import { answerOf } from '../client/answers.ts'
+import type { Answer, Asked, Reply } from '../client/seat.ts'
 import type { GatewayOptions } from '../gateway.ts'
 import { MAX_SERVER_LINE } from '../messages.ts'
 import { parentMeta } from '../meta/lineage.ts'
@@ -12,6 +13,12 @@ import type { Tasks } from './tasks.ts'
 
 /** Time that a server has to stop after it was told to cancel, before it is ended, in milliseconds: an answer never says whether it did. */
 export const CANCEL_GRACE_MS = 1_000
+
+/** A server's answer, and as a client of the same revision gets it. */
+export interface Answered {
+  readonly reply: Reply
+  readonly answer: Answer
+}
 
 /** The governed path of one client: from a judged action to the server's answer. */
 export class Executing {
@@ -33,27 +40,26 @@ export class Executing {
    * @returns its answer, once the receipt is where the receipt order wants it; for a call that began a task, as soon as it did
    * @throws {Denied} as {@link enforce}
    */
-  async execute(request: GateRequest, asked: Asked, server: ServerFacts, sending: Sending): Promise<Reply> {
+  async execute(request: GateRequest, asked: Asked, server: ServerFacts, sending: Sending): Promise<Answered> {
     const { gate, receiptOrder, maxResultBytes = MAX_SERVER_LINE } = this.#options
     const { action } = request
-    const { method, params, name } = toRequest(action)
+    const { method, params } = toRequest(action)
     const span = new ExecutionSpan(scopeOf(action), metaOf(asked.params))
     let hasRun = false
-    let answerEarly: (reply: Reply) => void = () => undefined
-    const early = new Promise<Reply>((resolve) => {
+    let answerEarly: (answered: Answered) => void = () => undefined
+    const early = new Promise<Answered>((resolve) => {
       answerEarly = resolve
     })
-    const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<Reply>> => {
+    const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<Answered>> => {
       hasRun = true
       expired.addEventListener('abort', () => setTimeout(() => this.#kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
       const signal = AbortSignal.any([expired, asked.signal])
-      const route = name === undefined ? {} : { route: { name } }
-      const sent = this.#upstream.request(method, params, { ...sending, ...route, signal, meta: parentMeta(artifact), scope: scopeOf(action) }, server.revision)
+      const sent = this.#upstream.request(method, params, { ...sending, signal, meta: parentMeta(artifact), scope: scopeOf(action) }, server.revision)
       span.permitted(artifact)
       const reply = await sent
       const task = action.type === 'mcp.tool_call' && action.task !== undefined ? this.#tasks.begun(reply) : undefined
       if (task === undefined) return effectOf(reply, maxResultBytes)
-      answerEarly(reply)
+      answerEarly({ reply, answer: answerOf(reply) })
       const { client, capabilities } = sending
       return effectOf(await this.#tasks.ended(task, (named, about) => this.#upstream.request(named, about, { client, capabilities }), expired), maxResultBytes)
     }
@@ -62,7 +68,7 @@ export class Executing {
     return Promise.race([early, executed])
   }
 
-  async #enforced(execution: ReturnType<typeof enforce<Reply>>, span: ExecutionSpan, hasRun: () => boolean): Promise<Reply> {
+  async #enforced(execution: ReturnType<typeof enforce<Answered>>, span: ExecutionSpan, hasRun: () => boolean): Promise<Answered> {
     try {
       const executed = await execution
       span.completed(executed)
@@ -75,15 +81,17 @@ export class Executing {
   }
 }
 
-/** What is recorded of an answer, and what of it may be passed on. */
-function effectOf(reply: Reply, maxResultBytes: number): Effect<Reply> {
+/** What is recorded of an answer, and what of it may be passed on: one text serves both. */
+function effectOf(reply: Reply, maxResultBytes: number): Effect<Answered> {
   const isError = 'error' in reply || reply.result['isError'] === true || reply.result['status'] === 'failed'
-  const resultBytes = utf8(canonicalText('error' in reply ? reply.error : reply.result))
+  const answer = answerOf(reply)
+  const resultBytes = utf8(answer.text)
   if (resultBytes.length > maxResultBytes) return { outcome: 'failed', cause: 'limit_exceeded', resultBytes, value: tooLong(maxResultBytes) }
-  return { outcome: isError ? 'failed' : 'completed', ...(isError ? { cause: 'tool_error' as const } : {}), resultBytes, value: reply }
+  return { outcome: isError ? 'failed' : 'completed', ...(isError ? { cause: 'tool_error' as const } : {}), resultBytes, value: { reply, answer } }
 }
 
 /** It ran; its result is recorded, and longer than may be passed on. */
-function tooLong(maxResultBytes: number): Reply {
-  return { error: { code: -32603, message: `the result is longer than ${maxResultBytes} bytes, and was not passed on`, data: { code: 'limit_exceeded', hint: 'ask for less' } } }
+function tooLong(maxResultBytes: number): Answered {
+  const reply: Reply = { error: { code: -32603, message: `the result is longer than ${maxResultBytes} bytes, and was not passed on`, data: { code: 'limit_exceeded', hint: 'ask for less' } } }
+  return { reply, answer: answerOf(reply) }
 }

@@ -40,7 +40,7 @@ export function mirroredOf(mirrored: readonly Mirrored[], args: JsonObject): Rea
 /**
  * Holds what a client mirrored of a call against its arguments (ATK-103). Headers that the tool does not know say nothing.
  * @param shown values of `Mcp-Param-*`, as they were sent, by the rest of their name in lower case
- * @throws {Denied} `action_mismatch`
+ * @throws {HeaderMismatch} `action_mismatch`
  */
 export function verifyMirrored(mirrored: readonly Mirrored[], args: JsonObject, shown: ReadonlyMap<string, string>): void {
   for (const { name, path } of mirrored) {
@@ -50,7 +50,14 @@ export function verifyMirrored(mirrored: readonly Mirrored[], args: JsonObject, 
     if (header === undefined && text === undefined) continue
     const said = header === undefined ? undefined : fromHeader(header)
     const isSame = said !== undefined && text !== undefined && (typeof value === 'number' ? INTEGER.test(said) && Number(said) === value : said === text)
-    if (!isSame) throw new Denied('action_mismatch', 'a header does not say what its argument says')
+    if (!isSame) throw new HeaderMismatch()
+  }
+}
+
+/** A header and the body of a request contradict each other. */
+export class HeaderMismatch extends Denied {
+  constructor() {
+    super('action_mismatch', 'a header does not say what its argument says')
   }
 }
 
