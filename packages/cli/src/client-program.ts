@@ -21,6 +21,12 @@ export function addClients(add: Add, mcp: Command, all: <T extends object>(own: 
   choosing(add('install', 'put the servers of an MCP client behind the gateway; shows what changes, and asks', 'sealwrit mcp install --client cursor --dry-run', mcp))
     .option('--agent <name>', 'the agent’s name for all of them')
     .option('--agent-key <file>', 'key of that agent (`sealwrit agent add`)')
+    .option('--bind', 'start only the very programs and scripts that are there now; install again after an update')
     .action(async (o: object) => (await import('./commands/mcp-install.ts')).mcpInstall(own(o as { client: string })))
   choosing(add('uninstall', 'put back what `mcp install` replaced, exactly', 'sealwrit mcp uninstall --client cursor', mcp)).action(async (o: object) => (await import('./commands/mcp-install.ts')).mcpUninstall(own(o as { client: string })))
+  choosing(add('import', 'start the servers of a client behind gateways, list their tools, and propose agents and policies', 'sealwrit mcp import --client cursor --allow fs/read_file -o ./proposal', mcp))
+    .option('--allow <server/tool...>', 'tools that the proposed policies permit; no other')
+    .option('--agent <name>', 'the registered agent that they are for (default: everybody)')
+    .option('-o, --output <folder>', 'folder to write to (default: stdout)')
+    .action(async (o: object) => (await import('./commands/mcp-import.ts')).mcpImport(own(o as { client: string })))
 }

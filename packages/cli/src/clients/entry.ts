@@ -1,6 +1,6 @@
 import * as path from 'node:path'
 import { Denied } from '@sealwrit/protocol'
-import { resolveCommand } from '@sealwrit/gate'
+import { type ResolvedCommand, resolveCommand } from '@sealwrit/gate'
 import { isServerName } from '../local/server-name.ts'
 import type { Client } from './clients.ts'
 import { isTable, isTexts, type Listed, type Table, type Value } from './document.ts'
@@ -8,7 +8,8 @@ import { urlProblem } from './url.ts'
 
 /** How a client starts or reaches a server. Nothing of it is trusted: whoever wrote the file chose it. */
 export type Launch =
-  | { readonly kind: 'stdio'; readonly command: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly cwd: string | undefined }
+  // `resolved`: the files that it is started from, where that can be told before the client replaced anything
+  | { readonly kind: 'stdio'; readonly command: string; readonly args: readonly string[]; readonly env: readonly string[]; readonly cwd: string | undefined; readonly resolved?: ResolvedCommand }
   | { readonly kind: 'http'; readonly url: string; readonly headers: ReadonlyMap<string, Header> }
 
 /** A header's value: as it stands, with parts that the client replaces, or in a variable of the client's environment. */
@@ -85,12 +86,11 @@ function stdio(entry: Table, client: Client, clientCwd: string, look: { readonly
   if (client.expands?.test([command, cwd ?? '', ...args.slice(0, 1)].join(' ')) === true) return { launch } // what it becomes is measured when it starts
   if (STARTERS.test(path.basename(command.replaceAll('\\', '/')))) return { reason: `\`${path.basename(command)}\` starts something else: the gateway would measure it and not the server; name the server’s own program` }
   try {
-    resolveCommand([command, ...args], { ...look, cwd: path.resolve(clientCwd, cwd ?? '') })
+    return { launch: { ...launch, resolved: resolveCommand([command, ...args], { ...look, cwd: path.resolve(clientCwd, cwd ?? '') }) } }
   } catch (error) {
     if (error instanceof Denied) return { reason: `${error.code}: ${error.message}` }
     throw error
   }
-  return { launch }
 }
 
 /** Names of the variables that the server is to get. */

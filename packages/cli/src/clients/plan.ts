@@ -1,14 +1,15 @@
+import type { ResolvedCommand } from '@sealwrit/gate'
 import type { Client } from './clients.ts'
-import { type ConfigDocument, ConfigError, edited, isSame, isTable, type Listed } from './document.ts'
+import { type ConfigDocument, ConfigError, edited, isSame, isTable, type Listed, type Table } from './document.ts'
 import { type Launch, readEntry } from './entry.ts'
 import type { Read } from './file.ts'
 import { headerFileFor, type InstallRecord, type Kept } from './record.ts'
 import { type Gateway, type HeaderLine, standing, wrapped } from './wrap.ts'
 
-/** What would happen to one server, and why. */
+/** What would happen to one server, and why; `entry` is what starts it behind the gateway. */
 export type PlannedServer =
-  | { readonly server: Listed; readonly state: 'wrap'; readonly launch: Launch; readonly kept: Kept; readonly headers: readonly HeaderLine[] }
-  | { readonly server: Listed; readonly state: 'wrapped' }
+  | { readonly server: Listed; readonly state: 'wrap'; readonly launch: Launch; readonly kept: Kept; readonly headers: readonly HeaderLine[]; readonly entry: Table }
+  | { readonly server: Listed; readonly state: 'wrapped'; readonly entry: Table }
   | { readonly server: Listed; readonly state: 'left'; readonly reason: string }
 
 export interface Plan {
@@ -24,6 +25,8 @@ export interface Planning {
   /** Only these; all where it is undefined. */
   readonly names?: readonly string[] | undefined
   readonly record: InstallRecord | undefined
+  /** Gives the options that bind a program to what it is now; undefined where nothing is bound. */
+  readonly bind?: ((command: ResolvedCommand) => readonly string[]) | undefined
   /** Where the client would start servers. */
   readonly cwd: string
   readonly look: Parameters<typeof readEntry>[3]
@@ -39,27 +42,29 @@ export function planInstall(read: Read, client: Client, planning: Planning): Pla
   return { read, client, servers, text }
 }
 
-function planServer(document: ConfigDocument, server: Listed, file: string, client: Client, { gateway, record, cwd, look }: Planning): PlannedServer {
+function planServer(document: ConfigDocument, server: Listed, file: string, client: Client, { gateway, record, cwd, look, bind }: Planning): PlannedServer {
   const left = (reason: string): PlannedServer => ({ server, state: 'left', reason })
   const stands = standing(server, gateway)
   if (stands === 'other') return left('it looks like a gateway, but is not this program with the folder of this plane')
   if (stands === 'wrapped') {
     const kept = record?.servers.find(({ at }) => isSame(at, server.at))
     const isOurs = kept !== undefined && isSame(document.entryOf(server, kept.now), server.entry)
-    return isOurs ? { server, state: 'wrapped' } : left('it starts this gateway, but not as it was installed: somebody changed it, look at it')
+    return isOurs ? { server, state: 'wrapped', entry: server.entry } : left('it starts this gateway, but not as it was installed: somebody changed it, look at it')
   }
   const reading = readEntry(server, client, cwd, look)
   if ('reason' in reading) return left(reading.reason)
   const { launch } = reading
   const headerFile = headerFileFor(gateway.dir, file, server.at)
-  const { rewrite, headers } = wrapped(launch, server.name, client, gateway, headerFile)
+  const resolved = launch.kind === 'stdio' ? launch.resolved : undefined
+  if (bind !== undefined && resolved === undefined) return left(launch.kind === 'http' ? 'there is no program to bind: install it without --bind' : 'the client replaces parts of its command, so that there is nothing to bind: install it without --bind')
+  const { rewrite, headers } = wrapped(launch, server.name, client, gateway, headerFile, resolved === undefined ? [] : (bind?.(resolved) ?? []))
   try {
     const kept = { at: server.at, was: document.text.slice(server.start, server.end), now: document.rewritten(server, rewrite), launch: launchText(launch), ...(headers.length === 0 ? {} : { headerFile }) }
     const before = server.entry.get('args')
     const args = [...rewrite.args, ...(rewrite.keepsArgs && Array.isArray(before) ? before : [])]
     const entry = document.entryOf(server, kept.now)
     if (entry.get('command') !== rewrite.command || !isSame(entry.get('args'), args)) return left('its way of writing cannot be edited here')
-    return { server, state: 'wrap', launch, kept, headers }
+    return { server, state: 'wrap', launch, kept, headers, entry }
   } catch (error) {
     if (error instanceof ConfigError) return left(`it cannot be edited: ${error.message}`)
     throw error

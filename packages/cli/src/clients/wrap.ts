@@ -22,11 +22,15 @@ export interface HeaderLine {
 
 const HTTP_MEMBERS = ['url', 'httpUrl', 'type', 'headers', 'http_headers', 'env_http_headers', 'bearer_token_env_var']
 
-/** What the entry of a server becomes. @param headerFile where its headers will lie, when it has any */
-export function wrapped(launch: Launch, name: string, client: Client, gateway: Gateway, headerFile: string): { rewrite: Rewrite; headers: readonly HeaderLine[] } {
+/**
+ * What the entry of a server becomes.
+ * @param headerFile where its headers will lie, when it has any
+ * @param bound options that bind the program that is there now
+ */
+export function wrapped(launch: Launch, name: string, client: Client, gateway: Gateway, headerFile: string, bound: readonly string[]): { rewrite: Rewrite; headers: readonly HeaderLine[] } {
   const own = [...gateway.args, 'mcp', '--dir', gateway.dir, '--name', name, ...gateway.further]
   if (launch.kind === 'stdio') {
-    const args = [...own, ...launch.env.map((variable) => `--env=${variable}`), '--', launch.command]
+    const args = [...own, ...bound, ...launch.env.map((variable) => `--env=${variable}`), '--', launch.command]
     return { rewrite: { command: gateway.command, args, removed: [], keepsArgs: true, env: new Map(), passed: [] }, headers: [] }
   }
   const env = new Map<string, Value>()

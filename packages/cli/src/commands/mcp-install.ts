@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
+import type { ResolvedCommand } from '@sealwrit/gate'
 import { type Client, CLIENT_NAMES, clientNamed } from '../clients/clients.ts'
 import { entryDiff } from '../clients/diff.ts'
 import { ConfigError } from '../clients/document.ts'
@@ -12,6 +13,7 @@ import { confirm } from '../confirm.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
 import { findFolder, type PlaneFolder } from '../local/folder.ts'
+import { launchDigests } from '../local/launch.ts'
 import { bold, dim, type GlobalOptions, green, json, line, plain, red, yellow } from '../output.ts'
 import { selfArguments, selfLine } from '../self.ts'
 
@@ -23,8 +25,9 @@ export interface ClientOptions extends GlobalOptions {
   readonly yes?: boolean
 }
 export interface InstallOptions extends ClientOptions {
-  readonly agent?: string
-  readonly agentKey?: string
+  readonly agent?: string | undefined
+  readonly agentKey?: string | undefined
+  readonly bind?: boolean
 }
 
 /** A configuration file of a client that is there. */
@@ -106,18 +109,23 @@ function placesOf(client: Client): ReturnType<Client['places']> {
   return places.filter(({ file }, i) => places.findIndex((other) => other.file === file) === i)
 }
 
-function gatewayOf({ dir }: PlaneFolder, { agent, agentKey }: InstallOptions): Gateway {
+export function gatewayOf({ dir }: PlaneFolder, { agent, agentKey }: Pick<InstallOptions, 'agent' | 'agentKey'>): Gateway {
   if (agentKey !== undefined && agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
   return { command: process.execPath, args: selfArguments(), dir: path.resolve(dir), further: [...(agent === undefined ? [] : ['--agent', agent]), ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)])] }
 }
 
-function planFor({ read, client }: Found, gateway: Gateway, options: InstallOptions): Plan {
+export function planFor({ read, client }: Found, gateway: Gateway, options: InstallOptions): Plan {
   const odd = [gateway.command, ...gateway.args, gateway.dir, ...gateway.further].find((word) => client.expands?.test(word))
   if (odd !== undefined) throw new CliError(`${odd} holds what ${client.title} would replace`, { hint: 'use a folder without `$` in its name' })
   const cwd = process.cwd()
   return explained(read, () =>
-    planInstall(read, client, { gateway, names: options.server, record: readRecord(gateway.dir, read.file), cwd, look: { pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom: [path.dirname(gateway.dir), import.meta.dirname] } }),
+    planInstall(read, client, { gateway, names: options.server, record: readRecord(gateway.dir, read.file), cwd, bind: options.bind === true ? bound : undefined, look: { pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom: [path.dirname(gateway.dir), import.meta.dirname] } }),
   )
+}
+
+function bound(command: ResolvedCommand): readonly string[] {
+  const { executable, script } = launchDigests(command, process.cwd())
+  return ['--executable-digest', executable, ...(script === undefined ? [] : ['--script-digest', script])]
 }
 
 function explained<T>(read: Read, act: () => T): T {
@@ -129,7 +137,7 @@ function explained<T>(read: Read, act: () => T): T {
   }
 }
 
-function unknownNames({ server }: ClientOptions, names: readonly string[]): void {
+export function unknownNames({ server }: ClientOptions, names: readonly string[]): void {
   const missing = server?.find((name) => !names.includes(name))
   if (missing !== undefined) throw new CliError(`no configuration of this client names a server \`${missing}\``, { exit: EXIT.usage })
 }

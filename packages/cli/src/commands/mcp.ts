@@ -12,6 +12,7 @@ import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { chosenIntent } from '../local/intent.ts'
 import { readConfig } from '../local/config.ts'
 import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
+import { holdLaunch } from '../local/launch.ts'
 import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { takeSlot } from '../local/gate-slot.ts'
 import { isServerName } from '../local/server-name.ts'
@@ -30,6 +31,8 @@ export interface McpOptions extends GlobalOptions, IdentityOptions {
   readonly parent?: string
   readonly delegates?: string
   readonly foreignArtifact?: string
+  readonly executableDigest?: string
+  readonly scriptDigest?: string
 }
 
 /** Governs one stdio MCP server: this process is the gate, the server its child. */
@@ -46,6 +49,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const searchFrom = [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)]
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const environment = measureServer({ command: resolved, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: options.attestation === undefined ? undefined : readAttestation(options.attestation) }, nodeClock, nodeCryptography, nodeRng)
+  holdLaunch(environment.document, { executable: options.executableDigest, script: options.scriptDigest })
   const gate = openGate(folder, name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const roots = serverRoots(resolved.serverArgs, cwd)
   const config = readConfig(folder)?.config

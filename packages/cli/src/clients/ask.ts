@@ -1,0 +1,76 @@
+import { spawn } from 'node:child_process'
+import * as path from 'node:path'
+import { isObject, type JsonValue } from '@sealwrit/protocol'
+import { McpSession } from '../doctor/mcp-session.ts'
+import { type Client } from './clients.ts'
+import { isTable, isTexts } from './document.ts'
+import type { PlannedServer } from './plan.ts'
+
+/** Pages of a list, and tools in it, that are read. */
+const MAX_PAGES = 100
+const MAX_TOOLS = 2_000
+/** Time that a gateway has to end, in milliseconds. */
+const STOP_MS = 3_000
+/** What is kept of its words, in characters. */
+const MAX_SAID = 2_000
+
+/** What starts a server behind a gateway, or why it is not started here. */
+export type Start = { readonly command: string; readonly args: readonly string[]; readonly env: Readonly<Record<string, string>>; readonly cwd: string } | { readonly reason: string }
+
+/** How the client would start the gateway of a server. Nothing is expanded here: what the client would replace is not started. */
+export function startOf(planned: PlannedServer, client: Client, clientCwd: string): Start {
+  if (planned.state === 'left') return { reason: planned.reason }
+  if (planned.state === 'wrap' && planned.launch.kind === 'http') return { reason: 'its headers have no file yet: `mcp install` it first' }
+  const { entry } = planned
+  const [command, args, cwd] = [entry.get('command') as string, entry.get('args'), entry.get('cwd')]
+  if (!isTexts(args)) return { reason: 'its arguments cannot be read' }
+  const at = args.indexOf('--')
+  if (client.expands?.test([...(at < 0 ? [] : args.slice(at)), typeof cwd === 'string' ? cwd : ''].join(' ')) === true) return { reason: `${client.title} replaces parts of its command before it starts it` }
+  const env = entry.get('env')
+  const given = isTable(env) ? [...env].filter((one): one is [string, string] => typeof one[1] === 'string' && client.expands?.test(one[1]) !== true) : []
+  return { command, args, env: Object.fromEntries(given), cwd: path.resolve(clientCwd, typeof cwd === 'string' ? cwd : '') }
+}
+
+export type Asked = { readonly definitions: readonly JsonValue[] } | { readonly reason: string }
+
+/** Starts one server behind its gateway, asks for its tools, and ends it. What the gateway measures is what runs, as ever. */
+export async function askForTools(start: Exclude<Start, { reason: string }>): Promise<Asked> {
+  const child = spawn(start.command, [...start.args], { cwd: start.cwd, env: { ...process.env, ...start.env }, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true })
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => {
+    said = `${said}${chunk.toString()}`.slice(-MAX_SAID)
+  })
+  const gone = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.once('error', () => resolve())
+  })
+  child.stdin.on('error', () => undefined)
+  try {
+    const session = new McpSession(child.stdout, child.stdin)
+    await session.initialize('sealwrit-import')
+    return { definitions: await allTools(session) }
+  } catch (error) {
+    const words = said.split('\n').map((line) => line.trim()).filter((line) => line !== '').slice(-3).join('; ')
+    return { reason: words === '' ? (error as Error).message : words }
+  } finally {
+    child.stdin.end()
+    const late = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+    await gone
+    clearTimeout(late)
+  }
+}
+
+async function allTools(session: McpSession): Promise<readonly JsonValue[]> {
+  const definitions: JsonValue[] = []
+  let cursor: string | undefined
+  for (let page = 0; page < MAX_PAGES && definitions.length < MAX_TOOLS; page++) {
+    const { result } = await session.request('tools/list', cursor === undefined ? {} : { cursor })
+    const tools = isObject(result) ? result['tools'] : undefined
+    if (!Array.isArray(tools)) break
+    definitions.push(...(tools as readonly JsonValue[]).slice(0, MAX_TOOLS - definitions.length))
+    const next = (result as { nextCursor?: JsonValue }).nextCursor
+    if (typeof next !== 'string') break
+    cursor = next
+  }
+  return definitions
+}
