@@ -16,9 +16,12 @@ interface Opened {
   end(): Promise<void>
 }
 
+/** Tools are pinned by who starts the gateway, as they are listed first. */
+const PIN: readonly string[] = []
+
 /** The words that start a gateway before a server of this name. */
 export function gatewayWords(dir: string, name: string, server: readonly string[], listen?: string): string[] {
-  return [...PROGRAM, 'mcp', '--dir', dir, '--name', name, '--agent', 'conformance', '--pin', ...(listen === undefined ? [] : ['--listen', listen]), ...server]
+  return [...PROGRAM, 'mcp', '--dir', dir, '--name', name, '--agent', 'conformance', ...PIN, ...(listen === undefined ? [] : ['--listen', listen]), ...server]
 }
 
 export async function openTransport(url: string, user: AgreeingUser | undefined, scenario: string): Promise<Opened> {

@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
+import { SCHEMA_FILE } from '@sealwrit/control-plane'
 import { end, startPlane } from '../processes.ts'
 import { type Check, type Leg, requiredBy, type Results, runSuite } from './suite.ts'
 import { DIR_VARIABLE, GATEWAY_VARIABLE, gatewayWords, startFront } from './through.ts'
@@ -22,11 +23,14 @@ export class PermittingPlane {
   readonly dir = path.join(this.#root, '.sealwrit')
   #child: Awaited<ReturnType<typeof startPlane>>['child'] | undefined
 
-  async start(policy = PERMIT_ALL): Promise<this> {
+  /** @param change what is made of the starter schema */
+  async start(policy = PERMIT_ALL, change = (schema: string): string => schema): Promise<this> {
     await end((await startPlane(this.dir)).child) // the first run writes the folder
     const policies = path.join(this.dir, 'policies')
     for (const name of fs.readdirSync(policies).filter((one) => one.endsWith('.cedar') || one.endsWith('.yaml'))) fs.rmSync(path.join(policies, name))
-    fs.writeFileSync(path.join(policies, 'everything.cedar'), policy)
+    fs.writeFileSync(path.join(policies, 'test.cedar'), policy)
+    const schema = path.join(policies, SCHEMA_FILE)
+    fs.writeFileSync(schema, change(fs.readFileSync(schema, 'utf8')))
     this.#child = (await startPlane(this.dir)).child
     return this
   }
