@@ -25,7 +25,7 @@ const EVERY_CHANGE = [
   ['S12', 'errors of the disk over 5,000 operations: nothing acknowledged is absent', '`packages/control-plane/test/io-errors.test.ts`'],
   ['S21', '100 bits of the file, 3 of each column, and 300 positions edited, deleted, reordered, truncated: each named', '`packages/control-plane/test/fsck.test.ts`'],
   ['S23', 'all trees and all pairs of sizes to 128: every proof holds, every changed one is refused', '`packages/protocol/test/tiles.test.ts`'],
-  ['S28', '5,000 mutated MCP frames: no unjudged byte reaches the server', '`packages/mcp-gateway/test/smuggling.test.ts`'],
+  ['S28', '100,000 mutated MCP messages in both directions: no unjudged byte reaches either side', '`packages/mcp-gateway/test/smuggling.test.ts`'],
   ['fault matrix', 'effects while a dependency is broken: 0 in every row', '`test/fault-matrix.test.ts`, table in SECURITY.md'],
 ]
 const IDS = 34

@@ -1,72 +1,54 @@
 import { describe, expect, it } from 'vitest'
-import { score, sized } from '../../../test/support/scoreboard.ts'
-import { Bench } from './support/bench.ts'
+import { score, SEED, sized } from '../../../test/support/scoreboard.ts'
+import { type Campaign, run } from './smuggling/campaign.ts'
+import { ServerJudge } from './smuggling/judge.ts'
+import { MUTATIONS } from './smuggling/mutate.ts'
+import { ERAS } from './smuggling/traffic.ts'
 
-const FRAMES = sized(5_000, 100_000)
-const SEED = 20_261_123
-
-function random(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state * 48_271) % 2_147_483_647
-    return state % below
-  }
-}
+const FRAMES = sized(100_000, 2_000_000)
 
 describe('smuggling', () => {
-  it(`S28: of ${FRAMES} mutated frames no unjudged byte reaches the server (seed ${SEED})`, async () => {
-    const next = random(SEED)
-    // Calls of one tool are permitted, and only with a number as their argument: everything else must not arrive.
-    const open = (): Promise<Bench> => new Bench({ decide: (action) => (Number.isInteger((action['arguments'] as { n?: number }).n) ? 'permit' : 'policy_denied') }).initialize()
-    let bench = await open()
-    let [arrived, permits, connections] = [0, 0, 1]
-    const judge = async (): Promise<void> => {
-      await bench.settle()
-      await bench.settle()
-      const permitted = bench.plane.entries.filter(({ kind }) => kind === 'permit').length
-      for (const line of bench.calls()) {
-        expect(line).toMatch(/^\{"id":\d+,"jsonrpc":"2\.0","method":"tools\/call","params":\{"arguments":\{"n":-?[\d.e+]+\},"name":"read_file"\}\}$/)
-        expect(Number.isInteger((JSON.parse(line) as { params: { arguments: { n: number } } }).params.arguments.n)).toBe(true)
-      }
-      expect(bench.calls().length).toBeLessThanOrEqual(permitted)
-      arrived += bench.calls().length
-      permits += permitted
+  it.each([
+    ['another order of members', '{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}'],
+    ['a request that nobody permitted', '{"id":1,"jsonrpc":"2.0","method":"tools/call","params":{"arguments":{"n":2},"name":"read_file"}}'],
+    ['a list with more in it', '{"id":1,"jsonrpc":"2.0","method":"tools/list","params":{"evil":true}}'],
+    ['a method that is not known', '{"id":1,"jsonrpc":"2.0","method":"evil","params":{}}'],
+    ['a notification', '{"jsonrpc":"2.0","method":"notifications/evil"}'],
+    ['a member of _meta', '{"id":1,"jsonrpc":"2.0","method":"tools/list","params":{"_meta":{"evil":true}}}'],
+    ['another token', '{"id":1,"jsonrpc":"2.0","method":"tools/list","params":{"_meta":{"progressToken":7}}}'],
+    ['a batch', '[{"id":1,"jsonrpc":"2.0","method":"tools/list","params":{}}]'],
+  ])('the judge finds %s', (_name, line) => {
+    const judge = new ServerJudge()
+    judge.permit({ type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { n: 1 } })
+    expect(judge.fault(line)).toBeTypeOf('string')
+  })
+  it('the judge takes what was permitted once, and no second time', () => {
+    const judge = new ServerJudge()
+    judge.permit({ type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { n: 1 } })
+    const call = (id: number): string => `{"id":${id},"jsonrpc":"2.0","method":"tools/call","params":{"arguments":{"n":1},"name":"read_file"}}`
+    expect([judge.fault(call(1)), judge.fault(call(2))]).toEqual([undefined, 'a request that nobody permitted, or one time too often'])
+  })
+
+  it(`S28, ATK-011, ATK-018, ATK-095, ATK-096, ATK-097: of ${FRAMES} mutated messages, in both directions and every pairing of revisions, no unjudged byte reaches either side (seed ${SEED})`, async () => {
+    const campaigns = ERAS.flatMap((client) => ERAS.flatMap((server) => (['client', 'client', 'client', 'server'] as const).map((hostile): Omit<Campaign, 'seed' | 'count'> => ({ client, server, hostile }))))
+    const count = Math.ceil(FRAMES / campaigns.length)
+    const kinds = new Map<string, number>()
+    const faults: string[] = []
+    let [made, arrived, answered, connections] = [0, 0, 0, 0]
+    for (const [i, campaign] of campaigns.entries()) {
+      const outcome = await run({ ...campaign, count, seed: SEED + i })
+      for (const [kind, n] of outcome.kinds) kinds.set(kind, (kinds.get(kind) ?? 0) + n)
+      faults.push(...outcome.faults)
+      made += outcome.made
+      arrived += outcome.arrived
+      answered += outcome.answered
+      connections += outcome.connections
+      expect(outcome.arrived, `${JSON.stringify(campaign)}: honest calls went on arriving`).toBeGreaterThan(count / 200)
     }
-    const frame = (id: number): string => JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'read_file', arguments: { n: id } } })
-    const escape = (text: string): string => text.replace(/[a-z]/, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
-    const mutations: readonly ((text: string) => string)[] = [
-      (text) => { const at = next(text.length); return text.slice(0, at) + String.fromCharCode(next(256)) + text.slice(at + 1) },
-      (text) => { const at = next(text.length); return `${text.slice(0, at)}${text.slice(at, at + 1 + next(20))}${text.slice(at)}` },
-      (text) => text.slice(0, next(text.length)),
-      (text) => `[${text},${text}]`,
-      (text) => text.replace('"method"', `"${escape('method')}"`),
-      (text) => text.replace('tools/call', escape('tools/call')),
-      (text) => text.replace('"id"', `"id":${next(9)},"id"`),
-      (text) => text.replace('"params":{', '"params":{"name":"evil",'),
-      (text) => text.replace('}}}', `},"extra":"${frame(1)}"}}`),
-      (text) => `${text}\r`,
-      (text) => `${text} ${text}`,
-      (text) => text.replace('{', '{ \n'),
-      (text) => `\ufeff${text}`,
-      (text) => text.replace(/"n":\d+/, `"n":${['1e999', '-0', '9007199254740993', '"7"', 'null', '[1]', '1.5'][next(7)] as string}`),
-      (text) => text.replace('"arguments"', '"__proto__":{"n":1},"arguments"'),
-      (text) => text,
-    ]
-    let honest = 0
-    for (let i = 0; i < FRAMES; i++) {
-      const which = next(mutations.length)
-      if (which === mutations.length - 1) honest++
-      bench.raw(`${(mutations[which] as (text: string) => string)(frame(10 + i))}\n`)
-      if (i % 64 === 0) await bench.settle()
-      if (bench.closedFor === undefined) continue
-      await judge() // too many bad messages end a connection: the attacker opens the next
-      bench = await open()
-      connections++
-    }
-    await judge()
-    expect(arrived, 'honest frames went on arriving').toBeGreaterThan(FRAMES / 100)
-    expect(honest).toBeGreaterThan(0)
-    score({ id: 'S28', figure: 'mutated MCP frames: bytes that reach the server unjudged', n: FRAMES, violations: 0, seed: 20_261_123, faultsLanded: FRAMES, notes: `${connections} connections, ${arrived} judged calls arrived` })
-    console.log(`smuggling: ${FRAMES} frames over ${connections} connections, ${arrived} judged calls arrived under ${permits} permits`)
-  }, 600_000)
+    score({ id: 'S28', figure: 'mutated MCP messages: bytes that reach either side unjudged', n: made, violations: faults.length, seed: SEED, faultsLanded: made - (kinds.get('honest') ?? 0), notes: `${connections} connections, ${arrived} judged requests arrived` })
+    console.log(`smuggling: ${made} messages of ${kinds.size} kinds over ${connections} connections, ${arrived} judged requests arrived, ${answered} were answered`)
+    expect(faults).toEqual([])
+    expect([...kinds.keys()]).toEqual(expect.arrayContaining(Object.keys(MUTATIONS)))
+    expect(made).toBeGreaterThanOrEqual(FRAMES)
+  }, 3_600_000)
 })

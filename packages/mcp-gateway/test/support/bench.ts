@@ -54,6 +54,8 @@ export interface BenchOptions {
   readonly intent?: string
   readonly target?: string
   readonly maxResultBytes?: number
+  /** Instead of the gate's own signature. */
+  readonly sign?: (message: Uint8Array) => Uint8Array
 }
 
 /** A gate and a scripted server behind it, which records every line that it gets. */
@@ -74,7 +76,7 @@ export class Governed {
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
     this.gate = new Gate(
       { socketPaths: ['/simulated'], logKey: this.plane.key, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
-      { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
+      { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: options.sign ?? ((m) => sign(null, m, keys.privateKey)), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     const open: OpenLink = (events) => {
       const link: LineLink = new LineLink(events, (line) => {
