@@ -6,7 +6,7 @@ import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './clie
 import { TAKES_INPUT, toAction } from './govern/action.ts'
 import { askable, bridged, opened } from './govern/bridge.ts'
 import { Executing } from './govern/execute.ts'
-import { inputRequired, MAX_ROUNDS, StateSeal } from './govern/inputs.ts'
+import { type InputRequired, inputRequired, MAX_ROUNDS, StateSeal } from './govern/inputs.ts'
 import { Listening } from './govern/listening.ts'
 import { LISTS } from './govern/lists.ts'
 import { Reverse } from './govern/reverse.ts'
@@ -17,7 +17,7 @@ import { askingFor, type Preset, progressTokenOf } from './meta/asking.ts'
 import { HEADER_MISMATCH, LOG_LEVEL_META, SESSIONS, STATELESS } from './revision.ts'
 import type { OpenLink } from './server/link.ts'
 import { openServer, type ServerFacts } from './server/opening.ts'
-import { type Sending, Upstream } from './server/upstream.ts'
+import { type Sending, unreadable, Upstream } from './server/upstream.ts'
 import { ToolRegistry } from './tools.ts'
 import { HeaderMismatch, mirroredOf } from './tools/mirrored.ts'
 import { metaOf } from './tracing.ts'
@@ -225,9 +225,10 @@ export class McpGateway implements Seat {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const executed = await this.#executing.execute(this.#request(action, asked), asked, server, { ...this.#sending(asked), ...this.#routed(action) })
       const { reply } = executed
-      const needed = TAKES_INPUT.has(method) ? this.#judged(() => inputRequired(reply)) : undefined
+      const { needed, refused } = this.#read(reply, method)
+      if (refused !== undefined) return answerOf({ error: unreadable(refused) })
       if (needed === undefined) {
-        const shown = bridged(this.#known(method === 'tasks/list' && 'result' in reply ? { result: this.#tasks.shown(reply.result) } : reply), method, client.revision, server)
+        const shown = bridged(method === 'tasks/list' && 'result' in reply ? { result: this.#tasks.shown(reply.result) } : reply, method, client.revision, server)
         return shown === reply ? executed.answer : answerOf(shown)
       }
       if (client.revision === STATELESS) {
@@ -249,11 +250,16 @@ export class McpGateway implements Seat {
     if (action.name !== 'tasks/list' && !this.#tasks.has((action.arguments as JsonObject)['taskId'])) throw new Denied('subject_mismatch', 'a task of somebody else')
   }
 
-  /** What an answer of the current revision says that it is must be known. @throws {Denied} `type_mismatch` */
-  #known(reply: Reply): Reply {
-    const type = 'result' in reply ? reply.result['resultType'] : undefined
-    if (type !== undefined && type !== 'complete') throw this.#refused(new Denied('type_mismatch', 'an unknown type of result'))
-    return reply
+  /** What an answer of the current revision says that it is must be known: anything else is recorded, and not passed on. */
+  #read(reply: Reply, method: string): { readonly needed?: InputRequired | undefined; readonly refused?: Denied } {
+    try {
+      const needed = TAKES_INPUT.has(method) ? inputRequired(reply) : undefined
+      const type = 'result' in reply ? reply.result['resultType'] : undefined
+      if (needed === undefined && type !== undefined && type !== 'complete') throw new Denied('type_mismatch', 'an unknown type of result')
+      return { needed }
+    } catch (error) {
+      return { refused: this.#refused(error instanceof Denied ? error : new Denied('unavailable')) }
+    }
   }
 
   // ---- server → client

@@ -272,6 +272,7 @@ function metaFor(revision: Revision, id: number, { client, capabilities, meta, l
   }
 }
 
-function unreadable(bad: BadMessage): JsonObject {
+/** What a client is told of an answer that cannot be passed on. */
+export function unreadable(bad: Denied): JsonObject {
   return { code: -32603, message: `the server's answer was refused: ${bad.message}`, data: { code: bad.code, hint: bad.hint } }
 }
