@@ -1,5 +1,5 @@
 import {
-  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialCode, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest,
+  type AuthorizeReply, type AuthorizeRequest, Denied, type DenialCode, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest, permissibleDigest, type PermissibleRequest, scopesOf,
   type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
@@ -32,7 +32,7 @@ import { Attempts } from './identify/attempts.ts'
 import { type IdentityConfig, NAMED_AGENTS } from './identify/configuration.ts'
 import { Directory } from './identify/directory.ts'
 import { Identifier, type KeyLoader } from './identify/identifier.ts'
-import type { Initiator } from './identify/initiator.ts'
+import { agentOf, type Initiator } from './identify/initiator.ts'
 import { Nonces } from './identify/nonces.ts'
 import { type PasswordCost, Passwords } from './identify/password.ts'
 import { watchIndex } from './log/executions.ts'
@@ -297,8 +297,17 @@ export class Plane {
     return this.#decide(this.#input(request, request.environment ?? { level: 'software' }, { sub: this.#sub, act: { sub: `agent:${request.agent.name}`, verified: request.agent.verified } }))
   }
 
+  /** Which scopes an agent could be permitted something of, in their order; decides nothing. @throws {Denied} where it is not who it says */
+  async permissible(request: PermissibleRequest, gate: string): Promise<readonly boolean[]> {
+    const { agent, identity, challenge } = request
+    const asked = { agent, gate, challenge, actionDigest: () => permissibleDigest(request, this.#ports.crypto.sha256) }
+    const { sub, ...who } = identity === undefined ? this.#identifier.suppose(agent, this.log.state, this.#sub) : agentOf(await this.#identifier.identify(identity, asked, this.log.state, this.#sub))
+    return (await this.policies.active()).engine.permissible.of(scopesOf(request), this.federation.isTrusting ? who : { ...who, sub })
+  }
+
   #input({ action, facts, intent }: Asking, environment: DecisionInput['environment'], { sub, act, context }: Pick<Initiator, 'sub' | 'act' | 'context'>): DecisionInput {
-    return { action, agent: { name: act.sub.slice('agent:'.length), verified: act.verified }, facts, sub, environment, intent, identity: context }
+    const { name, verified } = agentOf({ sub, act })
+    return { action, agent: { name, verified }, facts, sub, environment, intent, identity: context }
   }
 
   /** Under the policy set that the log says is active: another writer of this log may have activated a newer one. */

@@ -10,6 +10,7 @@ import { type Held, Leases } from './leases.ts'
 import { parentOf, type Placed } from './lineage.ts'
 import { LogView } from './log-view.ts'
 import { askedOf, type Identify } from './identity.ts'
+import { askPermissible, type PermissibleQuestion } from './permissible.ts'
 import { PlaneDenied } from './plane/denied.ts'
 import { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'
 import type { HoldWait } from './held.ts'
@@ -311,6 +312,10 @@ export class Gate {
       fields.end()
       return new Map(recorded.map(({ name, digest }) => [name, digest]))
     })
+  }
+
+  async permissible(question: PermissibleQuestion): Promise<readonly boolean[]> {
+    return askPermissible(question, await this.connect(), { session: this.session, gate: this.id, origin: this.#options.logKey.name, rng: this.#ports.rng, sha256: this.#ports.crypto.sha256 })
   }
 
   #state(request: GateRequest, identity: Identity | undefined, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {

@@ -8,6 +8,7 @@ export { FRESH_MS, Gate, type GateOptions, type GateRequest, MAX_OUTSTANDING } f
 export { ASK_AGAIN_MS, type HoldWait, MAX_HOLD_WAIT_MS } from './held.ts'
 export type { Placed } from './lineage.ts'
 export { KEY_REFRESH_MS } from './log-keys.ts'
+export type { PermissibleQuestion } from './permissible.ts'
 export { PlaneDenied } from './plane/denied.ts'
 export { agentKeyIdentity, type AgentSigner, type Asked, askedOf, type Identify, type SvidSigner, x509Identity } from './identity.ts'
 export { ANSWER_DEADLINE_MS, PlaneLink } from './plane/link.ts'

@@ -2,6 +2,7 @@ import * as cedar from '@cedar-policy/cedar-wasm/nodejs'
 import { type DenialCode, JSON_LIMITS } from '@sealwrit/protocol'
 import { MAX_STEPS, stepsOf, sumOf, type Weight } from './bounds.ts'
 import { type CedarRequest, type ArgumentTypes, MAX_POLICY_STRING, type Sees } from './mapping.ts'
+import { Permissible } from './permissible.ts'
 import type { Policy, PolicySet } from './policy-set.ts'
 import { type Reads, readsOf } from './reads.ts'
 import { argumentTypes } from './schema.ts'
@@ -62,6 +63,7 @@ export class PolicyEngine {
   readonly #answers = new Map<string, Answer>()
   readonly #keepAnswers: boolean
   #names = 0
+  #permissible: Permissible | undefined
 
   /** @param options.keepAnswers false evaluates every request anew; for measuring */
   constructor(set: PolicySet, options: { readonly keepAnswers: boolean } = { keepAnswers: true }) {
@@ -92,6 +94,11 @@ export class PolicyEngine {
     this.#names = 0
     const parsed = cedar.preparseSchema(this.#schemaName, this.set.schema)
     if (parsed.type === 'failure') throw new Error('the schema was validated and cannot be parsed')
+  }
+
+  /** What could be permitted under this set at all. */
+  get permissible(): Permissible {
+    return (this.#permissible ??= new Permissible(this.set, this.#slicer))
   }
 
   get #schemaName(): string {

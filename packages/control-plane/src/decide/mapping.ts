@@ -1,5 +1,5 @@
 import type * as cedar from '@cedar-policy/cedar-wasm/nodejs'
-import { type Action, type Agent, besideArguments, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue, quoted } from '@sealwrit/protocol'
+import { type Action, type Agent, besideArguments, Denied, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, type Facts, type JsonObject, type JsonValue, quoted, type Scope } from '@sealwrit/protocol'
 
 /** Where a request stands, as policies see it. */
 export interface Lineage {
@@ -124,7 +124,8 @@ function copied(lineage: Lineage = { depth: 0 }): cedar.CedarValueJson {
   return { ...rest, ...(parent === undefined ? {} : { parent: { ...parent } }), ...(delegates === undefined ? {} : { delegates: { ...delegates, scopes: [...delegates.scopes] } }) }
 }
 
-function resourceOf(action: Action): cedar.TypeAndId {
+/** What an action names, by what a leaf may say of it. */
+export function resourceOf(action: Scope): cedar.TypeAndId {
   switch (action.type) {
     case 'mcp.tool_call':
       return { type: 'Tool', id: `${action.target}/${action.name}` }
@@ -138,6 +139,10 @@ function resourceOf(action: Action): cedar.TypeAndId {
     case 'mcp.sampling':
     case 'mcp.elicitation':
     case 'mcp.roots':
+    case 'process.exec':
+    case 'http.request':
+    case 'function.call':
+    case 'deploy.admit':
       return { type: 'Endpoint', id: `${action.target}/${action.name}` }
   }
 }

@@ -25,6 +25,20 @@ export function seenBy(schema: string): Sees {
   return { call: declares('call'), identity: declares('identity'), federation: declares('federation'), lineage, purposes: declares('intent') ? purposes(schema) : new Set(), environment: new Set([...(first ?? [])].filter((fact) => others.every((facts) => facts.has(fact)))) }
 }
 
+/** Who may ask for an action of what, and whether policies may mean it by a group. */
+export interface Applies {
+  readonly principals: ReadonlySet<string>
+  readonly resources: ReadonlySet<string>
+  readonly isGrouped: boolean
+}
+
+/** By the ids of the actions that the schema declares. @throws {PolicyError} */
+export function appliesTo(schema: string): ReadonlyMap<string, Applies> {
+  const answer = schemaJson(schema)
+  const actions = answer['']?.actions ?? {} // those of a namespace are others
+  return new Map(Object.entries(actions).map(([id, { appliesTo: to, memberOf }]) => [id, { principals: new Set(to?.principalTypes), resources: new Set(to?.resourceTypes), isGrouped: (memberOf?.length ?? 0) > 0 }]))
+}
+
 /** Purposes that one policy set may register. */
 export const MAX_PURPOSES = 1_000
 
@@ -60,9 +74,13 @@ function checkCall(shape: Shape | undefined, resolve: (shape: Shape | undefined)
 }
 
 function namespacesOf(schema: string): readonly cedar.NamespaceDefinition<string>[] {
+  return Object.values(schemaJson(schema))
+}
+
+function schemaJson(schema: string): Readonly<Record<string, cedar.NamespaceDefinition<string>>> {
   const answer = cedar.schemaToJsonWithResolvedTypes(schema)
   if (answer.type === 'failure') throw new PolicyError(`${SCHEMA_FILE}: ${answer.errors.map((e) => e.message).join('; ')}`)
-  return Object.values(answer.json) as cedar.NamespaceDefinition<string>[]
+  return answer.json as Record<string, cedar.NamespaceDefinition<string>>
 }
 
 /** The context of each action, with what resolves the names in it. */

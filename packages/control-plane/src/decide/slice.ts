@@ -3,7 +3,8 @@ import type { Policy } from './policy-set.ts'
 
 /** The part of a request that scopes are compared with. */
 export interface ScopeOfRequest {
-  readonly principal: cedar.TypeAndId
+  /** Undefined where it is not known; then none is left out for it. */
+  readonly principal: cedar.TypeAndId | undefined
   readonly action: cedar.TypeAndId
   readonly resource: cedar.TypeAndId
 }
@@ -60,7 +61,8 @@ function couldMatch(policy: cedar.PolicyJson, request: ScopeOfRequest): boolean 
   return couldBe(policy.principal, request.principal) && couldBe(policy.resource, request.resource) && couldAct(policy.action, request.action)
 }
 
-function couldBe(constraint: cedar.PrincipalConstraint | cedar.ResourceConstraint, uid: cedar.TypeAndId): boolean {
+function couldBe(constraint: cedar.PrincipalConstraint | cedar.ResourceConstraint, uid: cedar.TypeAndId | undefined): boolean {
+  if (uid === undefined) return true
   switch (constraint.op) {
     case 'All':
     case 'in':

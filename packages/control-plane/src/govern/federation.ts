@@ -47,6 +47,11 @@ export class Federation {
   }
 
   /** Whether artifacts may be issued for the plane of this origin. */
+  /** Whether a principal may be one of another plane. */
+  get isTrusting(): boolean {
+    return (this.#ports.federation ?? NO_FEDERATION).trusted.size > 0
+  }
+
   isAudience(origin: string): boolean {
     return (this.#ports.federation ?? NO_FEDERATION).audiences.includes(origin)
   }

@@ -1,4 +1,4 @@
-import { Denied, type Identity } from '@sealwrit/protocol'
+import { type Agent, Denied, type Identity } from '@sealwrit/protocol'
 import type { LogState } from '../log/state.ts'
 import { identifyByKey } from './agent-key.ts'
 import type { IdentityConfig, IssuerConfig, TrustDomainConfig } from './configuration.ts'
@@ -34,6 +34,16 @@ export class Identifier {
     const initiator = await this.#verified(identity, claimed, state, sub)
     if (this.#mode === 'registered' && identity?.form === 'oidc' && !this.#namesAgents(initiator)) throw new Denied('identity_unknown', 'the token names no agent')
     return initiator
+  }
+
+  /**
+   * What is known of whoever will ask as `agent` and asserts nothing yet: what is left out may be anything, as what could still be asserted says it.
+   * @param sub as in {@link Identifier.identify}
+   */
+  suppose({ name, verified }: Agent, state: LogState, sub: string): { readonly name?: string; readonly verified?: boolean; readonly sub?: string } {
+    if (this.#domains.size > 0) return {} // a workload is its own agent
+    if (this.#issuers.size > 0) return verified ? { name, verified } : { name } // the issuer may name the agent, and names the principal
+    return { name, verified: verified || state.agents.has(name), sub } // a registered one must prove its key
   }
 
   /** Whatever else an assertion fails is `identity_invalid`: its form is not that of the request. */

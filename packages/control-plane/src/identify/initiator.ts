@@ -27,6 +27,11 @@ export interface Initiator {
   readonly holds: (state: LogState, timeMs: number) => boolean
 }
 
+/** The agent and its principal, by name. */
+export function agentOf({ sub, act }: Pick<Initiator, 'sub' | 'act'>): { readonly name: string; readonly verified: boolean; readonly sub: string } {
+  return { name: act.sub.slice('agent:'.length), verified: act.verified, sub }
+}
+
 /** What a request says of itself, and what a proof must be bound to. */
 export interface Claimed {
   readonly agent: Agent

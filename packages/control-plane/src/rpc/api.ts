@@ -1,5 +1,5 @@
 import type {
-  Agent, Action, ApprovalRequest, AuthorizeReply, AuthorizeRequest, BundleEntry, DenialRequest, Digest, EnrolRequest, Entry, Facts, IssueRequest, JsonObject, JsonValue, PolicyTexts, ReceiptRequest, RedeemReply, RedeemRequest, RenewReply, RenewRequest, Role, ToolsRequest,
+  Agent, Action, ApprovalRequest, AuthorizeReply, AuthorizeRequest, BundleEntry, DenialRequest, Digest, EnrolRequest, Entry, Facts, IssueRequest, JsonObject, JsonValue, PermissibleRequest, PolicyTexts, ReceiptRequest, RedeemReply, RedeemRequest, RenewReply, RenewRequest, Role, ToolsRequest,
 } from '@sealwrit/protocol'
 import type { AnchorOutcome, ListedSink } from '../anchor/anchors.ts'
 import type { ActivationAnswer, PolicyStatus } from '../govern/activation.ts'
@@ -52,6 +52,7 @@ export interface PlaneMethods {
   readonly receipts: Call<ReceiptRequest, Recorded>
   readonly denials: Call<DenialRequest, Recorded>
   readonly 'tools.record': Call<ToolsRequest, { readonly tools: Answer<Plane['tools']> }>
+  readonly 'tools.permissible': Call<PermissibleRequest, { readonly permissible: Answer<Plane['permissible']> }>
   readonly 'leases.renew': Call<RenewRequest, RenewReply>
   readonly 'events.ack': Call<{ readonly session: string; readonly seq: number }, None>
 

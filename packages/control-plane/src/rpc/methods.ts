@@ -1,5 +1,5 @@
 import {
-  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest, parsePermissibleRequest,
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, readIntent, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
@@ -52,6 +52,10 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
     await speaker(plane, request.session, peer)
     await plane.openGateOf(request.session)
     return { tools: await plane.tools(request) }
+  },
+  'tools.permissible': async (plane, params, peer) => {
+    const request = parsePermissibleRequest(params)
+    return { permissible: await plane.permissible(request, await speaker(plane, request.session, peer)) }
   },
   'leases.renew': async (plane, params, peer) => {
     const request = parseRenewRequest(params)

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:cr
 import {
   type Action, type Agent, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
   fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
-  parseEnrolRequest, parseEntry, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
+  parseEnrolRequest, parseEntry, parsePermissibleRequest, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, scopesOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
 } from '@sealwrit/protocol'
 import type { Connection, ConnectionEvents, Net } from '../ports.ts'
@@ -15,6 +15,8 @@ export interface SimulatedPlaneOptions {
   readonly tenant?: string
   /** `permit`, `hold`, or the code to deny with. @param hold that the request names */
   readonly decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode
+  /** Whether something could be permitted at all, for lists; everything where it is not given. */
+  readonly permissible?: (scope: Scope, agent: Agent) => boolean
   /** Cosignature lines for the text of a checkpoint. */
   readonly cosign?: (text: string) => string
 }
@@ -113,6 +115,10 @@ export class SimulatedPlane implements Net {
       }
       case 'tools.record':
         return this.#recordTools(params)
+      case 'tools.permissible': {
+        const request = parsePermissibleRequest(params)
+        return { permissible: scopesOf(request).map((scope) => this.#options.permissible?.(scope, request.agent) ?? true) }
+      }
       default:
         throw new Denied('method_unknown')
     }
