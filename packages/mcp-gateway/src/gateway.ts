@@ -134,6 +134,7 @@ export class McpGateway implements Seat {
       await this.#open(client)
       return this.#listening.listen(wanted, asked, (action) => this.#request(action, asked))
     }
+    if (isStateless && method === 'resources/subscribe') throw this.#refused(new Denied('method_unknown', 'this revision has subscriptions/listen'))
     if (LISTS.has(method)) return this.#list(asked)
     return this.#governed(asked)
   }

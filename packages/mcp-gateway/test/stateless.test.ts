@@ -4,7 +4,7 @@ import { Bench, codeOf, honest, meta, type ServerScript, stateless, TOOL } from 
 
 const ELICIT = { method: 'elicitation/create', params: { mode: 'form', message: 'your name?', requestedSchema: { type: 'object', properties: {} } } }
 const CAPABLE = { elicitation: {}, sampling: {}, roots: {} }
-const connected = async (options: ConstructorParameters<typeof Bench>[0]): Promise<Bench> => {
+const connected = async (options?: ConstructorParameters<typeof Bench>[0]): Promise<Bench> => {
   const bench = new Bench(options)
   await bench.gate.connect()
   return bench
@@ -121,6 +121,11 @@ describe('input that a server asks for before it goes on', () => {
     expect(permits).toEqual(['mcp.tool_call', 'mcp.elicitation', 'mcp.tool_call'])
   })
 
+  it('has no resources/subscribe: that is the other revision’s', async () => {
+    const bench = await connected()
+    expect(await bench.ask('resources/subscribe', { uri: 'test://x' })).toMatchObject({ error: { code: -32601, data: { code: 'method_unknown' } } })
+  })
+
   it.each<[string, (state: string) => JsonObject]>([
     ['altered', (state) => ({ arguments: { path: '/x' }, requestState: `${state}0` })],
     ['for other arguments', (state) => ({ arguments: { path: '/y' }, requestState: state })],
@@ -131,7 +136,8 @@ describe('input that a server asks for before it goes on', () => {
     const bench = await connected({ script: asking() })
     const { requestState } = (await bench.ask('tools/call', { name: 'read_file', arguments: { path: '/x' } }, CAPABLE))['result'] as { requestState: string }
     const before = bench.calls().length
-    expect(codeOf(await bench.ask('tools/call', { name: 'read_file', inputResponses: {}, ...retry(requestState) }, CAPABLE))).toBe('action_mismatch')
+    const answer = await bench.ask('tools/call', { name: 'read_file', inputResponses: {}, ...retry(requestState) }, CAPABLE)
+    expect(answer).toMatchObject({ error: { code: -32602, data: { code: 'action_mismatch' } } }) // not a result: nothing was called
     expect(bench.calls()).toHaveLength(before)
     await bench.settle()
     expect(bench.denials()).toContain('action_mismatch')

@@ -1,5 +1,6 @@
 import { PlaneDenied } from '@sealwrit/gate'
 import { canonicalText, Denied, type DenialCode, DENIALS, type JsonObject, rpcError } from '@sealwrit/protocol'
+import { ForeignState } from '../govern/inputs.ts'
 import type { RequestId } from '../messages.ts'
 import { type Revision, STATELESS } from '../revision.ts'
 import type { Answer, Reply } from './seat.ts'
@@ -44,7 +45,8 @@ export function errorLine(id: RequestId | null, code: DenialCode): string {
  */
 export function deniedAnswer(denied: Denied, method: string, revision: Revision, about: { readonly hasOutputSchema?: boolean } = {}): Answer {
   const extra: JsonObject = denied instanceof PlaneDenied ? { record: denied.seq, ...(denied.hold === undefined ? {} : { hold: denied.hold, approve: `sealwrit approve ${denied.hold}` }) } : {}
-  const isMalformed = denied.code === 'request_malformed'
+  // A state that is not the one that was given makes no call of it either.
+  const isMalformed = denied.code === 'request_malformed' || denied instanceof ForeignState
   // A malformed request of the stateless revision is `-32602`, as that revision has it.
   if (method !== 'tools/call' || isMalformed) return refusal(denied.code, extra, isMalformed && revision === STATELESS ? -32602 : undefined)
   return resultAnswer(deniedResult(denied.code, extra, { ...about, revision }))

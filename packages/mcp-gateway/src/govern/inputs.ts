@@ -35,6 +35,13 @@ export function inputRequired(reply: Reply): InputRequired | undefined {
   return { requests, state }
 }
 
+/** A state that was given with another request, to somebody else, by an earlier process, or by nobody. @see MCP 2026-07-28, basic/patterns/mrtr */
+export class ForeignState extends Denied {
+  constructor() {
+    super('action_mismatch', 'the state was given for another request')
+  }
+}
+
 /**
  * Binds the state that a server gives along to the request that it was given for, and to who asked: what comes back with another
  * request, from somebody else, or altered is refused. The key lives as long as this process, so what was given before is refused too.
@@ -47,12 +54,12 @@ export class StateSeal {
     return `${this.#mac(principal, action, state)}.${state}`
   }
 
-  /** @throws {Denied} `action_mismatch` */
+  /** @throws {ForeignState} */
   open(principal: string, action: Digest, sealed: string): string {
     const at = sealed.indexOf('.')
     const state = sealed.slice(at + 1)
     const [given, expected] = [Buffer.from(sealed.slice(0, Math.max(0, at))), Buffer.from(this.#mac(principal, action, state))]
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw new Denied('action_mismatch', 'the state was given for another request')
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw new ForeignState()
     return state
   }
 
