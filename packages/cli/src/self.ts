@@ -6,16 +6,18 @@ import { shellWord } from './output.ts'
 const here = path.dirname(fileURLToPath(import.meta.url))
 const extension = path.extname(fileURLToPath(import.meta.url))
 
-/** Arguments with which this Node runs this very program again. */
+/** This very program. */
+export const selfMain: string = path.join(here, `main${extension}`)
+
+/** Arguments with which this Node runs it again. */
 export function selfArguments(): readonly string[] {
-  const main = path.join(here, `main${extension}`)
-  return extension === '.ts' ? ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main] : [main]
+  return extension === '.ts' ? ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', selfMain] : [selfMain]
 }
 
 /** A command that starts this program from any folder, also where `node` is an older one: absolute, to be pasted. */
 export function selfCommand(): readonly string[] {
   const bootstrap = path.resolve(here, '..', '..', '..', 'tools', 'bootstrap.mjs')
-  return fs.existsSync(bootstrap) ? ['node', bootstrap, 'cli'] : [process.execPath, path.join(here, `main${extension}`)]
+  return fs.existsSync(bootstrap) ? ['node', bootstrap, 'cli'] : [process.execPath, selfMain]
 }
 
 /** A line for a shell that runs this program with `args`, from any folder: there is no global command on a fresh machine. */

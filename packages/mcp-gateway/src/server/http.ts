@@ -47,9 +47,16 @@ interface Exchange {
   isLingering: boolean
 }
 
-/** Links to a server over streamable HTTP, in both revisions; each with connections of its own. */
-export function httpLink(server: HttpServer): OpenLink {
-  return (events) => new HttpLink(server, events)
+/**
+ * Links to a server over streamable HTTP, in both revisions; each with connections of its own.
+ * @returns also what to wait for before the process ends: servers are told that their sessions are over
+ */
+export function httpLinks(server: HttpServer): { readonly open: OpenLink; readonly goodbyes: () => Promise<unknown> } {
+  const goodbyes = new Set<Promise<void>>()
+  return {
+    open: (events) => new HttpLink(server, events, (goodbye) => void goodbyes.add(goodbye.finally(() => goodbyes.delete(goodbye)))),
+    goodbyes: () => Promise.all(goodbyes),
+  }
 }
 
 /**
@@ -59,6 +66,7 @@ export function httpLink(server: HttpServer): OpenLink {
 class HttpLink implements ServerLink {
   readonly #server: HttpServer
   readonly #events: LinkEvents
+  readonly #leaving: (goodbye: Promise<void>) => void
   readonly #pool: InstanceType<typeof Pool>
   readonly #exchanges = new Map<number, Exchange>()
   /** What waits for the server to take `notifications/initialized`. */
@@ -67,7 +75,8 @@ class HttpLink implements ServerLink {
   #listening: ResponseReader | undefined
   #open = true
 
-  constructor(server: HttpServer, events: LinkEvents) {
+  constructor(server: HttpServer, events: LinkEvents, leaving: (goodbye: Promise<void>) => void) {
+    this.#leaving = leaving
     this.#server = server
     this.#events = events
     this.#pool = new Pool(server.url.origin, {
@@ -283,12 +292,15 @@ class HttpLink implements ServerLink {
     this.#listening?.abort()
     const destroy = (): void => void this.#pool.destroy().catch(() => undefined)
     if (this.#session === undefined) return destroy()
-    const cancel = this.#server.clock.after(BYE_MS, destroy)
-    const ended = (): void => {
-      cancel()
-      destroy()
-    }
-    this.#dispatch({ method: 'DELETE', headers: this.#sessionHeaders(), headersTimeout: BYE_MS }, new ResponseReader('nothing', { message: () => undefined, refused: () => undefined, ended }))
+    this.#leaving(new Promise((resolve) => {
+      const cancel = this.#server.clock.after(BYE_MS, () => ended())
+      const ended = (): void => {
+        cancel()
+        destroy()
+        resolve()
+      }
+      this.#dispatch({ method: 'DELETE', headers: this.#sessionHeaders(), headersTimeout: BYE_MS }, new ResponseReader('nothing', { message: () => undefined, refused: () => undefined, ended }))
+    }))
   }
 }
 

@@ -2,7 +2,7 @@ import * as http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { nodeClock } from '@sealwrit/gate'
 import type { Denied, JsonObject } from '@sealwrit/protocol'
-import { httpLink, serverUrl } from '@sealwrit/mcp-gateway/server-http'
+import { httpLinks, serverUrl } from '@sealwrit/mcp-gateway/server-http'
 import type { ServerLink } from '../../src/server/link.ts'
 
 /** What a scripted server got. */
@@ -62,7 +62,7 @@ export class Linked {
   closed: string | undefined
 
   constructor(url: string, headers: () => Record<string, string> = () => ({})) {
-    this.link = httpLink({ url: serverUrl(url), headers, clock: nodeClock })({
+    this.link = httpLinks({ url: serverUrl(url), headers, clock: nodeClock }).open({
       message: (bytes, answers) => {
         const message = JSON.parse(Buffer.from(bytes).toString()) as JsonObject
         this.messages.push({ message, answers })
