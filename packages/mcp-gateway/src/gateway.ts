@@ -4,11 +4,12 @@ import { answerOf, deniedAnswer, refusal, resultAnswer } from './client/answers.
 import { LOG_LEVELS, UnsupportedRevision } from './client/facts.ts'
 import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './client/seat.ts'
 import { TAKES_INPUT, toAction } from './govern/action.ts'
-import { askable, bridged, opened } from './govern/bridge.ts'
+import { bridged, opened } from './govern/bridge.ts'
 import { Executing } from './govern/execute.ts'
 import { type InputRequired, inputRequired, MAX_ROUNDS, StateSeal } from './govern/inputs.ts'
 import { Listening } from './govern/listening.ts'
 import { LISTS } from './govern/lists.ts'
+import { Reach } from './govern/reach.ts'
 import { Reverse } from './govern/reverse.ts'
 import { readFilter } from './govern/subscriptions.ts'
 import { takesTasks, Tasks } from './govern/tasks.ts'
@@ -53,6 +54,7 @@ export class McpGateway implements Seat {
   readonly #port: ClientPort
   readonly #upstream: Upstream
   readonly #tools: ToolRegistry
+  readonly #reach: Reach
   readonly #reverse: Reverse
   readonly #executing: Executing
   readonly #listening: Listening
@@ -72,7 +74,9 @@ export class McpGateway implements Seat {
     this.#port = port
     const { gate, target } = options
     this.#stateSeal = options.stateSeal ?? new StateSeal()
-    this.#reverse = new Reverse(options, port, (client) => this.#agent(client))
+    const agentOf = (client: ClientFacts): Agent => this.#agent(client)
+    this.#reach = new Reach(options, agentOf)
+    this.#reverse = new Reverse(options, port, this.#reach, agentOf)
     this.#tools = new ToolRegistry(gate.ports.crypto.sha256, (tools) => gate.recordTools(target, tools))
     this.#upstream = new Upstream(options.open, {
       notification: (method, params) => this.#announced(method, params),
@@ -128,10 +132,10 @@ export class McpGateway implements Seat {
       if (method === 'logging/setLevel') return this.#setLogLevel(asked)
       if (method === 'resources/unsubscribe') return this.#judged(() => this.#listening.unsubscribe(asked.params['uri']))
     }
-    if (isStateless && method === 'server/discover') return resultAnswer(opened(STATELESS, await this.#open(client)))
+    if (isStateless && method === 'server/discover') return resultAnswer(opened(STATELESS, await this.#open(asked)))
     if (isStateless && method === 'subscriptions/listen') {
       const wanted = this.#judged(() => readFilter(asked.params))
-      await this.#open(client)
+      await this.#open(asked)
       return this.#listening.listen(wanted, asked, (action) => this.#request(action, asked))
     }
     if (isStateless && method === 'resources/subscribe') throw this.#refused(new Denied('method_unknown', 'this revision has subscriptions/listen'))
@@ -140,11 +144,12 @@ export class McpGateway implements Seat {
   }
 
   /** @throws {Denied} for a second initialization */
-  async #initialize({ client }: Asked): Promise<Answer> {
+  async #initialize(asked: Asked): Promise<Answer> {
+    const { client } = asked
     if (this.#session !== undefined) throw this.#refused(new Denied('request_malformed', 'initialized already'))
     this.#session = client
     try {
-      return resultAnswer(opened(SESSIONS, await this.#open(client)))
+      return resultAnswer(opened(SESSIONS, await this.#open(asked)))
     } catch (error) {
       this.#session = undefined
       throw error
@@ -152,8 +157,8 @@ export class McpGateway implements Seat {
   }
 
   /** The server's word on itself; it is asked once. @throws {Denied} `unavailable`, {@link UnsupportedRevision} */
-  async #open(client: ClientFacts): Promise<ServerFacts> {
-    this.#opening ??= this.#openServer(client)
+  async #open(asked: Asked): Promise<ServerFacts> {
+    this.#opening ??= this.#openServer(asked)
     try {
       return await this.#opening
     } catch (error) {
@@ -166,9 +171,10 @@ export class McpGateway implements Seat {
     }
   }
 
-  async #openServer(client: ClientFacts): Promise<ServerFacts> {
+  async #openServer(asked: Asked): Promise<ServerFacts> {
+    const { client } = asked
     // A stateless client cannot be asked by a server with sessions: it is not told that it could.
-    const offered = client.revision === SESSIONS ? askable(client.capabilities) : {}
+    const offered = client.revision === SESSIONS ? await this.#reach.offered(asked) : {}
     const server = await openServer(this.#upstream, client, offered)
     this.#offered = offered
     if (server.revision === SESSIONS && client.revision === STATELESS) this.#upstream.notify('notifications/initialized', {})
@@ -187,19 +193,19 @@ export class McpGateway implements Seat {
     const { method, params, client } = asked
     const { cursor } = params as { cursor?: JsonValue }
     if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > 1_024)) throw this.#refused(new Denied('request_malformed', 'cursor'))
-    const server = await this.#open(client)
-    const reply = await this.#upstream.request(method, cursor === undefined ? {} : { cursor }, this.#sending(asked))
-    const shown: Reply = 'result' in reply && method === 'tools/list' ? { result: this.#tools.observe(reply.result) } : reply
+    const server = await this.#open(asked)
+    const reply = await this.#upstream.request(method, cursor === undefined ? {} : { cursor }, await this.#sending(asked))
+    const shown: Reply = 'result' in reply ? { result: await this.#reach.shown(method === 'tools/list' ? this.#tools.observe(reply.result) : reply.result, asked) } : reply
     return answerOf(bridged(shown, method, client.revision, server))
   }
 
   async #setLogLevel(asked: Asked): Promise<Answer> {
     const { level } = asked.params as { level?: JsonValue }
     if (typeof level !== 'string' || !LOG_LEVELS.includes(level)) throw this.#refused(new Denied('request_malformed', 'level'))
-    const server = await this.#open(asked.client)
+    const server = await this.#open(asked)
     this.#logLevel = level
     if (server.revision === STATELESS) return resultAnswer({})
-    return answerOf(await this.#upstream.request('logging/setLevel', { level }, this.#sending(asked)))
+    return answerOf(await this.#upstream.request('logging/setLevel', { level }, await this.#sending(asked)))
   }
 
   // ---- what has an effect
@@ -207,7 +213,7 @@ export class McpGateway implements Seat {
   async #governed(asked: Asked): Promise<Answer> {
     const { client, method } = asked
     const { target, gate } = this.#options
-    const server = await this.#open(client)
+    const server = await this.#open(asked)
     const digest = (action: Action): ReturnType<typeof actionDigest> => actionDigest(action, gate.ports.crypto.sha256)
     let action: Action
     try {
@@ -224,7 +230,7 @@ export class McpGateway implements Seat {
     if (action.type === 'mcp.resource_subscribe') return this.#listening.subscribe(action, asked, this.#request(action, asked))
     const base = action
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const executed = await this.#executing.execute(this.#request(action, asked), asked, server, { ...this.#sending(asked), ...this.#routed(action) })
+      const executed = await this.#executing.execute(this.#request(action, asked), asked, server, { ...(await this.#sending(asked)), ...this.#routed(action) })
       const { reply } = executed
       const { needed, refused } = this.#read(reply, method)
       if (refused !== undefined) return answerOf({ error: unreadable(refused) })
@@ -319,12 +325,12 @@ export class McpGateway implements Seat {
     }
   }
 
-  #sending(asked: Asked): Sending {
+  async #sending(asked: Asked): Promise<Sending> {
     const { client, params } = asked
     const level = metaOf(params)?.[LOG_LEVEL_META]
     return {
       client,
-      capabilities: askable(client.capabilities),
+      capabilities: await this.#reach.offered(asked),
       asked,
       progress: progressTokenOf(params),
       logLevel: client.revision === SESSIONS ? this.#logLevel : typeof level === 'string' ? level : undefined,

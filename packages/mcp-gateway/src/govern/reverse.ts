@@ -4,8 +4,8 @@ import type { Asked, ClientFacts, ClientPort, Reply } from '../client/seat.ts'
 import type { GatewayOptions } from '../gateway.ts'
 import { STATELESS } from '../revision.ts'
 import { toReverseAction } from './action.ts'
-import { askable } from './bridge.ts'
 import type { InputRequired } from './inputs.ts'
+import type { Reach } from './reach.ts'
 
 /** Which capability of a client each request of a server is about. */
 const CAPABILITY: Readonly<Record<string, string>> = { 'sampling/createMessage': 'sampling', 'elicitation/create': 'elicitation', 'roots/list': 'roots' }
@@ -21,25 +21,28 @@ type Questioned = Pick<GateRequest, 'agent' | 'identify'>
 export class Reverse {
   readonly #options: Options
   readonly #port: ClientPort
+  readonly #reach: Reach
   readonly #agentOf: (client: ClientFacts) => Agent
 
-  constructor(options: Options, port: ClientPort, agentOf: (client: ClientFacts) => Agent) {
+  constructor(options: Options, port: ClientPort, reach: Reach, agentOf: (client: ClientFacts) => Agent) {
     this.#options = options
     this.#port = port
+    this.#reach = reach
     this.#agentOf = agentOf
   }
 
   /** Permits every part of what a server needs to be handed to a stateless client. @throws {Denied} */
   async permitInput({ requests }: InputRequired, asked: Asked): Promise<void> {
-    const offered = askable(asked.client.capabilities)
+    const offered = await this.#reach.offered(asked)
     for (const [, method, params] of requests) await this.#ask(method, params, offered, this.#questioned(asked), async () => ({ result: {} }))
   }
 
   /** Asks a client with a session for what a stateless server needs. @throws {Denied} */
   async collectInput({ requests }: InputRequired, asked: Asked): Promise<JsonObject> {
     const responses: Record<string, JsonValue> = {}
+    const offered = await this.#reach.offered(asked)
     for (const [key, method, params] of requests) {
-      const reply = await this.#ask(method, params, askable(asked.client.capabilities), this.#questioned(asked), (signal) => this.#askClient(asked, method, params, signal))
+      const reply = await this.#ask(method, params, offered, this.#questioned(asked), (signal) => this.#askClient(asked, method, params, signal))
       if ('error' in reply) throw new Denied('unavailable', 'the client did not give the input')
       responses[key] = reply.result
     }

@@ -2,7 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import { Gate, nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
 import { type ClientPort, LineFront, LineLink, McpGateway, type OpenLink, type Seat } from '@sealwrit/mcp-gateway'
-import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject } from '@sealwrit/protocol'
+import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject, type Scope } from '@sealwrit/protocol'
 
 export const TOOL = { name: 'read_file', description: 'reads', inputSchema: { type: 'object' } }
 
@@ -48,6 +48,8 @@ export function stateless(answers: (method: string, params: JsonObject) => objec
 export interface BenchOptions {
   readonly script?: ServerScript
   readonly decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode
+  /** What could be permitted at all; everything where it is not given. */
+  readonly permissible?: (scope: Scope) => boolean
   readonly plane?: SimulatedPlane
   readonly agent?: string
   readonly holdWaitMs?: number
@@ -70,7 +72,7 @@ export class Governed {
 
   constructor(options: BenchOptions = {}) {
     const script = options.script ?? honest()
-    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng: seededRng('bench'), crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }) })
+    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng: seededRng('bench'), crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }), ...(options.permissible === undefined ? {} : { permissible: options.permissible }) })
     const keys = generateKeyPairSync('ed25519')
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
