@@ -96,12 +96,12 @@ export class Plane {
   readonly stops: Stops
   readonly keys: Keys
   readonly federation: Federation
+  readonly identifier: Identifier
   readonly metrics: Metrics
   readonly policies: Policies
   readonly #ports: PlanePorts
   readonly #sub: string
   readonly #owner: string
-  readonly #identifier: Identifier
   readonly #directory: Directory
   readonly #environments: Environments
   readonly #nonces: Nonces
@@ -116,7 +116,7 @@ export class Plane {
     this.#sub = `user:${toBase64Url(ports.crypto.sha256(utf8(`${log.origin}\n${options.localUser}`)).subarray(0, 16))}`
     this.#owner = options.owner ?? this.#sub
     const { config, loader } = options.identity ?? { config: NAMED_AGENTS, loader: NO_KEYS }
-    this.#identifier = new Identifier(config, loader, { clock: ports.clock, crypto: ports.crypto, origin: log.origin })
+    this.identifier = new Identifier(config, loader, { clock: ports.clock, crypto: ports.crypto, origin: log.origin })
     this.#directory = new Directory(ports.store)
     this.#environments = new Environments(log, ports.store, ports.crypto.sha256)
     this.#nonces = new Nonces(ports.clock, ports.rng)
@@ -234,7 +234,7 @@ export class Plane {
     try {
       first()
       const { sha256 } = this.#ports.crypto
-      const initiator = await this.#identifier.identify(identity, { agent, gate, challenge, actionDigest: () => actionDigest(action, sha256) }, this.log.state, this.#sub)
+      const initiator = await this.identifier.identify(identity, { agent, gate, challenge, actionDigest: () => actionDigest(action, sha256) }, this.log.state, this.#sub)
       if (initiator.named !== undefined) await this.#directory.remember(initiator.sub, initiator.named)
       return initiator
     } catch (error) {
@@ -301,7 +301,7 @@ export class Plane {
   async permissible(request: PermissibleRequest, gate: string): Promise<readonly boolean[]> {
     const { agent, identity, challenge } = request
     const asked = { agent, gate, challenge, actionDigest: () => permissibleDigest(request, this.#ports.crypto.sha256) }
-    const { sub, ...who } = identity === undefined ? this.#identifier.suppose(agent, this.log.state, this.#sub) : agentOf(await this.#identifier.identify(identity, asked, this.log.state, this.#sub))
+    const { sub, ...who } = identity === undefined ? this.identifier.suppose(agent, this.log.state, this.#sub) : agentOf(await this.identifier.identify(identity, asked, this.log.state, this.#sub))
     return (await this.policies.active()).engine.permissible.of(scopesOf(request), this.federation.isTrusting ? who : { ...who, sub })
   }
 

@@ -25,7 +25,7 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
     ...[['sampling', 'sampling/createMessage'], ['elicitation', 'elicitation/create'], ['roots', 'roots/list']].map(([type, name]) => ({ ...asking, action: { type: `mcp.${type}`, target: 'mcp://fs', name, arguments: {} } })),
     { action: tool, agent, audience: 'gate', form: 'redeem', parent: { jti: TOKEN, leaf_hash: DIGEST } },
     { ...asking, action: tool, foreign: { sealed: { entry: '{}', proof: 'p' }, consistency: [] } }, { action: tool, agent, audience: 'home.test/default', form: 'redeem', foreign: null },
-    { action: tool, agent, audience: 'gate', form: 'redeem' }, { action: read, agent, audience: 'gate', form: 'jws', seconds: 60, hold: TOKEN, nonce: OTHER, identity: { form: 'oidc', token: 't' } },
+    { action: tool, agent, audience: 'gate', form: 'redeem' }, { action: read, agent, audience: 'gate', form: 'jws', seconds: 60, hold: TOKEN, nonce: OTHER, identity: { form: 'oidc', token: 't', audience: 'https://mcp.example/mcp' } },
   ]],
   ['/v1/redeem', parseRedeemRequest, [{ session: TOKEN, artifact: { entry: '{}', proof: 'p' }, challenge: OTHER, identity: { form: 'jwt-svid', token: 't' } }, { session: TOKEN, artifact: null, challenge: OTHER }]],
   ['/v1/receipts', parseReceiptRequest, [{ session: TOKEN, receipt: 'a.b.c' }, { session: TOKEN, receipt: 'a.b.c', result: { salt: OTHER, digest: DIGEST } }]],

@@ -1,4 +1,5 @@
 export { floorFile, nodeClock, nodeCryptography, nodeNet, nodeRng } from './adapters/node.ts'
+export { verifyBearer, type VerifiedBearer } from './bearer.ts'
 export { type Effect, enforce, type Executed, type ReceiptOrder, type Run } from './enforce.ts'
 export { imagePlaces, MAX_PROGRAM_BYTES, measureServer, type ServerCommand } from './environment/measure.ts'
 export type { MeasuredEnvironment } from './environment/measured.ts'

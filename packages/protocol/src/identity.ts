@@ -6,6 +6,7 @@ import { fromBase64, fromBase64Url, fromUtf8, toBase64Url, utf8 } from './encodi
 import { canonicalText } from './json/canonicalize.ts'
 import { Fields } from './json/fields.ts'
 import { parseStrictText } from './json/parse.ts'
+import { present } from './json/present.ts'
 import { isObject, JSON_LIMITS, type JsonObject, type JsonValue } from './json/value.ts'
 import { openJwsOf, peekClaims, type SigningKey } from './receipt/jws.ts'
 
@@ -15,13 +16,16 @@ export const MAX_IDENTITY_TOKEN = 8_192
 export const MAX_CHAIN = 4
 /** Longest certificate of a chain, in characters of base64. */
 export const MAX_CERTIFICATE = 8_192
+/** Longest address of a resource that access tokens are for, in UTF-16 units. */
+export const MAX_RESOURCE = 2_048
 /** A proof of possession is taken this long before and after its `iat`, in seconds. */
 export const PROOF_SECONDS = 30
 
 /** Who asks, as it is asserted with a request; the plane verifies it before it decides. @see spec/identity.md */
 export type Identity =
   | { readonly form: 'agent-key'; readonly proof: string }
-  | { readonly form: 'oidc'; readonly token: string }
+  /** With `audience` it is an access token for that resource, which whoever passes it on serves; without, one that says who somebody is. */
+  | { readonly form: 'oidc'; readonly token: string; readonly audience?: string }
   | { readonly form: 'jwt-svid'; readonly token: string }
   /** DER certificates in base64, the leaf first; the proof is signed by the leaf's key. */
   | { readonly form: 'x509-svid'; readonly chain: readonly string[]; readonly proof: string }
@@ -51,6 +55,7 @@ export function parseIdentity(fields: Fields): Identity {
       case 'agent-key':
         return { form, proof: text('proof') }
       case 'oidc':
+        return present<Identity>({ form, token: text('token'), audience: fields.optional('audience', (name) => fields.text(name, MAX_RESOURCE)) })
       case 'jwt-svid':
         return { form, token: text('token') }
       case 'x509-svid': {

@@ -77,6 +77,7 @@ const place = z.string().min(1).max(1_024)
 
 /** As many as the plane takes. */
 const MAX_ISSUERS = 32
+const MAX_RESOURCES = 64
 const issuer = z
   .strictObject({
     issuer: place,
@@ -84,6 +85,7 @@ const issuer = z
     algorithms: z.array(z.enum(['EdDSA', 'Ed25519', 'ES256', 'RS256'])).min(1),
     jwks_uri: z.string().regex(/^(https:\/\/|http:\/\/(127\.0\.0\.1|\[::1\]|localhost)[:/])/, 'keys are fetched over https, or from loopback').max(1_024).optional(),
     jwks_file: place.optional(),
+    resources: z.array(z.string().min(1).max(2_048)).max(MAX_RESOURCES).optional(),
     subject: place.optional(),
     agent: place.optional(),
     map: z.literal('github_actions').optional(),

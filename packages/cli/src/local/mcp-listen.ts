@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { type Gate, nodeClock, nodeRng } from '@sealwrit/gate'
+import { type Gate, nodeClock, nodeRng, verifyBearer } from '@sealwrit/gate'
 import type { OpenSeat } from '@sealwrit/mcp-gateway'
 import { CliError, EXIT } from '../errors.ts'
 import { type GlobalOptions, json, plain } from '../output.ts'
@@ -14,6 +14,9 @@ export interface ListenOptions {
   readonly listen?: string
   readonly allowHost?: readonly string[]
   readonly allowOrigin?: readonly string[]
+  readonly oauthIssuer?: readonly string[]
+  readonly resource?: string
+  readonly scope?: readonly string[]
 }
 
 /** Where clients are served. */
@@ -23,25 +26,34 @@ export interface Listen {
 }
 
 /** @throws {CliError} */
-export function readListen({ listen, allowHost, allowOrigin }: ListenOptions): Listen | undefined {
+export function readListen({ listen, allowHost, allowOrigin, oauthIssuer, resource, scope }: ListenOptions): Listen | undefined {
   if (listen === undefined) {
-    if (allowHost !== undefined || allowOrigin !== undefined) throw new CliError('--allow-host and --allow-origin are for clients over HTTP (--listen)', { exit: EXIT.usage })
+    if ([allowHost, allowOrigin, oauthIssuer, resource, scope].some((given) => given !== undefined)) throw new CliError('--allow-host, --allow-origin, --oauth-issuer, --resource and --scope are for clients over HTTP', { exit: EXIT.usage, hint: 'add --listen 127.0.0.1:4181' })
     return undefined
   }
+  if ((oauthIssuer === undefined) !== (resource === undefined) || (scope !== undefined && resource === undefined)) throw new CliError('--oauth-issuer and --resource belong together', { exit: EXIT.usage, hint: 'as in --oauth-issuer https://login.example.com --resource https://mcp.example.com/mcp' })
   const [, host, port] = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$/.exec(listen) ?? []
   if (host === undefined || Number(port) > 65_535) throw new CliError('--listen takes HOST:PORT', { exit: EXIT.usage, hint: 'as in --listen 127.0.0.1:4181' })
-  if (!/^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/.test(host)) throw new CliError('--listen on other addresses than those of this machine is not offered without --oauth-issuer', { exit: EXIT.usage, hint: 'listen on 127.0.0.1, and let a reverse proxy in front do TLS' })
+  if (oauthIssuer === undefined && !/^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/.test(host)) throw new CliError('--listen on other addresses than those of this machine needs --oauth-issuer: one token for everybody tells nobody apart', { exit: EXIT.usage, hint: 'listen on 127.0.0.1, or add --oauth-issuer and --resource' })
   return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
 }
 
 /** Serves clients over HTTP until this process is told to stop. @throws {CliError} */
 export async function serveClients({ host, port }: Listen, { gate, name, folder, options, openSeat }: { readonly gate: Gate; readonly name: string; readonly folder: PlaneFolder; readonly options: ListenOptions & GlobalOptions; readonly openSeat: OpenSeat }): Promise<{ reason: string; serverFailed: boolean }> {
-  const { HttpFront, localToken, Places } = await import('@sealwrit/mcp-gateway/client-http')
+  const { HttpFront, localToken, oauth, Places } = await import('@sealwrit/mcp-gateway/client-http')
+  const { oauthIssuer: issuers, resource, scope: scopes = [], allowHost = [], allowOrigin } = options
   const tokenFile = path.join(folder.gates, name, 'token')
+  const admission = issuers === undefined || resource === undefined
+    ? { authorize: localToken(madeToken(tokenFile), `user:${os.userInfo().uid}`), documents: new Map(), hosts: allowHost }
+    : usable(() => {
+        const { authorize, documents, host: own } = oauth({ issuers, resource, scopes, verify: (token, audience) => verifyBearer(gate, token, audience), clock: nodeClock })
+        return { authorize, documents, hosts: [own, ...allowHost] }
+      })
   const front = new HttpFront({
     openSeat,
-    authorize: localToken(madeToken(tokenFile), `user:${os.userInfo().uid}`),
-    places: usable(() => new Places(options.allowHost, options.allowOrigin)),
+    authorize: admission.authorize,
+    documents: admission.documents,
+    places: usable(() => new Places(admission.hosts, allowOrigin)),
     refused: (denied) => void gate.reporter.denial(denied, {}).catch(() => undefined),
     clock: nodeClock,
     rng: nodeRng,
@@ -57,8 +69,8 @@ export async function serveClients({ host, port }: Listen, { gate, name, folder,
     const { code } = error as NodeJS.ErrnoException
     throw new CliError(`cannot listen on ${host}:${port}: ${code ?? 'refused'}`, { hint: code === 'EADDRINUSE' ? 'something listens there already; take another port' : 'take another address' })
   }
-  if (options.json === true) json({ endpoint: url, name, token_file: tokenFile })
-  else process.stderr.write(`sealwrit: ${plain(name)} is governed at ${url}\nsealwrit: clients send the header \`Authorization: Bearer TOKEN\`; the token is in ${plain(tokenFile)}\n`)
+  if (options.json === true) json({ endpoint: url, name, ...(resource === undefined ? { token_file: tokenFile } : { resource }) })
+  else process.stderr.write(`sealwrit: ${plain(name)} is governed at ${url}\nsealwrit: ${resource === undefined ? `clients send the header \`Authorization: Bearer TOKEN\`; the token is in ${plain(tokenFile)}` : `clients know it as ${resource}, and get their tokens from ${issuers?.join(' or ')}`}\n`)
   const reason = await stopped
   await front.close('the gateway stops')
   return { reason, serverFailed: false }

@@ -8,6 +8,8 @@ export interface IssuerConfig {
   /** Compared with `iss`, character by character. */
   readonly issuer: string
   readonly audience: string
+  /** Resources whose access tokens are taken from gates that serve them; none where it is absent. */
+  readonly resources?: readonly string[] | undefined
   /** The algorithms that its keys may have; whatever else is in its set or in a token is refused. */
   readonly algorithms: readonly Algorithm[]
   /** Where its keys are: an https address, one on loopback, or a file. */

@@ -4,7 +4,7 @@ import { identifyByKey } from './agent-key.ts'
 import type { IdentityConfig, IssuerConfig, TrustDomainConfig } from './configuration.ts'
 import type { Claimed, IdentifyPorts, Initiator } from './initiator.ts'
 import type { LoadKeys } from './key-source.ts'
-import { identifyByToken, Issuer } from './oidc.ts'
+import { type Bearer, bearerOf, identifyByToken, Issuer } from './oidc.ts'
 import { identifyByJwtSvid, TrustDomain } from './spiffe.ts'
 import { identifyByX509 } from './x509-svid.ts'
 
@@ -46,6 +46,11 @@ export class Identifier {
     return { name, verified: verified || state.agents.has(name), sub } // a registered one must prove its key
   }
 
+  /** Who an access token names to a gate that serves `audience`. @throws {Denied} `identity_invalid`, `audience_mismatch`, `unavailable` */
+  bearer(token: string, audience: string): Promise<Bearer> {
+    return bearerOf(token, audience, this.#issuers, this.#ports)
+  }
+
   /** Whatever else an assertion fails is `identity_invalid`: its form is not that of the request. */
   async #verified(identity: Identity | undefined, claimed: Claimed, state: LogState, sub: string): Promise<Initiator> {
     try {
@@ -63,7 +68,7 @@ export class Identifier {
       case 'agent-key':
         return identifyByKey(identity.proof, claimed, state, sub, this.#ports)
       case 'oidc':
-        return identifyByToken(identity.token, claimed, this.#issuers, this.#ports)
+        return identifyByToken(identity, claimed, this.#issuers, this.#ports)
       case 'jwt-svid':
         return identifyByJwtSvid(identity.token, this.#domains, this.#ports)
       case 'x509-svid':

@@ -93,10 +93,14 @@ export function verifyClaims(claims: JsonObject, audience: string, nowMs: number
   const untilMs = (exp + MAX_SKEW_SECONDS) * 1_000
   if (nowMs >= untilMs) refuse('expired')
   for (const begin of [nbf, iat]) if (begin !== undefined && begin * 1_000 > nowMs + MAX_SKEW_SECONDS * 1_000) refuse('not yet valid')
-  const { aud } = claims
-  const [only, ...others] = Array.isArray(aud) ? aud : [aud]
-  if (only !== audience || others.length > 0) refuse('for another audience')
+  if (!isFor(claims, audience)) refuse('for another audience')
   return untilMs
+}
+
+/** Whether a token is for exactly this audience, and for no other beside it. */
+export function isFor({ aud }: JsonObject, audience: string): boolean {
+  const [only, ...others] = Array.isArray(aud) ? aud : [aud]
+  return only === audience && others.length === 0
 }
 
 function refuse(what: string): never {

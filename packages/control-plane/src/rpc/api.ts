@@ -53,6 +53,7 @@ export interface PlaneMethods {
   readonly denials: Call<DenialRequest, Recorded>
   readonly 'tools.record': Call<ToolsRequest, { readonly tools: Answer<Plane['tools']> }>
   readonly 'tools.permissible': Call<PermissibleRequest, { readonly permissible: Answer<Plane['permissible']> }>
+  readonly 'identity.verify': Call<{ readonly session: string; readonly token: string; readonly audience: string }, Answer<Plane['identifier']['bearer']>>
   readonly 'leases.renew': Call<RenewRequest, RenewReply>
   readonly 'events.ack': Call<{ readonly session: string; readonly seq: number }, None>
 

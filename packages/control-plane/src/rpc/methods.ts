@@ -1,5 +1,5 @@
 import {
-  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_PROOF_LENGTH, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest, parsePermissibleRequest,
+  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_IDENTITY_TOKEN, MAX_PROOF_LENGTH, MAX_RESOURCE, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest, parsePermissibleRequest,
   parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, readIntent, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
@@ -56,6 +56,14 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   'tools.permissible': async (plane, params, peer) => {
     const request = parsePermissibleRequest(params)
     return { permissible: await plane.permissible(request, await speaker(plane, request.session, peer)) }
+  },
+  'identity.verify': async (plane, params, peer) => {
+    const fields = new Fields(params, 'request_malformed', 'identity.verify')
+    const [session, token, audience] = [fields.token('session'), fields.text('token', MAX_IDENTITY_TOKEN), fields.text('audience', MAX_RESOURCE)]
+    fields.end()
+    await speaker(plane, session, peer)
+    await plane.openGateOf(session)
+    return plane.identifier.bearer(token, audience)
   },
   'leases.renew': async (plane, params, peer) => {
     const request = parseRenewRequest(params)

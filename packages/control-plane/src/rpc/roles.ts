@@ -21,7 +21,7 @@ export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   'approvals.decide': 'approver', directory: 'approver', 'people.list': 'approver',
   // stopping and running
   'federation.seal': 'operator', 'federation.vouch': 'operator', revoke: 'operator', kill: 'operator', unkill: 'operator', fsck: 'operator', 'anchors.now': 'operator', issue: 'operator',
-  nonce: 'operator', 'gates.enrol': 'operator', authorize: 'operator', redeem: 'operator', receipts: 'operator', denials: 'operator', 'tools.record': 'operator', 'tools.permissible': 'operator', 'leases.renew': 'operator', 'events.ack': 'operator',
+  nonce: 'operator', 'gates.enrol': 'operator', authorize: 'operator', redeem: 'operator', receipts: 'operator', denials: 'operator', 'tools.record': 'operator', 'tools.permissible': 'operator', 'identity.verify': 'operator', 'leases.renew': 'operator', 'events.ack': 'operator',
   // who may do what, what is decided, and what is kept
   'agents.add': 'admin', 'agents.add_key': 'admin', 'agents.remove_key': 'admin', 'agents.remove': 'admin', 'approvers.add': 'admin', 'approvers.remove': 'admin',
   'people.add': 'admin', 'people.role': 'admin', 'people.password': 'admin', 'people.remove': 'admin',

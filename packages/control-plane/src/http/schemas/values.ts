@@ -1,4 +1,4 @@
-import { ACTION_TYPES, DENIALS, type DenialCode, ENVIRONMENT_FACTS, ENVIRONMENT_LEVELS, IDENTITY_FORMS, MAX_CERTIFICATE, MAX_CHAIN, MAX_IDENTITY_TOKEN, MAX_NAME, MAX_REQUEST_STATE, MAX_PURPOSE_TEXT, MAX_STRING, TASK_METHODS } from '@sealwrit/protocol'
+import { ACTION_TYPES, DENIALS, type DenialCode, ENVIRONMENT_FACTS, ENVIRONMENT_LEVELS, IDENTITY_FORMS, MAX_CERTIFICATE, MAX_CHAIN, MAX_IDENTITY_TOKEN, MAX_RESOURCE, MAX_NAME, MAX_REQUEST_STATE, MAX_PURPOSE_TEXT, MAX_STRING, TASK_METHODS } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { MAX_PAGE_ITEMS, PAGE_ITEMS } from '../../page.ts'
 
@@ -67,7 +67,7 @@ export const identity: z.ZodType = component(
   'Identity',
   z.discriminatedUnion('form', [
     z.strictObject({ form: z.literal(AGENT_KEY), proof }),
-    z.strictObject({ form: z.literal(OIDC), token: proof }),
+    z.strictObject({ form: z.literal(OIDC), token: proof, audience: text(MAX_RESOURCE).describe('The resource that the access token is for; absent for a token that says who somebody is.').exactOptional() }),
     z.strictObject({ form: z.literal(JWT_SVID), token: proof }),
     z.strictObject({ form: z.literal(X509_SVID), chain: z.array(z.string().max(MAX_CERTIFICATE)).min(1).max(MAX_CHAIN), proof }),
   ]).describe('Who asks, as it is asserted; the plane verifies it before it decides.'),

@@ -258,5 +258,6 @@ function crossOrigin(origin: string): Record<string, string> {
 const PREFLIGHT = { 'access-control-allow-methods': 'POST, GET, DELETE', 'access-control-allow-headers': '*, Authorization', 'access-control-max-age': '600' }
 
 export { Places } from './places.ts'
+export { oauth, type OAuthOptions } from './oauth.ts'
 export { localToken } from './token.ts'
 export { type Authorize, NotAuthorized, type Visitor } from './visitor.ts'
