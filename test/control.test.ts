@@ -166,7 +166,7 @@ describe('revocation and kill', () => {
     expect(await plane.stops.lift('all', plane.sub), 'one person twice is one person').toEqual({ lifted: false, asked: 1, quorum: 2 })
     const gate = world.gate()
     await gate.connect()
-    await plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'work', digest: DIGEST }] })
+    await plane.tools.record({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'work', digest: DIGEST }] })
     expect(await work(gate).code).toBe('killed')
   })
   it.each(['', 'nonsense', 'agent:', 'artifact:x', 'tenant:other', 'all:x', 'agent:a\u0000b', `agent:${'x'.repeat(4_000)}`])('a selector `%s` is refused, and nothing is recorded', async (selector) => {

@@ -15,6 +15,7 @@ class Bodies:
             need(commits.pop(purpose, None) == body['commit'], f'the entry does not commit to this {purpose}')
             need(body['commit'] == digest(f'sealwrit/v1/{purpose}\n'.encode() + unbase64url(body['salt']) + its_digest), f'the {purpose} is of another commitment')
             need('body' not in body or digest(canonical(body['body']).encode()) == body['digest'], f'the {purpose} has another digest')
+            need(purpose != 'definition' or body['digest'] == entry['digest'], 'the definition has another digest')
             if purpose == 'action' and 'body' in body:
                 action = body['body']
                 need(is_action(action), 'not an action')

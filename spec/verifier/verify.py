@@ -15,6 +15,7 @@ from keys import Keys
 from lineage import Lineages
 from people import People
 from prohibitions import Prohibitions
+from tools import Tools
 from formats import Refused, canonical, digest, extended, hashes, need, read_entry, sha256, tree, unbase64, unbase64url
 from notes import cosigners, has_ml_dsa, is_met, is_signed, log_key, proved, read_account, read_checkpoint, read_policy, thumbprint
 
@@ -31,7 +32,7 @@ class Evidence:
         self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
         self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
         self.budgets, self.people, self.prohibitions, self.environments = Budgets(), People(), Prohibitions(), Environments()
-        self.foreign = Foreign(bundle['origin'], self.not_established)
+        self.foreign, self.tools = Foreign(bundle['origin'], self.not_established), Tools()
         self.prefix, self.named, self.bodies = 0, set(), Bodies()
 
     def claim(self, about, check, *given):
@@ -107,11 +108,12 @@ class Evidence:
         self.leaves[seq], self.last = leaf, (seq, entry['time'])
         self.prefix += seq == self.prefix
         self.claim(f'person of entry {seq}', self.people.apply, entry, self.prefix == seq + 1)
+        self.claim(f'tool of entry {seq}', self.tools.apply, entry, self.prefix == seq + 1, item['bodies'])
         if isinstance(entry.get('policy'), dict) or entry['kind'] == 'policy':
             self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
         handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
         seen = entry.get('policy') or {}
-        commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}, 'purpose': entry.get('purpose_commit')}
+        commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}, 'purpose': entry.get('purpose_commit'), 'definition': entry.get('definition_commit')}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
         commits['delegation'], commits['foreign'] = entry.get('delegates', {}).get('terms_commit'), self.foreign.taken(entry)
         if entry['kind'] == 'permit':
@@ -134,11 +136,9 @@ class Evidence:
     def check_policy(self, policy, _leaf):
         self.lineages.policy(policy)
 
-    def check_revocation(self, revocation, _leaf):
-        self.prohibitions.revocation(revocation)
+    def check_revocation(self, revocation, _leaf): self.prohibitions.revocation(revocation)
 
-    def check_kill(self, kill, _leaf):
-        self.prohibitions.kill(kill)
+    def check_kill(self, kill, _leaf): self.prohibitions.kill(kill)
 
     def check_lease(self, lease, _leaf):
         self.keys.check_gate(lease['gate'], lease['seq'])
@@ -243,7 +243,7 @@ class Evidence:
         return self.approvals.key(key)
 
     def say_what_is_not_shown(self):
-        self.not_shown += ['changes of roles that stand outside of this bundle'] * self.people.is_part
+        self.not_shown += ['changes of roles that stand outside of this bundle'] * self.people.is_part + self.tools.not_shown()
         for jti in self.permits.keys() - self.endings.keys():
             self.not_shown.append(f'permit {jti} is open')
         for (gate, session), used in self.numbers.items():

@@ -89,6 +89,7 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('enrolled', { kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(GATE.publicKey) })
   add('session', { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session, env: { commit: environment.commit, level: 'software' } }, environment)
   add('tool', { kind: 'tool', target: 'mcp://fs', name: 'read_file', digest: `sha256:${'a'.repeat(64)}` })
+  add('pinned', { kind: 'tool', event: 'pinned', target: 'mcp://fs', name: 'read_file', digest: `sha256:${'a'.repeat(64)}`, by: 'user:1' })
   const decision = (id: string): { action: Body; inputs: Body; members: { action_commit: string; policy: { digest: string; epoch: number; determining: string[]; inputs_commit: string }; scope: { type: 'mcp.tool_call'; name: string; target: string } } } => {
     const action = body('action', { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file', arguments: { path: `/${name}/${id}/ü\u2028\u{1f600}`, n: [1e30, 0.1, -7, 1e-7, 'ﬃ'] }, tool_digest: `sha256:${'a'.repeat(64)}` }, `${id} action`)
     const inputs = body('inputs', { seen: `${name} ${id}`, '\ue000': 1, '\u{10000}': 2 }, `${id} inputs`)
@@ -163,6 +164,13 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('killed by', { kind: 'kill', selector: 'agent:x', event: 'killed', by: 'person:v' })
   add('credential', { kind: 'key', purpose: 'person', event: 'credential', person: who, by: who })
   add('person removed', { kind: 'key', purpose: 'person', event: 'removed', person: 'person:v', by: who })
+  const [first, second] = ['first', 'second'].map((text) => body('definition', { name: 'write_file', description: `${name} ${text} \u202e` }, `${text} definition`)) as [Body, Body]
+  for (const one of [first, second]) {
+    add(`seen ${one.digest}`, { kind: 'tool', target: 'mcp://fs', name: 'write_file', digest: one.digest, definition_commit: one.commit }, one)
+    add(`pinned ${one.digest}`, { kind: 'tool', event: 'pinned', target: 'mcp://fs', name: 'write_file', digest: one.digest, by: who, ...(one === second ? { previous: first.digest } : {}) })
+  }
+  add('unpinned', { kind: 'tool', event: 'unpinned', target: 'mcp://fs', name: 'write_file', digest: second.digest, by: who })
+  for (const more of [{}, { event: 'pinned', by: 'user:1' }]) add(`plan ${JSON.stringify(more)}`, { kind: 'tool', target: 'mcp://flow', name: 'plan', digest: `sha256:${'a'.repeat(64)}`, ...more })
   // A lineage: each below the one before, each with less.
   const scopes = (...names: string[]): JsonValue => names.map((one) => ({ type: 'mcp.tool_call', target: 'mcp://fs', name: one }))
   const terms = { root: body('delegation', { scopes: scopes('*'), agents: ['tester', 'helper'], audiences: [GATE_KEY.kid, 'x'] }, 'root terms'), child: body('delegation', { scopes: [{ ...(scopes('read_file') as JsonObject[])[0], arguments: { path: { prefix: '/srv/' }, n: { range: { min: 1, max: 9 } } } }], agents: ['helper'], audiences: [GATE_KEY.kid], environment: 'software' }, 'child terms') }

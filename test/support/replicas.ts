@@ -7,6 +7,7 @@ import { openPostgresStore } from '@sealwrit/control-plane/postgres'
 import { enforce, Gate, nodeClock as gateClock, nodeNet } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fromBase64Url, leafHash, NO_WITNESSES, noteKey, parseEntry, type TreeHead, treeRoot, utf8, WitnessQuorum } from '@sealwrit/protocol'
+import { pinsAtOnce } from '../../packages/control-plane/test/support/pins.ts'
 import { policyFiles } from './world.ts'
 
 const { sha256 } = nodeCryptography
@@ -37,7 +38,7 @@ export class Replicas {
     const store = await openPostgresStore(url, 'default')
     const logKey = { key: this.key, sign: (message: Uint8Array): Uint8Array => sign(null, message, this.#keys.privateKey) }
     try {
-      const plane = await Plane.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, highWater: new MemoryFloor(), defer: setImmediate }, policies, { tenant: 'default', owner: 'team:r', localUser: 'somebody', isNew: true })
+      const plane = pinsAtOnce(await Plane.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey, highWater: new MemoryFloor(), defer: setImmediate }, policies, { tenant: 'default', owner: 'team:r', localUser: 'somebody', isNew: true }))
       const socketPath = path.join(this.#root, `${this.planes.push(plane)}.sock`)
       this.socketPaths.push(socketPath)
       const socket = await serveSocket(plane, socketPath)

@@ -8,6 +8,7 @@ import {
 import { Gate, type MeasuredEnvironment, nodeClock, nodeNet, type Net } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { NO_WITNESSES, WitnessQuorum, canonicalize, type Clock, commitment, digestOf, fromBase64Url, type NoteKey, noteKey, parseStrict, WIRE_LIMITS, type JsonObject, utf8 } from '@sealwrit/protocol'
+import { pinsAtOnce } from '../../packages/control-plane/test/support/pins.ts'
 
 const starter = path.resolve(import.meta.dirname, '../../packages/cli/starter')
 
@@ -83,7 +84,7 @@ export class World {
     const logKey = { key: logKeyOf(keys.publicKey), sign: (message: Uint8Array) => sign(null, message, keys.privateKey) }
     const ports = { clock: this.clock, rng: nodeRng, crypto: nodeCryptography, store: this.store, logKey, highWater: this.highWater, defer: setImmediate, ...options.ports }
     try {
-      this.plane = await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true, policyRules: this.policyRules, ...options })
+      this.plane = pinsAtOnce(await Plane.open(ports, policies, { tenant: 'default', owner: 'team:test', localUser: 'test', isNew: true, policyRules: this.policyRules, ...options }))
     } catch (error) {
       await this.store.close()
       throw error

@@ -57,6 +57,8 @@ const BODIES: Readonly<Record<string, object>> = {
   voucher: { kind: 'voucher', person: 'person:1', key: 'A'.repeat(43), groups: ['secops'], aud: 'other.test/default', exp: NOW + 300 },
   tool: { kind: 'tool', target: 'mcp://fs', name: 'read_file', digest: digest('a') },
   'gate session that rests on a signed statement': { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session: SESSION, env: { commit: ENV_COMMIT, level: 'signed' }, attestation_commit: digest('8'), expires: NOW + 900 },
+  'tool pinned': { kind: 'tool', event: 'pinned', target: 'mcp://fs', name: 'read_file', digest: digest('b'), previous: digest('a'), by: 'user:1' },
+  'tool unpinned': { kind: 'tool', event: 'unpinned', target: 'mcp://fs', name: 'read_file', digest: digest('b'), by: 'user:1' },
   'hold that says what it is for': { kind: 'hold', hold: SESSION, ...question, intent: 'invoice-review', purpose_commit: digest('9') },
 }
 const ENTRIES: readonly (readonly [string, Entry])[] = Object.entries(BODIES).map(([name, body], seq) => [name, parseEntry(canonicalText({ v: 1, seq, time: NOW * 1_000 + seq, tenant: 'default', ...body } as JsonObject))])

@@ -1,6 +1,6 @@
 import {
   type AuthorizeReply, type AuthorizeRequest, Denied, type DenialCode, type DenialRequest, type EnrolRequest, type IssueRequest, type Facts, parseStrictText, keyMembers, type Action, actionDigest, permissibleDigest, type PermissibleRequest, scopesOf,
-  type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, type ToolsRequest, utf8,
+  type Permit, type ReceiptRequest, type RedeemReply, type RedeemRequest, type RenewReply, type RenewRequest, type SealedEntry, toBase64, toBase64Url, utf8,
 } from '@sealwrit/protocol'
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import type { Asking, Seeking, SoughtFor } from './asking.ts'
@@ -25,7 +25,7 @@ import { Registry } from './govern/registry.ts'
 import { Stops } from './govern/stops.ts'
 import { activate, type ActivationAnswer, type ActivationRequest } from './govern/activation.ts'
 import { Policies, policyFiles, type PolicyRules, watchStaged } from './govern/policies.ts'
-import { recordTools } from './govern/tools.ts'
+import { Tools } from './govern/tools.ts'
 import type { Notices } from './govern/notices.ts'
 import { People } from './govern/people.ts'
 import { Attempts } from './identify/attempts.ts'
@@ -94,6 +94,7 @@ export class Plane {
   readonly registry: Registry
   readonly accounts: Accounts
   readonly stops: Stops
+  readonly tools: Tools
   readonly keys: Keys
   readonly federation: Federation
   readonly identifier: Identifier
@@ -127,6 +128,7 @@ export class Plane {
     this.accounts = new Accounts(log, ports, { names: this.#directory, passwords: new Passwords(ports.rng, options.passwordCost), attempts: new Attempts(ports.clock) })
     this.events = new Events(log, ports.clock, ports.store.isShared)
     this.keys = new Keys(log, ports)
+    this.tools = new Tools(log, ports)
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.federation = new Federation(log, ports)
     this.people = new People(log, ports, this.#owner, this.federation, options.notices)
@@ -332,10 +334,6 @@ export class Plane {
 
   async denial(request: DenialRequest, gate: string): Promise<number> {
     return (await recordDenial(request, gate, this.log, this.#ports.crypto)).seq
-  }
-
-  tools(request: ToolsRequest): Promise<readonly { name: string; digest: string }[]> {
-    return recordTools(request, this.log)
   }
 
   /**

@@ -1,6 +1,6 @@
 import SwaggerParser from '@apidevtools/swagger-parser'
 import { MAX_REFUSED_PER_ADDRESS, type Route, ROUTES } from '@sealwrit/control-plane'
-import { DENIALS, isDenialCode, type JsonObject, type SealedEntry } from '@sealwrit/protocol'
+import { canonicalText, DENIALS, digestOf, isDenialCode, type JsonObject, type SealedEntry, utf8 } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type * as z from 'zod'
 import { TestApprover } from './support/approver.ts'
@@ -8,7 +8,7 @@ import { Served, TOKEN } from './support/http.ts'
 import { TestAgent } from './support/identity.ts'
 import { PASSWORD } from './support/people.ts'
 import { issueRequest } from './support/push.ts'
-import { PERMIT_ALL, policySet, Rig, SCHEMA, TestGate, toolCall } from './support/rig.ts'
+import { PERMIT_ALL, policySet, Rig, SCHEMA, sha256, TestGate, toolCall } from './support/rig.ts'
 
 const POLICIES = `${PERMIT_ALL}\n@approval("group:secops")\npermit (principal, action == Action::"mcp.tool_call", resource) when { resource.name == "write_file" };`
 let rig: Rig
@@ -50,7 +50,15 @@ describe('the HTTP API', () => {
     await works('POST /v1/nonces', '/v1/nonces', {})
     await works('POST /v1/gates', '/v1/gates', gate.enrolment())
     await works('POST /v1/tools', '/v1/tools', { session: gate.session, target: 'mcp://fs', tools: ['read_file', 'write_file'].map((one) => ({ name: one, digest: `sha256:${'a'.repeat(64)}` })) })
-    await works('GET /v1/tools', '/v1/tools?limit=1')
+    const tools = ['read_file', 'write_file'].map((one) => ({ name: one, digest: `sha256:${'a'.repeat(64)}` }))
+    await works('POST /v1/tools/pin', '/v1/tools/pin', { target: 'mcp://fs', tools })
+    await works('GET /v1/tools', '/v1/tools?limit=1&state=pinned&target=mcp%3A%2F%2Ffs')
+    const definition = canonicalText({ name: 'new', description: 'says \u202e', inputSchema: { type: 'object' } })
+    const seen = [{ name: 'new', digest: digestOf(utf8(definition), sha256), definition }]
+    await works('POST /v1/tools', '/v1/tools', { session: gate.session, target: 'mcp://fs', tools: seen })
+    await works('POST /v1/tools/pin', '/v1/tools/pin', { target: 'mcp://fs', tools: [{ name: 'new', digest: seen[0]?.digest }] })
+    await works('GET /v1/tools/definition', '/v1/tools/definition?target=mcp%3A%2F%2Ffs&name=new')
+    await works('POST /v1/tools/unpin', '/v1/tools/unpin', { target: 'mcp://fs', tools: [{ name: 'new' }] })
     await works('GET /v1/gates', '/v1/gates')
     const { permit, leaf } = await gate.permit()
     await works('POST /v1/authorize', `/v1/authorize?newest=${rig.plane.log.size}`, gate.request())
@@ -163,7 +171,7 @@ describe('the HTTP API', () => {
       if (url === '/v1/session/callback') continue // RFC 6749 section 4.1.2: what else an issuer adds is not looked at
       const at = url.replace(':agent', 'coder').replace(':digest', `sha256:${'a'.repeat(64)}`).replace(':hold', rig.token()).replace(':key', 'x').replace(':who', 'ada').replace(':seq', '1').replace(':id', '1').replace(':tenant', 'default').replace('*', '0/000')
       if (body !== undefined) expect(await refused(method, at, { surplus: 1 })).toMatchObject({ code: 'request_malformed', errors: expect.arrayContaining([{ pointer: '/surplus', detail: 'unknown member `surplus`' }]) })
-      if (query !== undefined && body === undefined) expect(await refused(method, `${at}?surplus=1`)).toMatchObject({ errors: [{ pointer: '/query/surplus', detail: 'unknown member `surplus`' }] })
+      if (query !== undefined && body === undefined) expect(await refused(method, `${at}?surplus=1`)).toMatchObject({ errors: expect.arrayContaining([{ pointer: '/query/surplus', detail: 'unknown member `surplus`' }]) })
     }
   })
   it('ATK-123: names members and never repeats values, and a name only cut and escaped', async () => {

@@ -106,7 +106,7 @@ describe('the state at the very place in the log decides', () => {
     expect(told(await gate.authorize(gate.request(toolCall('read_file', {}, { tool_digest: changed }))))).toBe('tool_changed')
     expect(told(await gate.authorize(gate.request(toolCall('read_file', {}, { target: 'mcp://other' }))))).toBe('tool_not_pinned')
     // Listing it again does not accept the change.
-    expect(await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: changed }] })).toEqual([{ name: 'read_file', digest: `sha256:${'a'.repeat(64)}` }])
+    expect(await rig.plane.tools.record({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: changed }] })).toEqual([{ name: 'read_file', pinned: `sha256:${'a'.repeat(64)}` }])
     expect(told(await gate.authorize(gate.request(toolCall('read_file', {}, { tool_digest: changed }))))).toBe('tool_changed')
   })
   it('I9: every refusal has its entry, with what was asked and by whom', async () => {

@@ -2,7 +2,7 @@ import type { JsonObject } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Served } from './support/http.ts'
 import { TestAgent } from './support/identity.ts'
-import { policySet, Rig } from './support/rig.ts'
+import { pinTools, policySet, Rig } from './support/rig.ts'
 
 /*
  * Pairs of the specification, "Authorization API 1.0" of the OpenID AuthZEN working group: the examples of its sections on the Access Evaluation
@@ -29,7 +29,7 @@ let served: Served
 beforeAll(async () => {
   rig = await Rig.open('authzen', policySet(POLICIES))
   const gate = await rig.gate([])
-  await rig.plane.tools({ session: gate.session, target: 'mcp://docs', tools: ['1', '2', '3', '4', '5', '6', '7'].map((name) => ({ name, digest: `sha256:${'a'.repeat(64)}` })) })
+  await pinTools(rig.plane, gate, ['1', '2', '3', '4', '5', '6', '7'], 'mcp://docs')
   for (const agent of ['alice', 'bob']) await rig.plane.registry.changeAgent({ agent, event: 'added', key: new TestAgent(agent).key })
   served = await Served.open(rig.plane)
 })

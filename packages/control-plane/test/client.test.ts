@@ -50,7 +50,7 @@ describe('a typed client of a plane', () => {
     expect(answers[0]).toEqual(answers[1])
   })
   it('reads a list to its end, whatever a page holds', async () => {
-    for (let i = 0; i < 5; i++) await rig.plane.tools({ session: gate.session, target: `mcp://s${i}`, tools: [{ name: 'x', digest: `sha256:${'b'.repeat(64)}` }] })
+    for (let i = 0; i < 5; i++) await rig.plane.tools.record({ session: gate.session, target: `mcp://s${i}`, tools: [{ name: 'x', digest: `sha256:${'b'.repeat(64)}` }] })
     for (const [name, client] of clients) {
       const all: string[] = []
       for await (const tool of everything(client.request, 'tools.list', { limit: 2 })) all.push(tool.target)

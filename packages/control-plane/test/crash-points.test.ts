@@ -6,7 +6,7 @@ import { Denied, parseSealed, verifyCheckpoint, verifyConsistency } from '@sealw
 import { afterEach, describe, expect, it } from 'vitest'
 import { IS_SOAK, score, SEED, seeded } from '../../../test/support/scoreboard.ts'
 import { carriedOf, issueRequest } from './support/push.ts'
-import { Rig, sha256, TestGate, TOOL_DIGEST, type Rigged } from './support/rig.ts'
+import { pinTools, Rig, type Rigged, sha256, TestGate } from './support/rig.ts'
 
 const rigs: Rig[] = []
 afterEach(async () => {
@@ -52,7 +52,7 @@ async function execution(rig: Rig, plane: Plane, told: Told): Promise<void> {
   const rigged: Rigged = { plane, rng: rig.rng, clock: rig.clock, token: () => rig.token() }
   const gate = new TestGate(rigged)
   take((await plane.enrol(gate.enrolment(), { size: 0 })).sealed)
-  await plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+  await pinTools(plane, gate, ['read_file'])
   const reply = await gate.authorize()
   if (reply.decision !== 'permit') throw new Error(JSON.stringify(reply))
   take(reply.sealed)

@@ -2,7 +2,7 @@ import { decide, DecisionReplay, type DecisionInput, nodeCryptography, parseCase
 import { canonicalText, type Entry, formatBundle, type JsonObject, type JsonValue, parseBundle, parseEntry, parseStrictText, utf8, verifyBundle } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 import { askIssue, issue, issueRequest, redeem } from './support/push.ts'
-import { environmentDocument, loads, openRigs, outcome, PERMIT_ALL, policySet, type Rig, SCHEMA, sha256, TestGate, told, toolCall } from './support/rig.ts'
+import { environmentDocument, loads, openRigs, outcome, PERMIT_ALL, pinTools, policySet, type Rig, SCHEMA, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
 const FACTS = 'level: String, executable_digest?: String, git_commit?: String, git_ref?: String, lock_digest?: String, image_digest?: String, script_digest?: String, os?: String, uid?: Long, host?: String, kernel?: String, arch?: String, cgroup?: String, gate_version?: String, tools_digest?: String'
 const WIDE = SCHEMA.replace('environment: { level: String }', `environment: { ${FACTS} }`)
@@ -67,10 +67,10 @@ describe('what policies see of the environment', () => {
     const seen = async (): Promise<unknown> => ((await inputsOf(rig, (await gate.permit()).permit.seq)) as { context: { environment: JsonObject } }).context.environment['tools_digest']
     const before = await seen()
     expect(await seen()).toBe(before)
-    await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'new_tool', digest: `sha256:${'b'.repeat(64)}` }] })
+    await pinTools(rig.plane, gate, ['new_tool'], 'mcp://fs', `sha256:${'b'.repeat(64)}`)
     expect(await seen()).not.toBe(before)
     const after = await seen()
-    await rig.plane.tools({ session: gate.session, target: 'mcp://other', tools: [{ name: 'new_tool', digest: `sha256:${'b'.repeat(64)}` }] })
+    await pinTools(rig.plane, gate, ['new_tool'], 'mcp://other', `sha256:${'b'.repeat(64)}`)
     expect(await seen()).toBe(after)
   })
   it('a candidate that asks for other facts is replayed over what was recorded', async () => {

@@ -11,7 +11,7 @@ import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { score, SEED, seeded, sized } from '../../../test/support/scoreboard.ts'
 import { SocketClient } from './support/push.ts'
 import { check, dumpOf, fill, type Row, rowsOf, storeOf } from './support/sound-store.ts'
-import { PERMIT_ALL, policySet, Rig, sha256, TestGate, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { PERMIT_ALL, pinTools, policySet, Rig, sha256, TestGate, toolCall } from './support/rig.ts'
 
 const FLIPS = sized(100, 100_000)
 const CELLS = sized(3, 500)
@@ -415,7 +415,7 @@ describe('PostgreSQL', () => {
     const planes = [await open(), await open()] as const
     const gate = new TestGate({ plane: planes[0], rng: nodeRng, clock: nodeClock, token: () => Buffer.from(nodeRng.bytes(16)).toString('base64url') })
     await gate.enrol()
-    await planes[0].tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    await pinTools(planes[0], gate, ['read_file'])
     let isWriting = true
     const writing = planes.map(async (plane) => {
       while (isWriting) {

@@ -6,7 +6,7 @@ import { decodeEntries, decodeHashes, DENIALS, Frontier, type JsonObject, parseE
 import { nodeCryptography } from '@sealwrit/control-plane'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { issueRequest } from './support/push.ts'
-import { Rig, sha256, TestGate } from './support/rig.ts'
+import { pinTools, Rig, sha256, TestGate } from './support/rig.ts'
 
 const TOKEN = 'the-first-run-token'
 let rig: Rig
@@ -97,7 +97,7 @@ describe('the HTTP API', () => {
     const gate = new TestGate(rig)
     const post = async (url: string, body: unknown): Promise<JsonObject> => JSON.parse((await ask('POST', url, { headers: AUTHORIZED, body: JSON.stringify(body) })).text) as JsonObject
     expect(await post('/v1/gates', gate.enrolment())).toMatchObject({ epoch: 1 })
-    await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: `sha256:${'a'.repeat(64)}` }] })
+    await pinTools(rig.plane, gate, ['read_file'])
     const newest = rig.plane.log.checkpoint.size
     const answer = await post(`/v1/authorize?newest=${newest}`, gate.request())
     expect(answer).toMatchObject({ decision: 'permit' })

@@ -3,7 +3,7 @@ import { endOverdue, parseActivation } from '@sealwrit/control-plane'
 import { describe, expect, it } from 'vitest'
 import { askIssue, issue, issueRequest, redeem } from './support/push.ts'
 import { TestApprover } from './support/approver.ts'
-import { openRigs, outcome, policySet, PERMIT_ALL, Rig, SCHEMA, sha256, TestGate, told, toolCall, TOOL_DIGEST } from './support/rig.ts'
+import { openRigs, outcome, PERMIT_ALL, pinTools, policySet, Rig, SCHEMA, sha256, TestGate, told, toolCall } from './support/rig.ts'
 
 const open = openRigs()
 const READ = { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file' } as const
@@ -199,7 +199,7 @@ describe('ATK-052: what an ancestor may no longer do, nothing below it may', () 
   ])('a tree whose root is stopped by %s (%i permits): nothing new, nothing redeemed, nothing renewed', async (_title, size, selector) => {
     const rig = await open()
     const gate = await rig.gate()
-    await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_text_file', digest: TOOL_DIGEST }] })
+    await pinTools(rig.plane, gate, ['read_text_file'])
     const top = await gate.permit(gate.request(toolCall('read_text_file'), { delegates: delegation(rig, { uses: 2_000 }), agent: { name: 'planner', verified: true } }))
     const tree = [top]
     for (let level = 1; tree.length < size; level++) {

@@ -344,7 +344,7 @@ describe('reading', () => {
     await gate.authorize(gate.request(toolCall('delete_file')))
     const bundle = await rig.plane.reader.evidence('all')
     expect(new Set(bundle.entries.map(({ proof }) => parseProof(proof).checkpoint)).size).toBe(1)
-    expect(bundle.entries.map(({ entry }) => parseEntry(entry).kind)).toEqual(['key', 'policy', 'gate', 'gate', 'tool', 'tool', 'permit', 'receipt', 'deny'])
+    expect(bundle.entries.map(({ entry }) => parseEntry(entry).kind)).toEqual(['key', 'policy', 'gate', 'gate', 'tool', 'tool', 'tool', 'tool', 'permit', 'receipt', 'deny'])
     expect(verifyBundle(bundle, { crypto: nodeCryptography, logKey: rig.key, gateKeys: [] }).verdict).toBe('established')
     expect((await rig.plane.reader.show(permit.jti)).entries.map((e) => e.kind)).toEqual(['permit', 'receipt'])
     for (const bad of ['999', 'nonsense', 'AAAAAAAAAAAAAAAAAAAAAA', '-1', '../..']) await expect(rig.plane.reader.show(bad), bad).rejects.toThrow(/request/)

@@ -51,7 +51,7 @@ describe('metrics', () => {
     expect(await value('decisions_total', { decision: 'deny', code: 'tool_not_pinned', by: 'plane' })).toBe(1)
     expect(await value('receipts_total', { outcome: 'failed' })).toBe(1)
     expect(await value('receipts_total', { outcome: 'completed' })).toBe(0)
-    expect(await value('entries_total', { kind: 'tool' })).toBe(2)
+    expect(await value('entries_total', { kind: 'tool' })).toBe(4)
     expect(await value('open_permits')).toBe(1)
     expect(await value('gates')).toBe(1)
     expect(await value('gate_sessions')).toBe(1)

@@ -22,7 +22,7 @@ interface Page {
 const read = async (params: JsonValue): Promise<Page> => (await METHODS['log.read']?.(rig.plane, params, { person: { id: rig.plane.sub, role: 'viewer' }, shown: { size: 0 }, session: undefined })) as Page
 const fill = async (count: number, name: (i: number) => string): Promise<void> => {
   const gate = await rig.gate([])
-  await rig.plane.tools({ session: gate.session, target: 'mcp://fs', tools: Array.from({ length: count }, (_, i) => ({ name: name(i), digest: TOOL_DIGEST })) })
+  await rig.plane.tools.record({ session: gate.session, target: 'mcp://fs', tools: Array.from({ length: count }, (_, i) => ({ name: name(i), digest: TOOL_DIGEST })) })
 }
 
 describe('log.read', () => {

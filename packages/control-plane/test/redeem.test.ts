@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { sized } from '../../../test/support/scoreboard.ts'
 import { askIssue, carriedOf, issue, issueRequest, redeem, SocketClient } from './support/push.ts'
-import { outcome, openRigs, PERMIT_ALL, policySet, Rig, SCHEMA, TestGate, told, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { openRigs, outcome, PERMIT_ALL, pinTools, policySet, Rig, SCHEMA, TestGate, told, toolCall } from './support/rig.ts'
 
 const open = openRigs()
 const entries = async (rig: Rig): Promise<Entry[]> => (await rig.store.entries(0, 100_000)).map(parseEntry)
@@ -224,17 +224,15 @@ describe('redeem', () => {
     await gate.enrol()
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token())), 'the same environment again').toBe('ok')
   })
-  it('a tool whose recorded definition differs at the redemption is tool_changed, an action that is not kept evidence_unavailable', async () => {
+  it('a tool that is pinned in another definition at the redemption is tool_changed, one that is not pinned any more tool_not_pinned, an action that is not kept evidence_unavailable', async () => {
     const rig = await open()
     const gate = await rig.gate()
     const carried = await issue(rig.plane, gate)
-    const tools = rig.plane.log.state.tools as Map<string, string>
-    const [key] = [...tools.keys()].filter((name) => name.endsWith('read_file')) as [string]
-    tools.set(key, `sha256:${'b'.repeat(64)}`)
+    await pinTools(rig.plane, gate, ['read_file'], 'mcp://fs', `sha256:${'b'.repeat(64)}`)
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('tool_changed')
-    tools.delete(key)
+    await rig.plane.tools.unpin('mcp://fs', ['read_file'], rig.plane.sub)
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('tool_not_pinned')
-    tools.set(key, TOOL_DIGEST)
+    await pinTools(rig.plane, gate, ['read_file'])
     const bodies = rig.store.bodies.bind(rig.store)
     rig.store.bodies = async (...args) => (await bodies(...args)).map((body) => ({ ...body, text: undefined }))
     expect(await outcome(redeem(rig.plane, gate, carried, rig.token()))).toBe('evidence_unavailable')

@@ -7,7 +7,7 @@ import { pipelineGate } from '../../../test/support/gates.ts'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { score, SEED, seeded, sized } from '../../../test/support/scoreboard.ts'
 import { issue, redeem } from './support/push.ts'
-import { outcome, TestGate, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { outcome, pinTools, TestGate, toolCall } from './support/rig.ts'
 import { postgresPlace, Restorable, sqlitePlace, type Place } from './support/restorable.ts'
 
 const ROUNDS = sized(20, 500)
@@ -32,7 +32,7 @@ const token = (): string => randomBytes(16).toString('base64url')
 async function carrier(at: Restorable): Promise<TestGate> {
   const gate = new TestGate({ plane: at.plane, rng: nodeRng, clock: at.clock, token })
   await gate.enrol()
-  await at.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+  await pinTools(at.plane, gate, ['read_file'])
   return gate
 }
 

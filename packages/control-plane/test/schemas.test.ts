@@ -1,5 +1,5 @@
 import { parseStrict, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseIssueRequest, parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseToolsRequest, Denied, isIssueRequest, type JsonValue, utf8, WIRE_LIMITS } from '@sealwrit/protocol'
-import { parseActivation, type Route, ROUTES } from '@sealwrit/control-plane'
+import { parseActivation, parsePinRequest, type Route, ROUTES } from '@sealwrit/control-plane'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type * as z from 'zod'
@@ -32,7 +32,8 @@ const FORMS: readonly (readonly [url: string, parse: (value: JsonValue) => unkno
   ['/v1/denials', parseDenialRequest, [{ session: TOKEN, denial: 'a.b.c', lost: 3 }]],
   ['/v1/leases/renew', parseRenewRequest, [{ session: TOKEN, nonce: OTHER, jtis: [TOKEN, OTHER] }, { session: TOKEN, nonce: OTHER, jtis: [] }]],
   ['/v1/gates', parseEnrolRequest, [{ key: 'k', session: TOKEN, proof: 'p', environment: { commit: DIGEST, level: 'software', salt: OTHER, document: { host: 'x' } } }, { key: 'k', session: TOKEN, proof: 'p', environment: { commit: DIGEST, level: 'none', salt: OTHER, document: {} }, floor: 7, checkpoint: 'note' }]],
-  ['/v1/tools', parseToolsRequest, [{ session: TOKEN, target: 'mcp://fs', tools: [{ name: 'a', digest: DIGEST }] }]],
+  ['/v1/tools', parseToolsRequest, [{ session: TOKEN, target: 'mcp://fs', tools: [{ name: 'a', digest: DIGEST }, { name: 'b', digest: DIGEST, definition: '{}' }] }]],
+  ['/v1/tools/pin', parsePinRequest, [{ target: 'mcp://fs', tools: [{ name: 'a', digest: DIGEST }] }]],
   ['/v1/approvals', parseApprovalRequest, [{ hold: TOKEN, signature: 'a.b.c' }, { hold: TOKEN, signature: 'a.b.c', reason: { salt: OTHER, value: { text: 'no' } } }, { hold: TOKEN, signature: 'a.b.c', voucher: { sealed: { entry: '{}', proof: 'p' }, consistency: [] } }]],
   ['/v1/policies', parseActivation, [{ files: { 'a.cedar': 'permit (principal, action, resource);' } }, { files: {}, mode: 'shadow', from: 1, urgent: true, confirm: false, rebase: true }]], // its tests are judged one by one where the set is loaded
 ]

@@ -10,7 +10,7 @@ import { TestApprover } from './support/approver.ts'
 import { PASSWORD, person } from './support/people.ts'
 import { type Asked, listen, type Listening, sessionOf, TOKENS } from './support/tenants.ts'
 import { issue } from './support/push.ts'
-import { policySet, Rig, TestGate, TOOL_DIGEST } from './support/rig.ts'
+import { pinTools, policySet, Rig, TestGate } from './support/rig.ts'
 
 let first: Rig
 let second: Rig
@@ -291,7 +291,7 @@ describe('ATK-061: two tenants at one address', () => {
     const stranger = await server.ask('POST', '/v1/authorize', { headers: bearer(1), body: gate.request() })
     expect(stranger.code).toBe('403 identity_unknown')
     expect((await server.ask('POST', '/v1/gates', { headers: bearer(1), body: gate.enrolment() })).code).toBe('401 identity_invalid') // a nonce of the other plane
-    await first.plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    await pinTools(first.plane, gate, ['read_file'])
     const there = await second.gate()
     const artifact = await issue(first.plane, gate)
     for (const session of [gate.session, there.session]) {

@@ -1,7 +1,7 @@
 import {
-  type Action, anchorDigest, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, parseTools, present, Fields, signingInput, signingKey, SingleUse,
+  type Action, anchorDigest, attachSignature, Denied, type Digest, type GateState, type Governance, type JsonObject, type NoteKey, parseAuthorizeReply, parseHashes, parseShownEntry, type Entry, present, Fields, signingInput, signingKey, SingleUse,
   toBase64Url, TOKEN_BYTES, type TreeHead, utf8, type VerifiedArtifact,
-  type CarriedState, type Declared, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifyAncestors, verifySealedArtifact, verifyState, type Agent, type Facts, type JsonValue, type WitnessQuorum,
+  type CarriedState, type Declared, expectedSubject, type Identity, openCarried, parseRedeemReply, verifyRedeemedArtifact, verifyAncestors, verifySealedArtifact, verifyState, type Agent, type Facts, type SeenTool, type JsonValue, type WitnessQuorum,
 } from '@sealwrit/protocol'
 import { type Answer, readNonce, readOrEnd } from './answer.ts'
 import type { MeasuredEnvironment } from './environment/measured.ts'
@@ -17,6 +17,7 @@ import type { HoldWait } from './held.ts'
 import type { GatePorts } from './ports.ts'
 import { Reporter } from './reporter.ts'
 import { GateTime } from './time.ts'
+import { recordTools } from './tools.ts'
 import { begin, type Trace, traceparentOf } from './trace.ts'
 
 /** How old the plane's word may be when an effect starts, in milliseconds. */
@@ -299,19 +300,9 @@ export class Gate {
     }
   }
 
-  /**
-   * Has the plane record the definitions of tools, and answers with what is recorded: for a changed one its first digest.
-   * @throws {Denied} `unavailable`
-   */
-  async recordTools(target: string, tools: readonly { name: string; digest: Digest }[]): Promise<ReadonlyMap<string, Digest>> {
-    const link = await this.connect()
-    const params = { session: this.session, target, tools: tools.map(({ name, digest }) => ({ name, digest })) }
-    return link.request('tools.record', params, (value) => {
-      const fields = new Fields(value, 'request_malformed', 'tools')
-      const recorded = parseTools(fields)
-      fields.end()
-      return new Map(recorded.map(({ name, digest }) => [name, digest]))
-    })
+  /** Tells the plane what a server lists, and answers with what is pinned of it. @throws {Denied} `unavailable` */
+  recordTools(target: string, tools: readonly SeenTool[]): Promise<ReadonlyMap<string, Digest>> {
+    return recordTools({ session: this.session, target, tools }, () => this.connect())
   }
 
   async permissible(question: PermissibleQuestion): Promise<readonly boolean[]> {

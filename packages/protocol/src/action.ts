@@ -41,7 +41,7 @@ interface Retried {
   readonly request_state?: string
 }
 
-/** A call of a tool that an MCP server offers; `tool_digest` binds the definition that was recorded. */
+/** A call of a tool that an MCP server offers; `tool_digest` binds the definition that was pinned. */
 export interface ToolCall extends Retried {
   readonly type: 'mcp.tool_call'
   /** The registered server, `mcp://<name>`. */

@@ -33,7 +33,7 @@ export function isToken(value: unknown): value is string {
 }
 
 /** What a commitment stands for; part of what is hashed, so that one cannot be shown as another. */
-export type Purpose = 'action' | 'environment' | 'inputs' | 'result' | 'directory' | 'grant' | 'reason' | 'shadow' | 'redacted' | 'delegation' | 'foreign' | 'purpose' | 'attestation'
+export type Purpose = 'action' | 'environment' | 'inputs' | 'result' | 'directory' | 'grant' | 'reason' | 'shadow' | 'redacted' | 'delegation' | 'foreign' | 'purpose' | 'attestation' | 'definition'
 
 /**
  * SHA-256(`sealwrit/v1/<purpose>` ‖ 0x0A ‖ salt ‖ digest): hides a guessable value behind 128 random bits, and can be

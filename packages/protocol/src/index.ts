@@ -71,6 +71,7 @@ export {
   anchorDigest, followKeys, type FollowedKeys, formatLogKey, type GateKeyEntry, keyMembers, keyOf, type KeyRing, keyText, type LogKeyEntry, MAX_KEY_ENTRIES, MAX_LOG_KEYS, parseLogKey, type Placed, type RingKey, verifyByRing,
 } from './log/keys.ts'
 export { cosignedMessage, type CosignerKey, cosignerKey, formatCosignature, formatCosignerKey, parseCosignerKey, verifyCosignature } from './log/cosignature.ts'
+export { MAX_SEEN_DEFINITIONS, MAX_TOOL_DEFINITION, type ToolEntry, toolKey, type ToolStanding, verifyTool, withTool } from './govern/tool.ts'
 export type * from './log/entries.ts'
 export { ENVIRONMENT_LEVELS, MAX_JWS, MAX_RANGES, MAX_RENEWED } from './log/entries.ts'
 export { present } from './json/present.ts'

@@ -3,6 +3,7 @@ import type { SealedEntry } from './artifact/seal.ts'
 import { Denied, type DenialCode, DENIALS, isDenialCode } from './denial.ts'
 import type { Digest } from './digest.ts'
 import { fromBase64 } from './encoding.ts'
+import { MAX_TOOL_DEFINITION } from './govern/tool.ts'
 import { type Identity, parseIdentity } from './identity.ts'
 import { type Declared, readDeclared } from './intent.ts'
 import { Fields } from './json/fields.ts'
@@ -84,10 +85,22 @@ export interface DenialRequest {
   readonly lost?: number
 }
 
+/** A tool as a gate saw it. */
+export interface SeenTool {
+  readonly name: string
+  readonly digest: Digest
+  /** Its canonical definition, the text behind the digest; without it nobody can be shown what they pin. */
+  readonly definition?: string
+}
+/** A tool with the definition that is pinned, where one is. */
+export interface PinnedTool {
+  readonly name: string
+  readonly pinned?: Digest
+}
 export interface ToolsRequest {
   readonly session: string
   readonly target: string
-  readonly tools: readonly { readonly name: string; readonly digest: Digest }[]
+  readonly tools: readonly SeenTool[]
 }
 /** Tools that one server may list. */
 export const MAX_TOOLS = 1_000
@@ -196,19 +209,29 @@ export function parseDenialRequest(value: JsonValue): DenialRequest {
 
 export function parseToolsRequest(value: JsonValue): ToolsRequest {
   const fields = new Fields(value, 'request_malformed', 'tools')
-  const request = { session: fields.token('session'), target: fields.text('target'), tools: parseTools(fields) }
+  const session = fields.token('session')
+  const target = fields.text('target')
+  const tools = readTools(fields, (tool) => present<SeenTool>({ name: tool.text('name'), digest: tool.digest('digest'), definition: tool.optional('definition', (name) => tool.text(name, MAX_TOOL_DEFINITION)) }))
   fields.end()
-  return request
+  return { session, target, tools }
 }
 
-/** Reads the member `tools`: names with definition digests. */
-export function parseTools(fields: Fields): readonly { name: string; digest: Digest }[] {
+/** Reads the plane's answer to `tools.record`. */
+export function parsePinnedTools(value: JsonValue): readonly PinnedTool[] {
+  const fields = new Fields(value, 'request_malformed', 'tools')
+  const tools = readTools(fields, (tool) => present<PinnedTool>({ name: tool.text('name'), pinned: tool.optional('pinned', (name) => tool.digest(name)) }))
+  fields.end()
+  return tools
+}
+
+/** Reads the member `tools`, each by `read`. @throws {Denied} `request_malformed`, `limit_exceeded` */
+export function readTools<T>(fields: Fields, read: (tool: Fields) => T): readonly T[] {
   const list = fields.value('tools')
   if (!Array.isArray(list)) throw new Denied('request_malformed', 'tools is not a list')
   if (list.length > MAX_TOOLS) throw new Denied('limit_exceeded', `more than ${MAX_TOOLS} tools`)
   return list.map((item: JsonValue) => {
     const tool = new Fields(item, 'request_malformed', 'tool')
-    const out = { name: tool.text('name'), digest: tool.digest('digest') }
+    const out = read(tool)
     tool.end()
     return out
   })

@@ -52,7 +52,7 @@ describe('an evidence bundle', () => {
     const report = verify(A)
     expect(report).toMatchObject({ verdict: 'established', entries: 5, permits: 1, receipts: 1 })
     expect(contradictions(report)).toEqual([])
-    expect(report.notShown).toEqual(['no witness cosigned: that this is the only history is the word of the log key', 'the environments of 1 permits rest on software-only evidence: what their gates said of their own hosts'])
+    expect(report.notShown).toEqual(['no witness cosigned: that this is the only history is the word of the log key', '1 calls of tools were permitted before anybody pinned one in this log: that somebody looked at them is not shown', 'the environments of 1 permits rest on software-only evidence: what their gates said of their own hosts'])
     expect(report.established.map(({ claim }) => claim)).toContain('these are all entries that the log key signed, and no others')
   })
   it('says that a gate key is only as the plane enrolled it, unless it is given', () => {

@@ -63,7 +63,7 @@ function detail(entry: JsonObject): string {
     case 'agent':
       return `${text('event')}  ${text('agent')}`
     case 'tool':
-      return `${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
+      return `${'event' in entry ? text('event') : 'seen'}  ${text('target')}/${text('name')}  ${text('digest').slice(0, 19)}…`
     case 'hold':
       return [what, who, forWhat, text('hold')].filter((part) => part !== '').join('  ')
     case 'approval':
@@ -147,7 +147,7 @@ export async function decide(file: string, options: GlobalOptions & { intent?: s
   const given = isObject(value) && 'action' in value ? value : { action: value }
   const action = isObject(given['action']) ? given['action'] : {}
   const intent = chosenIntent(options.intent)
-  // A dry run has no server at hand: a tool without a digest is judged as if it were the recorded one.
+  // A dry run has no server at hand: a tool without a digest is judged as if it were the pinned one.
   const withDigest = action['type'] === 'mcp.tool_call' && !('tool_digest' in action) ? { ...action, tool_digest: `sha256:${'0'.repeat(64)}` } : action
   const answer = await askPlane(findFolder(options.dir), 'decide', { ...given, action: withDigest, ...(intent === undefined ? {} : { intent }) })
   if (options.json === true) json(answer)

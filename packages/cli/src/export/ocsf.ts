@@ -80,7 +80,7 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       if (entry.event === 'revoked') return { of: 'entity', activity: [5, 'Disable'], severity: 3, status: 1, code: entry.event, message: `a ${entry.purpose} key was revoked from index ${entry.from} on`, own: entity('Key', entry.purpose === 'gate' ? entry.gate : entry.key, `${entry.purpose} key`) }
       return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: entry.event === 'rotated' ? 'the log key was rotated' : 'the log key was created', own: entity('Key', entry.key, `${entry.purpose} key`) }
     case 'tool':
-      return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, message: 'a tool definition was recorded', own: entity('Tool', `${entry.target}/${entry.name}`, entry.name, entry.digest) }
+      return { of: 'entity', activity: entry.event === undefined ? [1, 'Create'] : [3, 'Update'], severity: 1, status: 1, code: entry.event, message: `a tool definition was ${entry.event ?? 'recorded'}`, own: entity('Tool', `${entry.target}/${entry.name}`, entry.name, entry.digest) }
     case 'gate':
       if (entry.event === 'session') return { of: 'lifecycle', activity: [3, 'Start'], severity: 1, status: 1, message: 'a gate opened a session', own: { app: { ...PRODUCT, name: 'Sealwrit gate', uid: entry.gate } } }
       if (entry.event === 'enrolled') return { of: 'entity', activity: [6, 'Enroll'], severity: 1, status: 1, message: 'a gate enrolled with its key', own: entity('Gate', entry.gate, 'gate') }

@@ -3,7 +3,8 @@ import {
   type EntryBody, type ForeignPermit, type GateEntry, type IssueRequest, narrowed, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
-import { isOpen, MAX_BUDGET_TIMES, MAX_CHALLENGES, MAX_OPEN, type LogState, toolRefusal } from '../log/state.ts'
+import { isOpen, MAX_BUDGET_TIMES, MAX_CHALLENGES, MAX_OPEN, type LogState } from '../log/state.ts'
+import { toolRefusal } from '../log/tools.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Requester } from '../log/approvals.ts'
 import { spentKey } from '../log/foreign.ts'
@@ -263,7 +264,7 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   if (budgets !== undefined && state.budgets.exceeded(budgets, caller, timeMs) !== undefined) return 'budget_exceeded'
   const stale = caller.foreign === undefined ? undefined : state.foreign.refusal(caller.foreign, timeMs)
   if (stale !== undefined) return stale
-  // Whether the tool is the recorded one is for the plane where it runs.
+  // Whether the tool is pinned is for the plane where it runs.
   return caller.isForPlane === true ? undefined : toolRefusal(request.action, state)
 }
 

@@ -1,11 +1,12 @@
 import {
   type ApprovalDemand, type ApprovalEntry, type ApprovalRequest, type ApprovalStatement, canonicalText, commitment, type Crypto, Denied, type Digest, digestOf, type ForeignVoucher, type GrantArguments, type GrantBounds, type JsonValue, keysOf, MAX_SKEW_SECONDS,
-  mayApprove, parseGrantArguments, parseStrictText, peekClaims, present, type Risk, type SaltedBody, type Scope, type SealedEntry, utf8, verifyApproval, type Actor,
+  mayApprove, parseGrantArguments, parseStrictText, peekClaims, present, type Risk, type SaltedBody, type Scope, type SealedEntry, toolKey, utf8, verifyApproval, type Actor,
 } from '@sealwrit/protocol'
 import { type Held, hasGrants, MAX_GIVEN } from '../log/approvals.ts'
 import type { Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
-import { type LogState, toolKey } from '../log/state.ts'
+import type { LogState } from '../log/state.ts'
+import { usable } from '../log/tools.ts'
 import { type Page, pageOf, type Paged } from '../page.ts'
 import type { PlaneClock, PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
@@ -107,8 +108,8 @@ function verifyOpen(held: Held, timeMs: number): void {
 function verifyGrant(grant: GrantBounds | undefined, held: Held, state: LogState, timeMs: number): void {
   if (grant === undefined) return
   if (timeMs >= grant.until * 1_000) throw new Denied('artifact_expired', 'the grant is over')
-  const recorded = held.scope.type === 'mcp.tool_call' ? state.tools.get(toolKey(held.scope.target, held.scope.name)) : undefined
-  if (grant.tool_digest !== recorded) throw new Denied('tool_changed', 'the grant is for another definition of the tool')
+  const pinned = held.scope.type === 'mcp.tool_call' ? usable(state.tools.get(toolKey(held.scope))) : undefined
+  if (grant.tool_digest !== pinned) throw new Denied('tool_changed', 'the grant is for another definition of the tool')
 }
 
 /** What was signed, and the bodies behind it: each must be there exactly where it is committed to. */

@@ -1,6 +1,7 @@
 import { canonicalize, type Digest, digestOf, type EnvironmentFacts, factsOf, type GateEntry, isObject, parseEnvironmentDocument, parseStrictText, type Sha256 } from '@sealwrit/protocol'
 import type { DecisionInput } from '../decide/mapping.ts'
 import type { Sequencer } from '../log/sequencer.ts'
+import { usable } from '../log/tools.ts'
 import type { Store } from '../store/store.ts'
 
 /** Environments, and sets of tool definitions, whose facts are kept. */
@@ -19,7 +20,7 @@ export class Environments {
   readonly #store: Store
   readonly #sha256: Sha256
   readonly #facts = new Map<Digest, EnvironmentFacts>()
-  readonly #tools = new Map<string, { readonly recorded: number; readonly digest: Digest }>()
+  readonly #tools = new Map<string, { readonly at: number; readonly digest: Digest | undefined }>()
 
   constructor(log: Sequencer, store: Store, sha256: Sha256) {
     this.#log = log
@@ -49,14 +50,14 @@ export class Environments {
     return keep(this.#facts, commit, facts)
   }
 
-  /** Definitions are only ever added, so their number says whether there are new ones. */
+  /** What is pinned of the target, by name: what was only seen decides nothing. */
   #toolsOf(target: string): Digest | undefined {
-    const { tools } = this.#log.state
+    const { tools, toolsSeq } = this.#log.state
     const known = this.#tools.get(target)
-    if (known?.recorded === tools.size) return known.digest
-    const own = [...tools].flatMap(([key, digest]) => (key.startsWith(`${target}\n`) ? [[key.slice(target.length + 1), digest] as const] : []))
-    if (own.length === 0) return undefined
-    return keep(this.#tools, target, { recorded: tools.size, digest: digestOf(canonicalize(Object.fromEntries(own)), this.#sha256) }).digest
+    if (known?.at === toolsSeq) return known.digest
+    const own = [...tools.values()].flatMap((tool) => (tool.target === target ? [[tool.name, usable(tool)] as const] : [])).filter((one): one is readonly [string, Digest] => one[1] !== undefined)
+    const digest = own.length === 0 ? undefined : digestOf(canonicalize(Object.fromEntries(own)), this.#sha256)
+    return keep(this.#tools, target, { at: toolsSeq, digest }).digest
   }
 }
 

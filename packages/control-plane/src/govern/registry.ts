@@ -3,7 +3,6 @@ import type { Page } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import { type AgentChange, changeAgent, listAgents } from './agents.ts'
 import { listGates } from './gates.ts'
-import { listTools } from './tools.ts'
 
 /** What opaque ids stand for. */
 export interface Names {
@@ -38,10 +37,6 @@ export class Registry {
 
   gates(page: Page): ReturnType<typeof listGates> {
     return listGates(page, this.#log.state.gates, this.#ports.clock.wallMs())
-  }
-
-  tools(page: Page): ReturnType<typeof listTools> {
-    return listTools(page, this.#log.state)
   }
 
   /** What an opaque id stands for, as canonical JSON; undefined where nobody knows, or any more. */

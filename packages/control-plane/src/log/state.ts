@@ -1,4 +1,4 @@
-import { type Action, type AgentEntry, Budgets, Denied, type DenialCode, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, withPerson } from '@sealwrit/protocol'
+import { type AgentEntry, Budgets, Denied, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, toolKey, type ToolStanding, withPerson, withTool } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { ForeignLogs } from './foreign.ts'
@@ -11,8 +11,6 @@ export const ENDING_MARGIN_MS = 30_000
 export const CHALLENGE_LIFE_MS: number = 2 * MAX_START_SECONDS * 1_000
 /** Challenges remembered at once; beyond it new requests are `overloaded`, since forgetting one could issue twice. */
 export const MAX_CHALLENGES = 1_000_000
-/** Tool definitions recorded; beyond it new ones are `overloaded`. */
-export const MAX_RECORDED_TOOLS = 100_000
 /** Permits that may be without an ending at once. */
 export const MAX_OPEN = 1_000_000
 /** Redemptions remembered at once; beyond it further ones are `overloaded`. */
@@ -106,7 +104,10 @@ export class LogState {
   readonly agentKeys: Map<string, string> = new Map()
   /** Whoever may or might use the plane, by opaque id. */
   readonly people: Map<string, PersonStanding> = new Map()
-  readonly tools: Map<string, Digest> = new Map()
+  /** By {@link toolKey}, in the order in which they were first seen. */
+  readonly tools: Map<string, ToolStanding> = new Map()
+  /** Leaf index of the newest entry about a tool. */
+  toolsSeq = -1
   /** Leaf index at which each policy set was first activated. */
   readonly policies: Map<Digest, number> = new Map()
   /** The set of each epoch. */
@@ -134,8 +135,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore })]
+    const { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore, toolsSeq } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore, toolsSeq })]
   }
 
   /** What was applied so far stays. */
@@ -224,7 +225,8 @@ export class LogState {
         for (const jti of entry.jtis) this.#renew(jti, entry.time)
         break
       case 'tool':
-        this.#set(this.tools, toolKey(entry.target, entry.name), entry.digest)
+        this.#set(this.tools, toolKey(entry), withTool(this.tools.get(toolKey(entry)), entry))
+        this.toolsSeq = entry.seq
         break
       case 'approval':
       case 'voucher':
@@ -354,16 +356,4 @@ export function isOpen(gate: EnrolledGate | undefined, session: string, timeMs: 
 /** @throws {Denied} `key_revoked` */
 export function refuseRevoked(gate: string, { revokedGates }: LogState): void {
   if (revokedGates.has(gate)) throw new Denied('key_revoked', 'the key of this gate is revoked; give the gate a new one')
-}
-
-/** Why a tool call may not be: its definition was never recorded, or is another one now. */
-export function toolRefusal(action: Action, { tools }: LogState): Extract<DenialCode, 'tool_not_pinned' | 'tool_changed'> | undefined {
-  if (action.type !== 'mcp.tool_call') return undefined
-  const recorded = tools.get(toolKey(action.target, action.name))
-  if (recorded === undefined) return 'tool_not_pinned'
-  return recorded === action.tool_digest ? undefined : 'tool_changed'
-}
-
-export function toolKey(target: string, name: string): string {
-  return `${target}\n${name}`
 }

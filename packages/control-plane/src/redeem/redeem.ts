@@ -6,7 +6,8 @@ import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import { endedAbove } from '../log/lineage.ts'
 import { show, type Shown } from '../log/shown.ts'
-import { isOpen, type LogState, MAX_REDEEMED, toolRefusal } from '../log/state.ts'
+import { isOpen, type LogState, MAX_REDEEMED } from '../log/state.ts'
+import { toolRefusal } from '../log/tools.ts'
 import type { PlanePorts } from '../ports.ts'
 
 /** The gate that redeems, as the plane authenticated it. */

@@ -13,7 +13,7 @@ import type { ListedGate } from '../govern/gates.ts'
 import type { Keys } from '../govern/keys.ts'
 import type { Activated } from '../govern/policies.ts'
 import type { Stops } from '../govern/stops.ts'
-import type { ListedTool } from '../govern/tools.ts'
+import type { ListedTool, PinRequest, ShownTool, ToolFilter, Tools } from '../govern/tools.ts'
 import type { Paged } from '../page.ts'
 import type { Plane } from '../plane.ts'
 import type { EvidencePage, EvidenceStart } from '../prove/evidence.ts'
@@ -51,7 +51,7 @@ export interface PlaneMethods {
   readonly redeem: Call<RedeemRequest, RedeemReply>
   readonly receipts: Call<ReceiptRequest, Recorded>
   readonly denials: Call<DenialRequest, Recorded>
-  readonly 'tools.record': Call<ToolsRequest, { readonly tools: Answer<Plane['tools']> }>
+  readonly 'tools.record': Call<ToolsRequest, { readonly tools: Answer<Tools['record']> }>
   readonly 'tools.permissible': Call<PermissibleRequest, { readonly permissible: Answer<Plane['permissible']> }>
   readonly 'identity.verify': Call<{ readonly session: string; readonly token: string; readonly audience: string }, Answer<Plane['identifier']['bearer']>>
   readonly 'leases.renew': Call<RenewRequest, RenewReply>
@@ -70,7 +70,10 @@ export interface PlaneMethods {
   readonly 'agents.remove': Call<{ readonly agent: string }, Recorded>
   readonly 'agents.list': Listing<'agents', ListedAgent>
   readonly 'gates.list': Listing<'gates', ListedGate>
-  readonly 'tools.list': Listing<'tools', ListedTool>
+  readonly 'tools.list': Listing<'tools', ListedTool, ToolFilter>
+  readonly 'tools.show': Call<{ readonly target: string; readonly name: string }, ShownTool>
+  readonly 'tools.pin': Call<PinRequest, Answer<Tools['pin']>>
+  readonly 'tools.unpin': Call<{ readonly target: string; readonly tools: readonly { readonly name: string }[] }, Answer<Tools['unpin']>>
   readonly directory: Call<{ readonly id: string }, JsonValue>
 
   readonly 'people.list': Listing<'people', ListedPerson>

@@ -1,6 +1,6 @@
 import {
-  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_IDENTITY_TOKEN, MAX_PROOF_LENGTH, MAX_RESOURCE, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest, parsePermissibleRequest,
-  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, parseToolsRequest, readIntent, toBase64,
+  type AgentEntry, type AuthorizeReply, Denied, Fields, type JsonValue, isIssueRequest, parseStrictText, present, MAX_IDENTITY_TOKEN, MAX_PROOF_LENGTH, MAX_RESOURCE, MAX_SELECTOR, parseAction, parseAgent, parseApprovalRequest, parseAuthorizeRequest, parseDenialRequest, parseEnrolRequest, parseFacts, parseIssueRequest,
+  parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseSupposed, readIntent, toBase64,
 } from '@sealwrit/protocol'
 import { parseApproverRequest } from '../govern/approvers.ts'
 import { isProtected } from '../decide/policy-set.ts'
@@ -11,9 +11,10 @@ import { FEDERATION_METHODS } from './federation-methods.ts'
 import { KEY_METHODS } from './key-methods.ts'
 import { parseSearch } from '../prove/search.ts'
 import type { MethodName, Methods } from './api.ts'
-import { type Peer, refuseGates } from './peer.ts'
+import { type Peer, refuseGates, speaker } from './peer.ts'
 import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
+import { TOOL_METHODS } from './tool-methods.ts'
 
 /** Every method of the plane's socket. HTTP serves the same ones; who may call which: `roles.ts`. */
 export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
@@ -46,16 +47,6 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   denials: async (plane, params, peer) => {
     const request = parseDenialRequest(params)
     return { seq: await plane.denial(request, await speaker(plane, request.session, peer)) }
-  },
-  'tools.record': async (plane, params, peer) => {
-    const request = parseToolsRequest(params)
-    await speaker(plane, request.session, peer)
-    await plane.openGateOf(request.session)
-    return { tools: await plane.tools(request) }
-  },
-  'tools.permissible': async (plane, params, peer) => {
-    const request = parsePermissibleRequest(params)
-    return { permissible: await plane.permissible(request, await speaker(plane, request.session, peer)) }
   },
   'identity.verify': async (plane, params, peer) => {
     const fields = new Fields(params, 'request_malformed', 'identity.verify')
@@ -95,7 +86,6 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   'agents.remove': (plane, params, peer) => changeAgent(plane, params, peer, 'removed'),
   'agents.list': (plane, params) => plane.registry.agents(page(params, 'agents.list')),
   'gates.list': (plane, params) => plane.registry.gates(page(params, 'gates.list')),
-  'tools.list': (plane, params) => plane.registry.tools(page(params, 'tools.list')),
   directory: async (plane, params) => {
     const name = await plane.registry.nameOf(one(params, 'id'))
     if (name === undefined) throw new Denied('request_malformed', 'no name is known for this id')
@@ -184,6 +174,7 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   ...POLICY_METHODS,
   ...KEY_METHODS,
   ...FEDERATION_METHODS,
+  ...TOOL_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'approvals.list': (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'approvals.list')
@@ -261,12 +252,6 @@ async function issue(plane: Plane, params: JsonValue, peer: Peer): Promise<Autho
   const request = parseIssueRequest(params)
   refuseGates(peer)
   return plane.issue(request, peer.shown)
-}
-
-/** The gate that a request may speak for. Over a socket only for the session that it opened itself (ATK-049). */
-async function speaker(plane: Plane, session: string, peer: Peer): Promise<string> {
-  if (peer.session !== session) throw new Denied('identity_invalid', 'this connection did not open that session')
-  return plane.gateOf(session)
 }
 
 /** Only people stop things: a gate speaks for executions and nothing else. @throws {Denied} */

@@ -14,7 +14,7 @@ export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   // reading
   status: 'viewer', effect: 'viewer', 'revocations.list': 'viewer', 'kills.list': 'viewer', decide: 'viewer', executions: 'viewer', 'executions.search': 'viewer', lineage: 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
   'log.list': 'viewer', 'log.read': 'viewer', 'log.checkpoint': 'viewer', 'log.tile': 'viewer', 'log.gaps': 'viewer',
-  'agents.list': 'viewer', 'tools.list': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer',
+  'agents.list': 'viewer', 'tools.list': 'viewer', 'tools.show': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer',
   'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
   'federation.list': 'viewer', 'people.own_password': 'viewer', events: 'viewer', metrics: 'viewer', session: 'viewer',
   // answering what waits; which hold a person may answer is said by their groups, and their signature
@@ -25,7 +25,7 @@ export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   // who may do what, what is decided, and what is kept
   'agents.add': 'admin', 'agents.add_key': 'admin', 'agents.remove_key': 'admin', 'agents.remove': 'admin', 'approvers.add': 'admin', 'approvers.remove': 'admin',
   'people.add': 'admin', 'people.role': 'admin', 'people.password': 'admin', 'people.remove': 'admin',
-  'policies.activate': 'admin', 'policies.rollback': 'admin', 'policies.withdraw': 'admin', 'keys.rotate': 'admin', 'keys.revoke': 'admin', erase: 'admin',
+  'policies.activate': 'admin', 'policies.rollback': 'admin', 'policies.withdraw': 'admin', 'keys.rotate': 'admin', 'keys.revoke': 'admin', 'tools.pin': 'admin', 'tools.unpin': 'admin', erase: 'admin',
 })
 
 /** @throws {Denied} `identity_unknown` where the person may not do that */

@@ -25,7 +25,7 @@ export interface Tile {
 export interface StoredBody {
   /** Leaf index of the entry that commits to it. */
   readonly seq: number
-  readonly purpose: 'action' | 'environment' | 'inputs' | 'result' | 'directory' | 'grant' | 'reason' | 'shadow' | 'redacted' | 'delegation' | 'foreign' | 'purpose' | 'attestation'
+  readonly purpose: 'action' | 'environment' | 'inputs' | 'result' | 'directory' | 'grant' | 'reason' | 'shadow' | 'redacted' | 'delegation' | 'foreign' | 'purpose' | 'attestation' | 'definition'
   readonly commit: string
   readonly salt: string
   readonly digest: string

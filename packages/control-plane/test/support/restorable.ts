@@ -10,6 +10,7 @@ import { commitment, digestOf, canonicalize, fromBase64Url, NO_WITNESSES, noteKe
 import pg from 'pg'
 import type { Postgres } from '../../../../test/support/postgres.ts'
 import { SkewedClock } from '../../../../test/support/world.ts'
+import { pinsAtOnce } from './pins.ts'
 import { PERMIT_ALL, policySet, sha256 } from './rig.ts'
 
 /** Where a log lives, as somebody with backups sees it. */
@@ -99,7 +100,7 @@ export class Restorable {
   }
   async start(): Promise<void> {
     this.store = await this.place.open()
-    this.plane = await Plane.open(this.ports(this.store), policySet(PERMIT_ALL), { tenant: 'default', owner: 'team:r', localUser: 'somebody', isNew: true })
+    this.plane = pinsAtOnce(await Plane.open(this.ports(this.store), policySet(PERMIT_ALL), { tenant: 'default', owner: 'team:r', localUser: 'somebody', isNew: true }))
     const socket = await serveSocket(this.plane, path.join(this.folder, 's'))
     this.#stop = async () => {
       await socket.close()

@@ -39,6 +39,13 @@ export const environmentDocument = (change: JsonObject = {}): JsonObject => ({
   git: { commit: 'c'.repeat(40), ref: 'refs/heads/main' }, host: `sha256:${'f'.repeat(64)}`, kernel: '6.1.0', lock: { digest: `sha256:${'d'.repeat(64)}`, path: '/srv/package-lock.json' }, os: 'linux', uid: 1_000, ...change,
 })
 
+/** The tools are seen, and somebody pins them: only then can they be called. */
+export async function pinTools(plane: Plane, { session }: { readonly session: string }, names: readonly string[], target = 'mcp://fs', digest: string = TOOL_DIGEST): Promise<void> {
+  const tools = names.map((name) => ({ name, digest }))
+  await plane.tools.record({ session, target, tools })
+  await plane.tools.pin({ target, tools }, plane.sub)
+}
+
 /** How the next append goes wrong. */
 export interface Fault {
   /** Whether the group reaches the disk all the same. */
@@ -138,7 +145,7 @@ export class Rig {
   async gate(tools: readonly string[] = ['read_file', 'write_file']): Promise<TestGate> {
     const gate = new TestGate(this)
     await gate.enrol()
-    await this.plane.tools({ session: gate.session, target: 'mcp://fs', tools: tools.map((name) => ({ name, digest: TOOL_DIGEST })) })
+    await pinTools(this.plane, gate, tools)
     return gate
   }
 
@@ -180,7 +187,7 @@ export class TestGate {
     if (plane === undefined) throw new TypeError('no plane')
     const gate = new TestGate({ plane, rng: nodeRng, clock: nodeClock, token: () => toBase64Url(nodeRng.bytes(16)) })
     await gate.enrol()
-    await plane.tools({ session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    await pinTools(plane, gate, ['read_file'])
     for (const one of planes) await one.log.refresh()
     return gate
   }

@@ -137,6 +137,7 @@ export class SimulatedPlane implements Net {
     return { sealed: { ...sealed }, consistency, sub: this.sub, epoch: this.epoch }
   }
 
+  /** Everything is pinned as it is seen first. */
   #recordTools(params: JsonValue): JsonObject {
     const { target, tools } = parseToolsRequest(params)
     for (const { name, digest } of tools) {
@@ -144,11 +145,12 @@ export class SimulatedPlane implements Net {
       if (this.#tools.has(at)) continue
       this.#tools.set(at, digest)
       this.append({ kind: 'tool', target, name, digest })
+      this.append({ kind: 'tool', event: 'pinned', target, name, digest, by: this.sub })
     }
-    return { tools: tools.map(({ name }) => ({ name, digest: this.#tools.get(`${target}/${name}`) as string })) }
+    return { tools: tools.map(({ name }) => ({ name, pinned: this.#tools.get(`${target}/${name}`) as string })) }
   }
 
-  /** What the recorded definition says against a call; tools that nobody recorded are not looked at here. */
+  /** What the pinned definition says against a call; tools that nobody recorded are not looked at here. */
   #toolCode(action: Action): DenialCode | undefined {
     const recorded = this.#tools.get(`${action.target}/${action.name}`)
     return action.type === 'mcp.tool_call' && recorded !== undefined && recorded !== action.tool_digest ? 'tool_changed' : undefined

@@ -34,6 +34,7 @@ export class Bodies {
         if (commitment(body.purpose, body.salt, body.digest, this.#sha256) !== body.commit) throw new Denied('action_mismatch', 'salt or digest differs')
         if (body.body !== undefined && digestOf(canonicalize(body.body), this.#sha256) !== body.digest) throw new Denied('action_mismatch', 'the body differs')
         verifyScope(body, entry)
+        if (entry.kind === 'tool' && body.digest !== entry.digest) throw new Denied('action_mismatch', 'the definition has another digest')
       }, { seq: entry.seq })
     }
     if (this.#absent.length + wanted.size <= MAX_ABSENT) for (const _ of wanted) this.#absent.push(entry.seq)
@@ -77,6 +78,7 @@ function commitments(entry: Entry, result: Digest | undefined): Map<Purpose, Dig
     add('environment', entry.env?.commit)
     add('attestation', entry.attestation_commit)
   }
+  else if (entry.kind === 'tool') add('definition', entry.definition_commit)
   else if (entry.kind === 'receipt') add('result', result)
   return out
 }

@@ -16,7 +16,7 @@ export const MAX_BUNDLE_LINE = 67_108_864
 const LINE_LIMITS: JsonLimits = Object.freeze({ maxBytes: MAX_BUNDLE_LINE, maxDepth: MAX_DEPTH, maxMembers: 100_000 })
 /** Bodies of one entry. */
 const MAX_BODIES = 8
-const PURPOSES: readonly Purpose[] = ['action', 'environment', 'inputs', 'result', 'directory', 'grant', 'reason', 'shadow', 'redacted', 'delegation', 'foreign', 'purpose', 'attestation']
+const PURPOSES: readonly Purpose[] = ['action', 'environment', 'inputs', 'result', 'directory', 'grant', 'reason', 'shadow', 'redacted', 'delegation', 'foreign', 'purpose', 'attestation', 'definition']
 
 /** What stands behind a commitment; `body` is absent when only its digest was kept. */
 export interface Body {

@@ -31,6 +31,7 @@ import { Prohibitions } from './prohibitions.ts'
 import { Proofs } from './proofs.ts'
 import type { Report } from './report.ts'
 import { Tally } from './tally.ts'
+import { Tools } from './tools.ts'
 
 export interface Trust {
   readonly crypto: Crypto
@@ -92,6 +93,7 @@ export class BundleVerifier implements BundleListener {
   readonly #prohibitions: Prohibitions
   readonly #people: People
   readonly #lineages: Lineages
+  readonly #tools: Tools
   readonly #bodies: Bodies
   readonly #approvals: Approvals
   readonly #budgets = new Budgets()
@@ -117,6 +119,7 @@ export class BundleVerifier implements BundleListener {
     this.#endings = new Endings(this.#tally)
     this.#prohibitions = new Prohibitions(this.#tally)
     this.#people = new People(this.#tally)
+    this.#tools = new Tools(this.#tally)
     this.#lineages = new Lineages(this.#tally, (jti) => this.#endings.permit(jti))
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
@@ -237,6 +240,7 @@ export class BundleVerifier implements BundleListener {
         this.#keys.checkGate(entry.aud, entry.seq)
         this.#lineages.permitted(entry, leafDigest(hash), bodies, this.#tree.size > entry.seq)
         this.#approvals.permitted(entry, bodies)
+        this.#tools.permitted(entry, bodies, this.#tree.size > entry.seq)
         this.#spent(entry)
         this.#foreign.permitted(entry, bodies)
         return undefined
@@ -260,6 +264,7 @@ export class BundleVerifier implements BundleListener {
       case 'redemption':
         this.#endings.redeemed(entry)
         this.#lineages.redeemed(entry, this.#tree.size > entry.seq)
+        this.#tools.redeemed(entry, this.#tree.size > entry.seq)
         return undefined
       case 'expiry':
         this.#endings.expired(entry)
@@ -289,8 +294,10 @@ export class BundleVerifier implements BundleListener {
         this.#lineages.policy(entry)
         this.#unnamedPolicies.delete(entry.digest)
         return undefined
-      case 'agent':
       case 'tool':
+        this.#tools.apply(entry, this.#tree.size > entry.seq)
+        return undefined
+      case 'agent':
         return undefined
       case 'voucher':
         this.#approvals.vouched(entry)
@@ -332,6 +339,7 @@ export class BundleVerifier implements BundleListener {
       this.#endings.end()
       this.#prohibitions.end()
       this.#people.end()
+      this.#tools.end()
       this.#gates.end()
       this.#bodies.end()
       this.#foreign.end()

@@ -171,14 +171,6 @@ export interface AgentEntry {
   /** Who did it; older logs do not say. */
   readonly by?: string
 }
-/** The definition of a tool as it was when it was first listed. */
-export interface ToolEntry {
-  readonly kind: 'tool'
-  readonly target: string
-  readonly name: string
-  readonly digest: Digest
-}
-
 export const ENVIRONMENT_LEVELS = ['none', 'software', 'signed', 'hardware'] as const
 export type EnvironmentLevel = (typeof ENVIRONMENT_LEVELS)[number]
 
@@ -366,10 +358,6 @@ export function readAgent(fields: Fields): AgentEntry {
 /** Who did it, an opaque id, where the entry says so. */
 export function readBy(fields: Fields): string | undefined {
   return fields.optional('by', (name) => fields.text(name, 128))
-}
-
-export function readTool(fields: Fields): ToolEntry {
-  return { kind: 'tool', target: fields.text('target'), name: fields.text('name'), digest: fields.digest('digest') }
 }
 
 export function readEnvironment(fields: Fields): { commit: Digest; level: EnvironmentLevel } {

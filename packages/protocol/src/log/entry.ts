@@ -3,11 +3,12 @@ import { type Artifact, parseArtifactFields } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { utf8 } from '../encoding.ts'
 import { readVoucher, type VoucherEntry } from '../federation/voucher.ts'
+import { readTool, type ToolEntry } from '../govern/tool.ts'
 import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
 import { parseFormed } from '../json/parse.ts'
 import { JSON_LIMITS, type JsonLimits } from '../json/value.ts'
-import { type AgentEntry, type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type KillEntry, type LeaseEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type RevocationEntry, type ToolEntry, readAgent, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readKill, readLease, readPolicy, readReceipt, readRedemption, readRevocation, readTool } from './entries.ts'
+import { type AgentEntry, type DenyEntry, type ErasureEntry, type ExpiryEntry, type GateEntry, type HoldEntry, type KeyEntry, type KillEntry, type LeaseEntry, type PolicyEntry, type ReceiptEntry, type RedemptionEntry, type RevocationEntry, readAgent, readDeny, readErasure, readExpiry, readGate, readHold, readKey, readKill, readLease, readPolicy, readReceipt, readRedemption, readRevocation } from './entries.ts'
 
 /** Largest leaf in bytes. */
 export const MAX_ENTRY = 32_768

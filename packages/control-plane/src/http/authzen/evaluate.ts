@@ -1,5 +1,5 @@
 import { Denied, type DenialCode, type JsonObject, prohibition, scopeOf } from '@sealwrit/protocol'
-import { toolRefusal } from '../../log/state.ts'
+import { toolRefusal } from '../../log/tools.ts'
 import type { Plane } from '../../plane.ts'
 import { MalformedMember } from '../problem.ts'
 import type { SEMANTICS } from '../schemas/authzen.ts'

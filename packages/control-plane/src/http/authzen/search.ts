@@ -40,8 +40,8 @@ export function searchResources({ resource, page, ...rest }: SearchRequest, plan
   const { properties = {} } = resource
   function* candidates(): Generator<Candidate<Entity>> {
     let place = 0
-    for (const key of plane.log.state.tools.keys()) {
-      const id = key.replace('\n', '/')
+    for (const { target, name } of plane.log.state.tools.values()) {
+      const id = `${target}/${name}`
       yield { place: place++, result: { type: 'tool', id }, tuple: { ...rest, resource: { type: 'tool', id, properties } } }
     }
   }

@@ -1,7 +1,8 @@
-import { DENIALS, type DenialCode, MAX_FOREIGN_ORIGIN, MAX_PROOF_LENGTH, MAX_JWS, MAX_RENEWED } from '@sealwrit/protocol'
+import { DENIALS, type DenialCode, MAX_FOREIGN_ORIGIN, MAX_PROOF_LENGTH, MAX_JWS, MAX_RENEWED, MAX_TOOL_DEFINITION } from '@sealwrit/protocol'
 import * as z from 'zod'
+import { TOOL_STATES } from '../../govern/tools.ts'
 import { delegates, parent } from './lineage.ts'
-import { action, agent, component, consistency, declared, digest, facts, foreign, identity, level, listOf, object, publicKey, sealed, seq, text, token } from './values.ts'
+import { action, agent, component, consistency, declared, digest, facts, foreign, identity, level, listOf, object, paging, publicKey, sealed, seq, text, token } from './values.ts'
 
 const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
 
@@ -46,6 +47,15 @@ export const gates: z.ZodType = listOf('gates', component('Gate', z.strictObject
 
 export const nonceReply: z.ZodType = z.strictObject({ origin: z.string(), nonce: token })
 
-export const toolsRequest: z.ZodType = component('ToolsRequest', z.strictObject({ session: token, target: text(), tools: z.array(z.strictObject({ name: text(), digest })) }))
-export const toolsReply: z.ZodType = z.strictObject({ tools: z.array(z.strictObject({ name: z.string(), digest })) })
-export const tools: z.ZodType = listOf('tools', component('Tool', z.strictObject({ target: z.string(), name: z.string(), digest })))
+const seenTool = z.strictObject({ name: text(), digest, definition: text(MAX_TOOL_DEFINITION).exactOptional() })
+export const toolsRequest: z.ZodType = component('ToolsRequest', z.strictObject({ session: token, target: text(), tools: z.array(seenTool) }))
+export const toolsReply: z.ZodType = z.strictObject({ tools: z.array(z.strictObject({ name: z.string(), pinned: digest.exactOptional() })) })
+const tool = { target: z.string(), name: z.string(), state: z.enum(TOOL_STATES), digest, seq, pinned: digest.exactOptional(), by: z.string().exactOptional(), pinned_seq: seq.exactOptional() }
+export const tools: z.ZodType = listOf('tools', component('Tool', z.strictObject(tool)))
+export const toolsQuery: z.ZodType = z.strictObject({ ...paging, target: text().exactOptional(), state: z.enum(TOOL_STATES).exactOptional() })
+export const toolQuery: z.ZodType = z.strictObject({ target: text(), name: text() })
+export const shownTool: z.ZodType = component('ShownTool', z.strictObject({ ...tool, definition: object.exactOptional(), pinned_definition: object.exactOptional() }))
+export const pinRequest: z.ZodType = component('PinRequest', z.strictObject({ target: text(), tools: z.array(z.strictObject({ name: text(), digest })) }))
+export const pinReply: z.ZodType = z.strictObject({ pinned: z.array(z.strictObject({ name: z.string(), digest, seq })) })
+export const unpinRequest: z.ZodType = z.strictObject({ target: text(), tools: z.array(z.strictObject({ name: text() })) })
+export const unpinReply: z.ZodType = z.strictObject({ unpinned: z.array(z.strictObject({ name: z.string(), seq })) })
