@@ -1,7 +1,8 @@
 import { Denied } from '../denial.ts'
 import type { Digest } from '../digest.ts'
 import type { Fields } from '../json/fields.ts'
-import { present, readBy } from '../log/entries.ts'
+import { present } from '../json/present.ts'
+import { readBy } from '../log/entries.ts'
 
 /** Largest definition of a tool that is kept, bytes of its canonical JSON. */
 export const MAX_TOOL_DEFINITION = 65_536
