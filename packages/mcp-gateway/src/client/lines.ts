@@ -3,13 +3,12 @@ import { BadMessage, MAX_CLIENT_LINE, type Message, parseClientMessage, type Req
 import { namedRevision, SESSIONS, STATELESS } from '../revision.ts'
 import { answerLine, deniedAnswer, errorLine } from './answers.ts'
 import { factsOfInitialize, factsOfMeta, UNNAMED, UnsupportedRevision } from './facts.ts'
+import { Questions } from './questions.ts'
 import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './seat.ts'
 import { UsedIds } from './used-ids.ts'
 
 /** Unacceptable lines of a client after which the connection is closed. */
 export const MAX_BAD_LINES = 1_000
-/** Questions of servers that may wait for this client at once. */
-export const MAX_QUESTIONS = 16
 
 export interface LineFrontOptions {
   /** Writes one line to the client. */
@@ -27,9 +26,8 @@ export class LineFront implements ClientPort {
   readonly #lines: LineReader
   readonly #usedIds = new UsedIds()
   readonly #inFlight = new Map<RequestId, AbortController>()
-  readonly #questions = new Map<number, { resolve: (reply: Reply) => void; stop: () => void }>()
+  readonly #questions = new Questions()
   #session: ClientFacts | undefined
-  #nextQuestion = 1
   #bad = 0
   #closed = false
 
@@ -48,7 +46,7 @@ export class LineFront implements ClientPort {
   close(reason: string): void {
     if (this.#closed) return
     this.#closed = true
-    for (const controller of this.#inFlight.values()) controller.abort(new Denied('unavailable', reason))
+    this.#leave(reason)
     this.#seat.close(reason)
   }
 
@@ -70,13 +68,8 @@ export class LineFront implements ClientPort {
       case 'notification':
         return this.#notification(message.method, message.params)
       case 'result':
-      case 'error': {
-        const question = typeof message.id === 'number' ? this.#questions.get(message.id) : undefined
-        if (question === undefined) return this.#badLine(new BadMessage('method_unknown', 'an answer to nothing'), false) // ATK-095
-        this.#questions.delete(message.id as number)
-        question.stop()
-        return question.resolve(message.kind === 'result' ? { result: message.result } : { error: message.error })
-      }
+      case 'error':
+        if (!this.#questions.answer(message.id, message.kind === 'result' ? { result: message.result } : { error: message.error })) this.#badLine(new BadMessage('method_unknown', 'an answer to nothing'), false) // ATK-095
     }
   }
 
@@ -146,26 +139,20 @@ export class LineFront implements ClientPort {
 
   /** @throws {Denied} `overloaded`, or why `signal` fired */
   ask(method: string, params: JsonObject, signal: AbortSignal): Promise<Reply> {
-    if (this.#closed || this.#questions.size >= MAX_QUESTIONS) return Promise.reject(new Denied('overloaded', 'too many questions wait for the client'))
-    const id = this.#nextQuestion++
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#questions.delete(id)
-        this.notify('notifications/cancelled', { requestId: id, reason: 'ended by the gate' })
-        reject(signal.reason instanceof Denied ? signal.reason : new Denied('unavailable', 'ended'))
-      }
-      if (signal.aborted) return onAbort()
-      signal.addEventListener('abort', onAbort, { once: true })
-      this.#questions.set(id, { resolve, stop: () => signal.removeEventListener('abort', onAbort) })
-      this.#options.write(canonicalText({ jsonrpc: '2.0', id, method, params }))
-    })
+    if (this.#closed) return Promise.reject(new Denied('unavailable', 'the client is gone'))
+    return this.#questions.ask(method, params, signal, (message) => this.#options.write(canonicalText(message)))
   }
 
   ended(reason: string): void {
     if (this.#closed) return
     this.#closed = true
-    for (const controller of this.#inFlight.values()) controller.abort(new Denied('unavailable', reason))
+    this.#leave(reason)
     this.#options.ended(reason)
+  }
+
+  #leave(reason: string): void {
+    for (const controller of this.#inFlight.values()) controller.abort(new Denied('unavailable', reason))
+    this.#questions.close()
   }
 }
 

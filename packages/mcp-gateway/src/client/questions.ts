@@ -21,7 +21,7 @@ export class Questions {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         if (!this.#waiting.delete(id)) return
-        send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id } })
+        send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason: 'ended by the gate' } })
         reject(reasonOf(signal))
       }
       signal.addEventListener('abort', onAbort, { once: true })

@@ -300,7 +300,7 @@ describe('what a client is asked in turn', () => {
     await until(() => stream.messages.length === 1)
     controller.abort()
     await until(() => stream.ended)
-    expect(stream.messages[1]).toEqual({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } })
+    expect(stream.messages[1]).toEqual({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1, reason: 'ended by the gate' } })
     expect(failures).toHaveLength(2)
   })
 

@@ -56,6 +56,8 @@ export interface BenchOptions {
   readonly intent?: string
   readonly target?: string
   readonly maxResultBytes?: number
+  /** Instead of lines to the scripted server. */
+  readonly open?: OpenLink
   /** Instead of the gate's own signature. */
   readonly sign?: (message: Uint8Array) => Uint8Array
 }
@@ -80,7 +82,7 @@ export class Governed {
       { socketPaths: ['/simulated'], logKey: this.plane.key, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: options.sign ?? ((m) => sign(null, m, keys.privateKey)), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
-    const open: OpenLink = (events) => {
+    const open: OpenLink = options.open ?? ((events) => {
       const link: LineLink = new LineLink(events, (line) => {
         this.received.push(line)
         script(JSON.parse(line) as never, (out) => setImmediate(() => link.data(Buffer.from(`${out}\n`))))
@@ -90,7 +92,7 @@ export class Governed {
       })
       this.server = link
       return link
-    }
+    })
     const { holdWaitMs, maxResultBytes } = options
     const seat = { gate: this.gate, target: options.target ?? 'mcp://fs', open, agent: options.agent ?? 'tester', intent: options.intent, facts: () => ({ paths: 'inside' }) as const, receiptOrder: 'before_reply' as const, ...(holdWaitMs === undefined ? {} : { holdWaitMs }), ...(maxResultBytes === undefined ? {} : { maxResultBytes }) }
     this.openSeat = (port) => new McpGateway(seat, port)
