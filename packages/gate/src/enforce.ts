@@ -1,4 +1,4 @@
-import { type Action, commitment, Denied, digestOf, isVerifiedArtifact, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact, type DenialCode } from '@sealwrit/protocol'
+import { type Action, assuranceOf, commitment, Denied, digestOf, isVerifiedArtifact, NO_GROUNDS, type Outcome, present, type Receipt, scopeOf, toBase64Url, TOKEN_BYTES, type VerifiedArtifact, type DenialCode } from '@sealwrit/protocol'
 import type { Gate, GateRequest } from './gate.ts'
 import { authorizeHeld } from './held.ts'
 import { PlaneDenied } from './plane/denied.ts'
@@ -109,7 +109,7 @@ async function execute<T>(gate: Gate, artifact: VerifiedArtifact, { action, trac
 async function recordOutcome<T>(gate: Gate, artifact: VerifiedArtifact, effect: Ended<T>): Promise<void> {
   const { sha256 } = gate.ports.crypto
   const result = { salt: toBase64Url(gate.ports.rng.bytes(TOKEN_BYTES)), digest: digestOf(effect.resultBytes, sha256) }
-  const claims = receiptClaims(artifact.permit.jti, artifact.leafHash, effect.outcome, artifact.checks, gate.time.highMs)
+  const claims = receiptClaims(artifact.permit.jti, artifact.leafHash, effect.outcome, artifact, gate.time.highMs)
   await gate.reporter.receipt(
     present<typeof claims>({
       ...claims,
@@ -130,15 +130,14 @@ async function recordDenial(gate: Gate, denied: Denied, request: GateRequest, ve
   const permit = denied.permit ?? (verified === undefined ? undefined : { jti: verified.permit.jti, leafHash: verified.leafHash })
   const checks = denied.checks ?? (verified === undefined ? undefined : { ...verified.checks, [denied.check]: 'fail' as const })
   if (permit !== undefined && checks !== undefined) {
-    const claims = receiptClaims(permit.jti, permit.leafHash, 'not_started', checks, gate.time.highMs)
-    await gate.reporter.receipt({ ...claims, cause: denied.code, assurance: 'A2' }).catch(() => undefined)
+    const claims = receiptClaims(permit.jti, permit.leafHash, 'not_started', { checks, assurance: assuranceOf(checks, NO_GROUNDS) }, gate.time.highMs)
+    await gate.reporter.receipt({ ...claims, cause: denied.code }).catch(() => undefined)
   } else {
     await gate.reporter.denial(denied, { scope: scopeOf(request.action) })
   }
 }
 
-function receiptClaims(jti: string, leafHash: string, outcome: Outcome, checks: Receipt['checks'], finished: number): Omit<Receipt, 'gate' | 'tenant' | 'session' | 'sequence'> {
-  // A3: the operating system named the initiator, the environment was measured, the seal verified, the receipt is logged.
-  return { jti, leaf_hash: leafHash, outcome, finished, checks, containment: [], assurance: 'A3', resources: { result_bytes: 0, wall_ms: 0 } }
+function receiptClaims(jti: string, leafHash: string, outcome: Outcome, { checks, assurance }: Pick<Receipt, 'checks' | 'assurance'>, finished: number): Omit<Receipt, 'gate' | 'tenant' | 'session' | 'sequence'> {
+  return { jti, leaf_hash: leafHash, outcome, finished, checks, containment: [], assurance, resources: { result_bytes: 0, wall_ms: 0 } }
 }
 

@@ -39,6 +39,8 @@ export class SimulatedPlane implements Net {
   readonly #privateKey: KeyObject
   #leaves: string[] = []
   readonly #connections = new Set<ConnectionEvents>()
+  /** What its permits say otherwise than they would. */
+  permits: Partial<Artifact> = {}
   readonly #environments = new Map<string, Artifact['env']>()
   readonly #gates = new Map<string, string>()
   readonly #tools = new Map<string, string>()
@@ -188,7 +190,7 @@ export class SimulatedPlane implements Net {
       policy: { digest: `sha256:${'0'.repeat(64)}`, epoch: this.epoch, determining: [], inputs_commit: `sha256:${'0'.repeat(64)}` },
       iat, nbf: iat, exp: iat + 60,
       constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [] },
-      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, ...how,
+      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, ...how, ...this.permits,
     })
     return { seq, salt }
   }

@@ -26,7 +26,7 @@ export interface RedeemedSeals {
  */
 export function verifyRedeemedArtifact(seals: RedeemedSeals, carried: string, at: GateState): VerifiedArtifact {
   return verifyProved((step) => {
-    const { seal, checkpoint, logKey } = proveSealed(seals.redemption, at, step)
+    const { seal, checkpoint, isWitnessed, logKey } = proveSealed(seals.redemption, at, step)
     const redemption = step('cryptography', () => readRedemption(seal))
     const second = step('authorization', () => parseSealed(seals.artifact))
     const leafHash = step('cryptography', () => {
@@ -36,7 +36,7 @@ export function verifyRedeemedArtifact(seals: RedeemedSeals, carried: string, at
     })
     const permit = step('cryptography', () => readPermit(second.entry, second.proof.index, logKey.name))
     step('authorization', () => verifyAgreement(redemption, permit, leafHash, second.entry === carried))
-    return { permit, leafHash, checkpoint, salt: second.salt, challenge: redemption.challenge }
+    return { permit, leafHash, checkpoint, isWitnessed, salt: second.salt, challenge: redemption.challenge }
   }, at)
 }
 

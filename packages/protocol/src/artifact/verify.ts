@@ -1,6 +1,6 @@
 import { type Action, actionDigest, scopeOf } from '../action.ts'
 import type { Crypto } from '../crypto.ts'
-import { type Check, type Checks, Denied } from '../denial.ts'
+import { type Check, type Checks, DENIALS, Denied } from '../denial.ts'
 import { commitment, type Digest } from '../digest.ts'
 import type { ExpectedSubject } from '../identity.ts'
 import type { JsonValue } from '../json/value.ts'
@@ -10,7 +10,8 @@ import { parseEntry } from '../log/entry.ts'
 import type { KeyRing } from '../log/keys.ts'
 import type { NoteKey } from '../log/note.ts'
 import type { WitnessQuorum } from '../log/quorum.ts'
-import { MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
+import { type AssuranceLevel, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
+import { assuranceOf, type Grounds, initiatorOf, shortfall } from './assurance.ts'
 import { Checklist, needed } from './checklist.ts'
 import { leafDigest, type OpenedSeal, parseSealed, verifyExtends, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
 
@@ -72,6 +73,8 @@ export interface VerifiedArtifact {
   readonly leafHash: Digest
   readonly checkpoint: Checkpoint
   readonly checks: Checks
+  /** What an execution reaches that begins now. */
+  readonly assurance: AssuranceLevel
 }
 
 const issued = new WeakSet<VerifiedArtifact>()
@@ -88,9 +91,9 @@ export function isVerifiedArtifact(value: VerifiedArtifact): boolean {
  */
 export function verifySealedArtifact(sealed: JsonValue | undefined, at: GateState): VerifiedArtifact {
   return verifyProved((step) => {
-    const { seal, checkpoint, leaf, logKey } = proveSealed(sealed, at, step)
+    const { seal, checkpoint, leaf, logKey, isWitnessed } = proveSealed(sealed, at, step)
     const permit = step('cryptography', () => readPermit(seal.entry, seal.proof.index, logKey.name))
-    return { permit, leafHash: leafDigest(leaf), checkpoint, salt: seal.salt, challenge: permit.challenge }
+    return { permit, leafHash: leafDigest(leaf), checkpoint, isWitnessed, salt: seal.salt, challenge: permit.challenge }
   }, at)
 }
 
@@ -102,6 +105,8 @@ export interface Proved {
   readonly permit: Permit
   readonly leafHash: Digest
   readonly checkpoint: Checkpoint
+  /** Whether a quorum that this gate asks for cosigned the checkpoint. */
+  readonly isWitnessed: boolean
   readonly salt: string | undefined
   readonly challenge: string | undefined
 }
@@ -114,7 +119,7 @@ export function verifyProved(prove: (step: Step) => Proved, at: GateState): Veri
   const list = new Checklist()
   const step: Step = (check, run) => list.step(check, run)
 
-  const { permit, leafHash, checkpoint, salt, challenge } = prove(step)
+  const { permit, leafHash, checkpoint, isWitnessed, salt, challenge } = prove(step)
   list.pass('cryptography')
   step('authorization', () => verifyAudience(permit, at))
   step('authorization', () => verifyChallenge(challenge, at))
@@ -135,22 +140,30 @@ export function verifyProved(prove: (step: Step) => Proved, at: GateState): Veri
   step('conditions', () => verifyIntent(permit, at.declared))
   step('conditions', () => verifyObligations(permit, at.capabilities))
   list.pass('conditions')
+  // No gate of this version contains anything, and what begins now nobody has decided again.
+  const grounds: Grounds = { initiator: initiatorOf(permit), environment: permit.env.level, isContained: false, isWitnessed, isReplayed: false }
+  verifyAssurance(permit, grounds, step)
 
-  const artifact = Object.freeze({ permit, leafHash, checkpoint, checks: list.snapshot() }) as VerifiedArtifact
+  const checks = list.snapshot()
+  const artifact = Object.freeze({ permit, leafHash, checkpoint, checks, assurance: assuranceOf(checks, grounds) }) as VerifiedArtifact
   issued.add(artifact)
   return artifact
 }
 
 /** Proves that a sealed entry is in the log that this gate always saw, and takes its checkpoint. @throws {Denied} */
-export function proveSealed(sealed: JsonValue | undefined, at: GateState, step: Step): { seal: OpenedSeal; checkpoint: Checkpoint; leaf: Uint8Array; logKey: NoteKey | KeyRing } {
+export function proveSealed(sealed: JsonValue | undefined, at: GateState, step: Step): { seal: OpenedSeal; checkpoint: Checkpoint; isWitnessed: boolean; leaf: Uint8Array; logKey: NoteKey | KeyRing } {
   const seal = step('authorization', () => parseSealed(sealed))
   const logKey = step('cryptography', () => needed(at.logKey, 'key_unknown', 'log key'))
   const checkpoint = step('cryptography', () => verifySealCheckpoint(seal, logKey, at))
-  step('cryptography', () => needed(at.witnesses, 'witness_quorum_not_met', 'witness policy').verify(seal.proof.checkpoint, at.nowSeconds, at.crypto))
+  const isWitnessed = step('cryptography', () => {
+    const witnesses = needed(at.witnesses, 'witness_quorum_not_met', 'witness policy')
+    witnesses.verify(seal.proof.checkpoint, at.nowSeconds, at.crypto)
+    return witnesses.asks
+  })
   step('state', () => verifyExtends(at.newest, checkpoint, at.consistency, at.crypto))
   at.accept(checkpoint, seal.proof.checkpoint)
   const leaf = step('cryptography', () => verifySealInclusion(seal, checkpoint, at.crypto))
-  return { seal, checkpoint, leaf, logKey }
+  return { seal, checkpoint, isWitnessed, leaf, logKey }
 }
 
 /** @throws {Denied} `artifact_malformed`, `type_mismatch`, `seal_invalid`, `key_unknown` */
@@ -239,4 +252,13 @@ function verifyIntent(permit: Permit, declared: GateState['declared']): void {
 
 function verifyObligations(permit: Permit, capable: (obligation: string) => boolean): void {
   for (const obligation of permit.constraints.obligations) if (!capable(obligation)) throw new Denied('obligation_unknown', obligation)
+}
+
+/** What falls short of the level that the permit demands fails its own check. @throws {Denied} `identity_missing`, `environment_unattested`, `witness_quorum_not_met`, `evidence_unavailable` */
+function verifyAssurance({ assurance: demanded }: Permit, grounds: Grounds, step: Step): void {
+  const code = shortfall(demanded, grounds)
+  if (code === undefined) return
+  step(DENIALS[code].check, () => {
+    throw new Denied(code, `it demands assurance ${demanded}`)
+  })
 }

@@ -90,6 +90,11 @@ export class WitnessQuorum {
     this.maxAgeSeconds = maxAgeSeconds
   }
 
+  /** Whether it asks for any cosignature at all. */
+  get asks(): boolean {
+    return this.policy.quorum.kind !== 'none'
+  }
+
   /** As {@link verifyQuorum}. @throws {Denied} the same */
   verify(note: string, nowSeconds: number, crypto: Crypto): readonly Counted[] {
     const cosigned = this.#known?.note === note ? this.#known.cosigned : readCosigned(note, this.policy, nowSeconds, crypto)
