@@ -1,29 +1,27 @@
-import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { floorFile, Gate, imagePlaces, measureServer, nodeClock, nodeCryptography, nodeNet, nodeRng } from '@sealwrit/gate'
-import { type GatewayOptions, McpGateway, runStdioGateway, StateSeal } from '@sealwrit/mcp-gateway'
-import type { WitnessQuorum } from '@sealwrit/protocol'
-import { loadKeyFile } from '../adapters/key-file.ts'
+import { nodeClock } from '@sealwrit/gate'
+import { type ClientPort, type Guest, Hub, runStdioGateway, type Seat, StateSeal } from '@sealwrit/mcp-gateway'
+import * as fs from 'node:fs'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
-import { readAttestation } from '../local/attestation.ts'
+import { readConfig } from '../local/config.ts'
+import { findFolder } from '../local/folder.ts'
 import { foreignFor } from '../local/foreign-artifact.ts'
+import { type Governable, govern, type GovernedServer } from '../local/governed.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { chosenIntent } from '../local/intent.ts'
-import { readConfig } from '../local/config.ts'
-import { findFolder, type PlaneFolder, readVerifierKey } from '../local/folder.ts'
-import { holdLaunch } from '../local/launch.ts'
 import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { type ListenOptions, readListen, serveClients } from '../local/mcp-listen.ts'
-import { mcpServer, type ServerOptions } from '../local/mcp-server.ts'
-import { takeSlot } from '../local/gate-slot.ts'
+import type { ServerOptions } from '../local/mcp-server.ts'
 import { isServerName } from '../local/server-name.ts'
+import { readServersFile } from '../local/servers-file.ts'
 import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
 import { version } from '../version.ts'
 
 export interface McpOptions extends GlobalOptions, IdentityOptions, ServerOptions, ListenOptions {
   readonly name?: string
+  readonly servers?: string
   readonly agent?: string
   readonly intent?: string
   readonly attestation?: string
@@ -36,58 +34,60 @@ export interface McpOptions extends GlobalOptions, IdentityOptions, ServerOption
   readonly scriptDigest?: string
 }
 
-/** Governs one MCP server, a child of this process or one behind an address: this process is the gate, for one client on its streams or for many over HTTP. */
+/** Governs MCP servers, children of this process or behind addresses: this process is the gate, for one client on its streams or for many over HTTP. */
 export async function mcp(command: readonly string[], options: McpOptions): Promise<void> {
-  const { name } = options
-  if (name === undefined || !isServerName(name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage, hint: 'it names the server in policies and in the log' })
+  const wanted = options.servers === undefined ? [oneServer(command, options)] : severalServers(options.servers, command, options)
   const listen = readListen(options)
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
   if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
-  const identify = identityFrom(options)
-  const witnesses = gateWitnesses(folder, options.witnessPolicy)
-  const placed = { parent: await parentFrom(options.parent, folder), delegates: delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000)) }
-  const cwd = process.cwd()
-  const server = await mcpServer(command, options, { cwd, searchFrom: [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)] })
-  const environment = measureServer({ command: server.measured, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: options.attestation === undefined ? undefined : readAttestation(options.attestation) }, nodeClock, nodeCryptography, nodeRng)
-  holdLaunch(environment.document, { executable: options.executableDigest, script: options.scriptDigest })
-  const gate = openGate(folder, name, environment, witnesses, options.plane?.map((file) => path.resolve(file)))
   const config = readConfig(folder)?.config
-  const receiptOrder = config?.receipt ?? 'before_reply'
-  try {
-    await gate.connect()
-  } catch (error) {
-    gate.close()
-    throw fs.existsSync(folder.socket) ? error : unreachable(folder)
+  const shared = {
+    folder,
+    witnesses: gateWitnesses(folder, options.witnessPolicy),
+    planes: (options.plane ?? []).map((file) => path.resolve(file)),
+    preset: {
+      agent: options.agent,
+      intent: chosenIntent(options.intent),
+      identify: identityFrom(options),
+      parent: await parentFrom(options.parent, folder),
+      delegates: delegatesFrom(options.delegates, Math.floor(nodeClock.wallMs() / 1_000)),
+      foreignOf: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
+      receiptOrder: config?.receipt ?? ('before_reply' as const),
+      holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,
+      stateSeal: new StateSeal(),
+    },
   }
-  const seat: GatewayOptions = {
-    gate,
-    target: `mcp://${name}`,
-    open: server.open,
-    agent: options.agent,
-    intent: chosenIntent(options.intent),
-    identify,
-    ...placed,
-    foreignOf: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
-    facts: server.facts,
-    receiptOrder,
-    holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,
-    stateSeal: new StateSeal(),
-  }
+  const servers = await Promise.all(wanted.map((server) => govern(server, shared)))
+  const first = servers[0] as GovernedServer
+  const openSeat = options.servers === undefined ? first.openSeat : joined(servers)
   const ended = listen === undefined
-    ? await runStdioGateway({ gate, openSeat: (port) => new McpGateway(seat, port), input: process.stdin, output: process.stdout })
-    : await serveClients(listen, { gate, name, folder, options, openSeat: (guest, port) => new McpGateway({ ...seat, agent: guest.agent ?? seat.agent, principal: guest.principal }, port) })
-  await server.left()
-  gate.close()
+    ? await runStdioGateway({ gate: first.gate, openSeat: (port) => openSeat(undefined, port), input: process.stdin, output: process.stdout })
+    : await serveClients(listen, { gate: first.gate, name: options.servers === undefined ? first.name : 'servers', folder, options, openSeat })
+  await Promise.all(servers.map((server) => server.leave()))
   if (ended.serverFailed) throw new CliError(ended.reason)
 }
 
-/** The gate of this name: its key and floor live in a slot of their own, so that two clients can wrap the same server. `further` are sockets of other planes of the same log. */
-export function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>, witnesses: WitnessQuorum, further: readonly string[] = []): Gate {
-  const slot = takeSlot(path.join(folder.gates, name))
-  const key = loadKeyFile(path.join(slot, 'key.pem'), true)
-  return new Gate(
-    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), witnesses, tenant: folder.tenant, environment, capabilities: () => false },
-    { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(slot, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
-  )
+/** @throws {CliError} */
+function oneServer(command: readonly string[], options: McpOptions): Governable {
+  const { name, executableDigest, scriptDigest, attestation } = options
+  if (name === undefined || !isServerName(name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage, hint: 'it names the server in policies and in the log' })
+  return { ...options, name, command, cwd: process.cwd(), attestation, bound: { executable: executableDigest, script: scriptDigest } }
+}
+
+/** What is about one server is said in the file. @throws {CliError} */
+function severalServers(file: string, command: readonly string[], options: McpOptions): readonly Governable[] {
+  const own = (['name', 'url', 'headerFile', 'env', 'attestation', 'executableDigest', 'scriptDigest'] as const).find((name) => options[name] !== undefined)
+  if (own !== undefined || command.length > 0) throw new CliError(`--servers takes no ${own === undefined ? 'command' : `--${own.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`} beside it`, { exit: EXIT.usage, hint: 'the file says what each server is called, and how it is reached' })
+  return readServersFile(file)
+}
+
+function joined(servers: readonly GovernedServer[]): (guest: Guest | undefined, port: ClientPort) => Seat {
+  const gate = (servers[0] as GovernedServer).gate
+  return (guest, port) =>
+    new Hub({
+      members: servers.map(({ name, openSeat }) => ({ name, openSeat: (own) => openSeat(guest, own) })),
+      info: { name: 'sealwrit', version },
+      refused: (denied) => void gate.reporter.denial(denied, {}).catch(() => undefined),
+    }, port)
 }

@@ -11,7 +11,10 @@ import { headerText } from './header-file.ts'
 const HEADERS_AGE_MS = 1_000
 
 export interface ServerOptions {
+  /** Names of variables of this process that the server gets too. */
   readonly env?: readonly string[]
+  /** Variables that it gets with their values. */
+  readonly variables?: Readonly<Record<string, string>>
   readonly url?: string
   readonly headerFile?: string
 }
@@ -35,7 +38,7 @@ export async function mcpServer(command: readonly string[], options: ServerOptio
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const roots = serverRoots(resolved.serverArgs, cwd)
   return {
-    open: openChild({ executable: resolved.executable, args: resolved.args, cwd, environment: serverEnvironment(process.env, options.env ?? []) }, process.stderr),
+    open: openChild({ executable: resolved.executable, args: resolved.args, cwd, environment: { ...serverEnvironment(process.env, options.env ?? []), ...options.variables } }, process.stderr),
     measured: resolved,
     facts: (args) => pathFacts(args, roots, cwd),
     left: () => Promise.resolve(),
