@@ -10,7 +10,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   gate: ['node:', '@sealwrit/protocol'],
   'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@fastify/helmet', '@fastify/rate-limit', '@fastify/swagger', '@fastify/swagger-ui', '@opentelemetry/api', '@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify', 'fastify', 'fastify-type-provider-zod', 'pg', 'prom-client', 'zod'],
-  'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@opentelemetry/api', 'undici'],
+  'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@cfworker/json-schema', '@opentelemetry/api', 'undici'],
   witness: ['node:', '@sealwrit/protocol'],
   cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'smol-toml', 'yaml', 'zod'],
 }
