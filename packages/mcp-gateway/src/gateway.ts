@@ -19,8 +19,8 @@ import { HEADER_MISMATCH, LOG_LEVEL_META, SESSIONS, STATELESS } from './revision
 import type { OpenLink } from './server/link.ts'
 import { openServer, type ServerFacts } from './server/opening.ts'
 import { type Sending, unreadable, Upstream } from './server/upstream.ts'
-import { ToolRegistry } from './tools.ts'
 import { HeaderMismatch, mirroredOf } from './tools/mirrored.ts'
+import { type RegistryPorts, ToolRegistry } from './tools/registry.ts'
 import { metaOf } from './tracing.ts'
 
 /** Unacceptable messages of a server after which it is ended. */
@@ -43,6 +43,8 @@ export interface GatewayOptions extends Preset {
   readonly maxResultBytes?: number
   /** Binds what servers give along to its request; one for all seats of a process, so that a stateless client may come back at any. */
   readonly stateSeal?: StateSeal
+  /** Tells the plane what the server lists, and answers with what is pinned; the gate itself does, where nothing is given. */
+  readonly recordTools?: RegistryPorts['record']
 }
 
 /**
@@ -77,7 +79,8 @@ export class McpGateway implements Seat {
     const agentOf = (client: ClientFacts): Agent => this.#agent(client)
     this.#reach = new Reach(options, agentOf)
     this.#reverse = new Reverse(options, port, this.#reach, agentOf)
-    this.#tools = new ToolRegistry(gate.ports.crypto.sha256, (tools) => gate.recordTools(target, tools))
+    const { clock, crypto } = gate.ports
+    this.#tools = new ToolRegistry({ sha256: crypto.sha256, clock, target, record: options.recordTools ?? ((tools) => gate.recordTools(target, tools)), refused: (denied, scope) => void gate.reporter.denial(denied, { scope }).catch(() => undefined) })
     this.#upstream = new Upstream(options.open, {
       notification: (method, params) => this.#announced(method, params),
       asked: (method, params, signal, related) => this.#reverse.askedByServer(method, params, this.#session, this.#offered, signal, related),
@@ -194,8 +197,10 @@ export class McpGateway implements Seat {
     const { cursor } = params as { cursor?: JsonValue }
     if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > 1_024)) throw this.#refused(new Denied('request_malformed', 'cursor'))
     const server = await this.#open(asked)
+    const before = { isFirst: cursor === undefined, changes: this.#tools.changes }
     const reply = await this.#upstream.request(method, cursor === undefined ? {} : { cursor }, await this.#sending(asked))
-    const shown: Reply = 'result' in reply ? { result: await this.#reach.shown(method === 'tools/list' ? this.#tools.observe(reply.result) : reply.result, asked) } : reply
+    const pinned = 'result' in reply && method === 'tools/list' ? await this.#tools.shown(reply.result, before, (m, p) => this.#ask(m, p, asked)) : undefined
+    const shown: Reply = 'result' in reply ? { result: await this.#reach.shown(pinned ?? reply.result, asked) } : reply
     return answerOf(bridged(shown, method, client.revision, server))
   }
 

@@ -11,7 +11,7 @@ describe('what a client sends', () => {
     expect(codeOf(await bench.request('resources/read', { uri: 'file:///x' }))).toBe('ran')
     expect(codeOf(await bench.request('prompts/get', { name: 'p' }))).toBe('ran')
     for (const line of bench.received) expect(line.startsWith('{"')).toBe(true)
-    expect(bench.calls()[0]).toBe('{"id":4,"jsonrpc":"2.0","method":"tools/call","params":{"arguments":{"path":"/x"},"name":"read_file"}}')
+    expect(bench.calls()[0]).toBe('{"id":3,"jsonrpc":"2.0","method":"tools/call","params":{"arguments":{"path":"/x"},"name":"read_file"}}')
   })
 
   it('tells the server only of what can be asked of the client, and the client only of what is carried', async () => {

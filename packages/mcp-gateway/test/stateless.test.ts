@@ -179,7 +179,7 @@ describe('a client and a server of different revisions', () => {
     expect((await bench.ask('server/discover'))['result']).toMatchObject({ resultType: 'complete', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'server' } } })
     expect((await bench.ask('tools/list'))['result']).toMatchObject({ resultType: 'complete', ttlMs: 0, cacheScope: 'private', tools: [TOOL] })
     expect((await bench.ask('tools/call', { name: 'read_file', arguments: {} }))['result']).toMatchObject({ resultType: 'complete', content: [{}] })
-    expect(bench.received.map((line) => (JSON.parse(line) as { method: string }).method)).toEqual(['server/discover', 'initialize', 'notifications/initialized', 'tools/list', 'tools/list', 'tools/call'])
+    expect(bench.received.map((line) => (JSON.parse(line) as { method: string }).method)).toEqual(['server/discover', 'initialize', 'notifications/initialized', 'tools/list', 'tools/call'])
     expect(bench.calls()[0]).not.toContain('_meta')
   })
 

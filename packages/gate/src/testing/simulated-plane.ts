@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:cr
 import {
   type Action, type Agent, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
   fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
-  parseEnrolRequest, parseEntry, parsePermissibleRequest, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, scopesOf, type SealedEntry, signingKey, toBase64, toBase64Url, treeRoot, utf8,
+  parseEnrolRequest, parseEntry, parsePermissibleRequest, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, scopesOf, type SealedEntry, type SeenTool, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
 } from '@sealwrit/protocol'
 import type { Connection, ConnectionEvents, Net } from '../ports.ts'
@@ -17,6 +17,8 @@ export interface SimulatedPlaneOptions {
   readonly decide?: (action: JsonObject, hold: string | undefined) => 'permit' | 'hold' | DenialCode
   /** Whether something could be permitted at all, for lists; everything where it is not given. */
   readonly permissible?: (scope: Scope, agent: Agent) => boolean
+  /** `when told`: nothing is pinned by itself. */
+  readonly pins?: 'at once' | 'when told'
   /** Cosignature lines for the text of a checkpoint. */
   readonly cosign?: (text: string) => string
 }
@@ -43,7 +45,10 @@ export class SimulatedPlane implements Net {
   permits: Partial<Artifact> = {}
   readonly #environments = new Map<string, Artifact['env']>()
   readonly #gates = new Map<string, string>()
-  readonly #tools = new Map<string, string>()
+  /** By target and name, what is pinned. */
+  readonly #tools = new Map<string, string | undefined>()
+  /** Every tool that gates told of, each time. */
+  readonly seen: (SeenTool & { readonly target: string })[] = []
 
   constructor(options: SimulatedPlaneOptions) {
     this.#options = options
@@ -139,23 +144,31 @@ export class SimulatedPlane implements Net {
     return { sealed: { ...sealed }, consistency, sub: this.sub, epoch: this.epoch }
   }
 
-  /** Everything is pinned as it is seen first. */
+  /** Everything is pinned as it is seen first, unless somebody is to do it. */
   #recordTools(params: JsonValue): JsonObject {
     const { target, tools } = parseToolsRequest(params)
-    for (const { name, digest } of tools) {
-      const at = `${target}/${name}`
-      if (this.#tools.has(at)) continue
-      this.#tools.set(at, digest)
+    for (const { name, digest, definition } of tools) {
+      this.seen.push({ target, name, digest, ...(definition === undefined ? {} : { definition }) })
+      if (this.#tools.has(`${target}/${name}`)) continue
+      this.#tools.set(`${target}/${name}`, undefined)
       this.append({ kind: 'tool', target, name, digest })
-      this.append({ kind: 'tool', event: 'pinned', target, name, digest, by: this.sub })
+      if (this.#options.pins !== 'when told') this.pin(target, name, digest)
     }
-    return { tools: tools.map(({ name }) => ({ name, pinned: this.#tools.get(`${target}/${name}`) as string })) }
+    return { tools: tools.map(({ name }) => present({ name, pinned: this.#tools.get(`${target}/${name}`) })) }
   }
 
-  /** What the pinned definition says against a call; tools that nobody recorded are not looked at here. */
+  /** Somebody pins a definition. */
+  pin(target: string, name: string, digest: string): void {
+    this.#tools.set(`${target}/${name}`, digest)
+    this.append({ kind: 'tool', event: 'pinned', target, name, digest, by: this.sub })
+  }
+
+  /** What is pinned says against a call; tools that nobody recorded are not looked at here. */
   #toolCode(action: Action): DenialCode | undefined {
-    const recorded = this.#tools.get(`${action.target}/${action.name}`)
-    return action.type === 'mcp.tool_call' && recorded !== undefined && recorded !== action.tool_digest ? 'tool_changed' : undefined
+    const at = `${action.target}/${action.name}`
+    if (action.type !== 'mcp.tool_call' || !this.#tools.has(at)) return undefined
+    const pinned = this.#tools.get(at)
+    return pinned === undefined ? 'tool_not_pinned' : pinned === action.tool_digest ? undefined : 'tool_changed'
   }
 
   #authorize(params: JsonValue, shown: { size: number }): JsonObject {

@@ -2,7 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import { Gate, nodeClock, nodeCryptography } from '@sealwrit/gate'
 import { MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
 import { type ClientPort, LineFront, LineLink, McpGateway, type OpenLink, type Seat } from '@sealwrit/mcp-gateway'
-import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject, type Scope } from '@sealwrit/protocol'
+import { NO_WITNESSES, WitnessQuorum, canonicalize, type Clock, commitment, type DenialCode, digestOf, fromBase64Url, type JsonObject, type Scope } from '@sealwrit/protocol'
 
 export const TOOL = { name: 'read_file', description: 'reads', inputSchema: { type: 'object' } }
 
@@ -51,6 +51,9 @@ export interface BenchOptions {
   /** What could be permitted at all; everything where it is not given. */
   readonly permissible?: (scope: Scope) => boolean
   readonly plane?: SimulatedPlane
+  /** Who pins: everything at once, or whoever is told to. */
+  readonly pins?: 'at once' | 'when told'
+  readonly clock?: Clock
   readonly agent?: string
   readonly holdWaitMs?: number
   readonly intent?: string
@@ -74,13 +77,13 @@ export class Governed {
 
   constructor(options: BenchOptions = {}) {
     const script = options.script ?? honest()
-    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng: seededRng('bench'), crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }), ...(options.permissible === undefined ? {} : { permissible: options.permissible }) })
+    this.plane = options.plane ?? new SimulatedPlane({ clock: nodeClock, rng: seededRng('bench'), crypto: nodeCryptography, ...(options.decide === undefined ? {} : { decide: options.decide }), ...(options.permissible === undefined ? {} : { permissible: options.permissible }), ...(options.pins === undefined ? {} : { pins: options.pins }) })
     const keys = generateKeyPairSync('ed25519')
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), nodeCryptography.sha256), nodeCryptography.sha256)
     this.gate = new Gate(
       { socketPaths: ['/simulated'], logKey: this.plane.key, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
-      { clock: nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: options.sign ?? ((m) => sign(null, m, keys.privateKey)), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
+      { clock: options.clock ?? nodeClock, rng: seededRng(`gate${Math.floor(performance.now() * 1_000)}`), crypto: nodeCryptography, net: this.plane, floor: new MemoryFloor(), sign: options.sign ?? ((m) => sign(null, m, keys.privateKey)), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     const open: OpenLink = options.open ?? ((events) => {
       const link: LineLink = new LineLink(events, (line) => {
