@@ -21,6 +21,7 @@ import { openServer, type ServerFacts } from './server/opening.ts'
 import { type Sending, unreadable, Upstream } from './server/upstream.ts'
 import { HeaderMismatch, mirroredOf } from './tools/mirrored.ts'
 import { type RegistryPorts, ToolRegistry } from './tools/registry.ts'
+import { ValidationThread } from './tools/schema/thread.ts'
 import { metaOf } from './tracing.ts'
 
 /** Unacceptable messages of a server after which it is ended. */
@@ -56,6 +57,7 @@ export class McpGateway implements Seat {
   readonly #port: ClientPort
   readonly #upstream: Upstream
   readonly #tools: ToolRegistry
+  readonly #validation: ValidationThread
   readonly #reach: Reach
   readonly #reverse: Reverse
   readonly #executing: Executing
@@ -80,7 +82,8 @@ export class McpGateway implements Seat {
     this.#reach = new Reach(options, agentOf)
     this.#reverse = new Reverse(options, port, this.#reach, agentOf)
     const { clock, crypto } = gate.ports
-    this.#tools = new ToolRegistry({ sha256: crypto.sha256, clock, target, record: options.recordTools ?? ((tools) => gate.recordTools(target, tools)), refused: (denied, scope) => void gate.reporter.denial(denied, { scope }).catch(() => undefined) })
+    this.#validation = new ValidationThread(clock)
+    this.#tools = new ToolRegistry({ sha256: crypto.sha256, clock, target, thread: this.#validation, record: options.recordTools ?? ((tools) => gate.recordTools(target, tools)), refused: (denied, scope) => void gate.reporter.denial(denied, { scope }).catch(() => undefined) })
     this.#upstream = new Upstream(options.open, {
       notification: (method, params) => this.#announced(method, params),
       asked: (method, params, signal, related) => this.#reverse.askedByServer(method, params, this.#session, this.#offered, signal, related),
@@ -114,11 +117,13 @@ export class McpGateway implements Seat {
 
   close(reason: string): void {
     this.#over.abort(new Denied('unavailable', reason))
+    this.#validation.close()
     this.#upstream.close(reason)
   }
 
   #ended(reason: string): void {
     this.#over.abort(new Denied('unavailable', reason))
+    this.#validation.close()
     this.#port.ended(reason)
   }
 

@@ -155,6 +155,8 @@ export function escapeControls(text: string): string {
 /** A failed proof: nothing may run. The code crosses the wire; the detail is for the protected record. */
 export class Denied extends Error {
   readonly code: DenialCode
+  /** What was wrong, where it is told; {@link Denied.message} has it too. */
+  readonly detail: string | undefined
   /** The eight checks as far as they got, where a verifier was at work. */
   checks: Checks | undefined
   /** The permit that was refused, where it was proved to be in the log before it was refused. */
@@ -164,6 +166,7 @@ export class Denied extends Error {
     super(detail === undefined ? DENIALS[code].meaning : `${DENIALS[code].meaning}: ${detail}`)
     this.name = 'Denied'
     this.code = code
+    this.detail = detail
   }
 
   get check(): Check {

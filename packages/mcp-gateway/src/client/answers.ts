@@ -3,6 +3,7 @@ import { canonicalText, Denied, type DenialCode, DENIALS, type JsonObject, rpcEr
 import { ForeignState } from '../govern/inputs.ts'
 import type { RequestId } from '../messages.ts'
 import { type Revision, STATELESS } from '../revision.ts'
+import { InvalidArguments } from '../tools/definition.ts'
 import type { Answer, Reply } from './seat.ts'
 
 /** Member of a result's `_meta` that carries code and hint of a denial. */
@@ -45,6 +46,8 @@ export function errorLine(id: RequestId | null, code: DenialCode): string {
  */
 export function deniedAnswer(denied: Denied, method: string, revision: Revision, about: { readonly hasOutputSchema?: boolean } = {}): Answer {
   const extra: JsonObject = denied instanceof PlaneDenied ? { record: denied.seq, ...(denied.hold === undefined ? {} : { hold: denied.hold, approve: `sealwrit approve ${denied.hold}` }) } : {}
+  // Arguments that do not fit are an answer of the tool, so that whoever chose them reads why.
+  if (denied instanceof InvalidArguments) return resultAnswer(deniedResult(denied.code, { ...extra, ...(denied.detail === undefined ? {} : { detail: denied.detail }) }, { ...about, revision }))
   // A state that is not the one that was given makes no call of it either.
   const isMalformed = denied.code === 'request_malformed' || denied instanceof ForeignState
   // A malformed request of the stateless revision is `-32602`, as that revision has it.
@@ -61,10 +64,11 @@ export function deniedAnswer(denied: Denied, method: string, revision: Revision,
 export function deniedResult(code: DenialCode, extra: JsonObject = {}, about: { readonly hasOutputSchema?: boolean; readonly revision?: Revision } = {}): JsonObject {
   const { meaning, hint } = DENIALS[code]
   const denial = { code, hint, ...extra }
+  const { detail } = extra
   const approve = typeof extra['approve'] === 'string' ? ` A person approves it with \`${extra['approve']}\`; then ask again, with this hold's id.` : ''
   return {
     _meta: { [DENIAL_META]: denial },
-    content: [{ type: 'text', text: `Denied (${code}): ${meaning}. Hint: ${hint}.${approve}` }],
+    content: [{ type: 'text', text: `Denied (${code}): ${typeof detail === 'string' ? detail : meaning}. Hint: ${hint}.${approve}` }],
     isError: true,
     ...(about.hasOutputSchema === true ? {} : { structuredContent: denial }),
     ...(about.revision === STATELESS ? { resultType: 'complete' } : {}),

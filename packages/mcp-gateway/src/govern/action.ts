@@ -24,6 +24,7 @@ export interface Judging {
  * Builds the action that a request asks for, from what a strict decoder took of it; nothing else of the request is used again.
  * @throws {Denied} `method_unknown`, `request_malformed`, `tool_not_pinned`, `action_mismatch` for a state of another request
  * @throws {HeaderMismatch} where headers say something else of the arguments
+ * @throws {InvalidArguments} where they do not fit the tool's own schema
  */
 export async function toAction(method: string, params: JsonObject, judging: Judging): Promise<Action> {
   const { target } = judging
@@ -36,8 +37,10 @@ export async function toAction(method: string, params: JsonObject, judging: Judg
       const task = fields.optional('task', (member) => readObject(fields, member))
       const inputs = readInputs(fields)
       fields.end()
-      const { digest, mirrored } = await judging.definitionOf(name)
-      if (judging.mirrored !== undefined) verifyMirrored(mirrored, base.arguments, judging.mirrored)
+      const definition = await judging.definitionOf(name)
+      const { digest } = definition
+      if (judging.mirrored !== undefined) verifyMirrored(definition.mirrored, base.arguments, judging.mirrored)
+      await definition.validate(base.arguments)
       return withInputs({ ...base, tool_digest: digest, ...(task === undefined ? {} : { task }) } as Action, inputs, judging)
     }
     case 'resources/read': {

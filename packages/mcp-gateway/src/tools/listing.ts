@@ -1,16 +1,12 @@
 import { canonicalize, Denied, type Digest, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, MAX_TOOL_DEFINITION, MAX_TOOLS, type Sha256 } from '@sealwrit/protocol'
 import { type Definition, readDefinition } from './definition.ts'
 import { isToolName, looksOf } from './names.ts'
+import type { ValidationThread } from './schema/thread.ts'
 
 /** Why a tool is neither shown nor called, whatever is pinned. */
 export interface Hidden {
   readonly name: string
   readonly denied: Denied
-}
-
-/** A tool that can be pinned. */
-export interface Visible extends Definition {
-  readonly name: string
 }
 
 /** Bytes of all definitions of one list. */
@@ -19,7 +15,8 @@ export const MAX_LISTING_BYTES = 8_388_608
 /** One list of a server's tools, all its pages: which can be told apart, and which are hidden and why. */
 export class Listing {
   readonly #sha256: Sha256
-  readonly #visible = new Map<string, Visible>()
+  readonly #thread: ValidationThread
+  readonly #visible = new Map<string, Definition>()
   readonly #hidden = new Map<string, Denied>()
   /** The definitions themselves, until they were told. */
   readonly #texts = new Map<string, string>()
@@ -27,8 +24,10 @@ export class Listing {
   /** The first name of each look. */
   readonly #looks = new Map<string, string>()
 
-  constructor(sha256: Sha256) {
+  /** @param thread where arguments are validated that could take long */
+  constructor(sha256: Sha256, thread: ValidationThread) {
     this.#sha256 = sha256
+    this.#thread = thread
   }
 
   /** Takes the tools of one page. */
@@ -45,7 +44,7 @@ export class Listing {
     const known = this.#visible.get(name)
     if (known?.digest === digest) return // pages that overlap say the same
     if (known !== undefined || this.#hidden.has(name)) return this.#hide(name, new Denied('tool_ambiguous', 'the server lists two tools of this name'))
-    const [looks, definition] = [looksOf(name), readDefinition(tool, digest)]
+    const [looks, definition] = [looksOf(name), readDefinition(tool, name, digest, this.#thread)]
     const like = this.#looks.get(looks)
     this.#looks.set(looks, like ?? name)
     if (like !== undefined) {
@@ -57,7 +56,7 @@ export class Listing {
     if (definition === undefined) return this.#hide(name, new Denied('tool_not_pinned', 'an annotation of its schema is not as the specification has it'))
     this.#bytes += bytes.length
     if (this.#visible.size >= MAX_TOOLS || this.#bytes > MAX_LISTING_BYTES) return this.#hide(name, new Denied('tool_not_pinned', `the server lists more than ${MAX_TOOLS} tools, or more than ${MAX_LISTING_BYTES} bytes of them`))
-    this.#visible.set(name, { ...definition, name })
+    this.#visible.set(name, definition)
     this.#texts.set(name, fromUtf8(bytes))
   }
 
@@ -66,7 +65,7 @@ export class Listing {
     if (this.#hidden.size < MAX_TOOLS && !this.#hidden.has(name)) this.#hidden.set(name, denied)
   }
 
-  get visible(): readonly Visible[] {
+  get visible(): readonly Definition[] {
     return [...this.#visible.values()]
   }
   get hidden(): readonly Hidden[] {
@@ -80,12 +79,12 @@ export class Listing {
     this.#texts.clear()
   }
 
-  find(name: string): Visible | undefined {
+  find(name: string): Definition | undefined {
     return this.#visible.get(name)
   }
 
   /** @throws {Denied} `tool_not_pinned`, `tool_ambiguous` */
-  get(name: string): Visible {
+  get(name: string): Definition {
     const tool = this.#visible.get(name)
     if (tool === undefined) throw this.#hidden.get(name) ?? new Denied('tool_not_pinned', 'the server does not list it')
     return tool

@@ -1,6 +1,7 @@
 import { type Clock, Denied, escapeControls, type JsonObject, type JsonValue, present, type Scope, type SeenTool, type Sha256 } from '@sealwrit/protocol'
 import type { Definition } from './definition.ts'
-import { Listing, type Pins, type Visible } from './listing.ts'
+import { Listing, type Pins } from './listing.ts'
+import type { ValidationThread } from './schema/thread.ts'
 
 /** Pages of a tool list that the gateway follows by itself. */
 const MAX_PAGES = 100
@@ -20,6 +21,8 @@ export interface RegistryPorts {
   readonly sha256: Sha256
   readonly clock: Clock
   readonly target: string
+  /** Where arguments are validated that could take long. */
+  readonly thread: ValidationThread
   /** Tells the plane what is listed, and answers with what is pinned. */
   readonly record: (tools: readonly SeenTool[]) => Promise<Pins>
   /** Records a refusal. */
@@ -44,7 +47,7 @@ export class ToolRegistry {
 
   constructor(ports: RegistryPorts) {
     this.#ports = ports
-    this.#listing = new Listing(ports.sha256)
+    this.#listing = new Listing(ports.sha256, ports.thread)
   }
 
   /** The server said that its list changed: it is read again before it is used. */
@@ -88,7 +91,7 @@ export class ToolRegistry {
     const { tools } = result as { tools?: JsonValue }
     if (!Array.isArray(tools)) return result
     if (asked.isFirst && typeof result['nextCursor'] !== 'string') {
-      const listing = new Listing(this.#ports.sha256)
+      const listing = new Listing(this.#ports.sha256, this.#ports.thread)
       listing.take(tools)
       this.#use(listing, asked.changes)
     } else await this.#listed(ask)
@@ -102,7 +105,7 @@ export class ToolRegistry {
     return typeof name !== 'string' || this.#listing.find(name) === undefined
   }
 
-  #isPinned({ name, digest }: Visible): boolean {
+  #isPinned({ name, digest }: Definition): boolean {
     return this.#pins.get(name) === digest
   }
 
@@ -116,7 +119,7 @@ export class ToolRegistry {
 
   async #read(ask: AskServer): Promise<void> {
     const changes = this.#changes
-    const listing = new Listing(this.#ports.sha256)
+    const listing = new Listing(this.#ports.sha256, this.#ports.thread)
     let cursor: string | undefined
     for (let page = 0; page < MAX_PAGES; page++) {
       const result = await ask('tools/list', cursor === undefined ? {} : { cursor })

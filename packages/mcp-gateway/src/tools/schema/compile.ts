@@ -58,8 +58,8 @@ function resolved(root: Schema): Record<string, Schema | boolean> {
 
 function judge(failure: Failure | undefined): void {
   if (failure === undefined) return
-  const { at, keyword } = failure
-  throw new Denied('request_malformed', `argument ${quoted(at === '#' ? '#' : decoded(at.slice(1)))}: ${keyword}`)
+  const { at, keyword, missing } = failure
+  throw new Denied('request_malformed', `argument ${quoted(at === '#' ? '#' : decoded(at.slice(1)))}: ${keyword}${missing === undefined ? '' : ` ${quoted(missing)}`}`)
 }
 
 /** A name of a client's making, as it sent it. */
