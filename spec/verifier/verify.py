@@ -12,6 +12,7 @@ from bundles import read_bundle, read_mirror
 from environments import Environments
 from foreign import Foreign
 from keys import Keys
+from lifecycle import LifeCycles
 from lineage import Lineages
 from people import People
 from prohibitions import Prohibitions
@@ -29,7 +30,7 @@ class Evidence:
         self.gates = {thumbprint(public): public for public in gate_keys}
         self.contradicted, self.not_established, self.not_shown, self.not_checked = [], [], [], []
         self.roots, self.leaves, self.last = {self.head.size: self.head.root}, {}, (-1, 0)  # the last: index and time
-        self.permits, self.endings, self.redeemed, self.numbers, self.receipts = {}, {}, set(), {}, 0
+        self.permits, self.lives, self.numbers, self.receipts = {}, LifeCycles(self.not_established), {}, 0
         self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
         self.budgets, self.people, self.prohibitions, self.environments = Budgets(), People(), Prohibitions(), Environments()
         self.foreign, self.tools = Foreign(bundle['origin'], self.not_established), Tools()
@@ -127,11 +128,12 @@ class Evidence:
     def check_permit(self, permit, leaf):
         need(permit['jti'] not in self.permits, 'a second permit of this `jti`')
         self.permits[permit['jti']] = permit, leaf
+        self.lives.permit(permit)
         self.prohibitions.permit(permit)
         self.keys.check_gate(permit['aud'], permit['seq'])
 
     def life(self, jti):
-        return self.permits.get(jti, (None, ''))[0], self.endings.get(jti), jti in self.redeemed
+        return self.permits.get(jti, (None, ''))[0], self.lives.endings.get(jti), jti in self.lives.redeemed
 
     def check_policy(self, policy, _leaf):
         self.lineages.policy(policy)
@@ -167,25 +169,14 @@ class Evidence:
         used = self.numbers.setdefault((claims['gate'], claims['session']), set())
         need(claims['sequence'] not in used, 'the gate used a sequence number twice in a session')
         used.add(claims['sequence'])
-        self.check_ending(receipt, (receipt['seq'], 'receipt'))
+        self.lives.receipt(receipt, claims, self.prefix)
         return {'result': claims.get('result_commit')}
 
     def check_expiry(self, expiry, _leaf):
-        """`expired` is only for a permit with `use: redeem` that was never spent."""
         permit, leaf = self.permit_of(expiry)
         if permit is not None:
             need(expiry['leaf_hash'] == leaf, 'the ending is of another permit')
-            need(expiry['outcome'] != 'expired' or (permit['use'] == 'redeem' and expiry['jti'] not in self.redeemed), 'it cannot have expired')
-            self.check_ending(expiry, (expiry['seq'], expiry['outcome']))
-
-    def check_ending(self, entry, ending):
-        """Every permit has exactly one effective ending; `resolves` replaces only the plane's `indeterminate` at that index."""
-        standing, resolves = self.endings.get(entry['jti']), entry.get('resolves')
-        if resolves is not None and standing is None and resolves >= self.prefix:
-            self.not_established.append(f'what entry {entry["seq"]} resolves is not in the bundle')
-        else:
-            need(standing == (None if resolves is None else (resolves, 'indeterminate')), 'the permit has more than one effective ending')
-        self.endings[entry['jti']] = ending
+            self.lives.expiry(expiry, self.prefix)
 
     def permit_of(self, entry):
         if entry['jti'] not in self.permits:
@@ -209,10 +200,9 @@ class Evidence:
         jti, (permit, leaf) = redemption['jti'], self.permit_of(redemption)
         if permit is None:
             return
-        need(permit['use'] == 'redeem' and jti not in self.redeemed and jti not in self.endings, 'the permit could not be spent, or not again')
         need([redemption[name] for name in ('leaf_hash', 'aud', 'exp')] == [leaf, permit['aud'], permit['exp']], 'it is not of this permit')
         need((permit['nbf'] - 30) * 1000 <= redemption['time'] < permit['exp'] * 1000, 'it is out of its time')
-        self.redeemed.add(jti)
+        self.lives.redemption(jti)
         self.lineages.redemption(redemption, self.prefix > redemption['seq'], self.life)
 
     def check_gate(self, gate, _leaf):
@@ -244,7 +234,7 @@ class Evidence:
 
     def say_what_is_not_shown(self):
         self.not_shown += ['changes of roles that stand outside of this bundle'] * self.people.is_part + self.tools.not_shown()
-        for jti in self.permits.keys() - self.endings.keys():
+        for jti in self.permits.keys() - self.lives.endings.keys():
             self.not_shown.append(f'permit {jti} is open')
         for (gate, session), used in self.numbers.items():
             if len(used) <= max(used):

@@ -1,4 +1,4 @@
-import { aboveOf, canonicalize, commitment, digestOf, type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
+import { aboveOf, canonicalize, CHECKS, commitment, digestOf, type Bundle, type BundleEntry, canonicalText, consistencyProof, type JsonObject, type JsonValue, leafDigest, leafHash, noteKey, type Selectable, selectorsOf, toBase64, toBase64Url, treeRoot, utf8 } from '@sealwrit/protocol'
 import { GATE, GATE_KEY, keyPair, LOG_KEY, NOW, receiptClaims, sha256, TestLog } from '../../packages/protocol/test/support/fixture.ts'
 import { account, approved, APPROVER, APPROVER_KEY, BUDGETS, bytesOf, cosigned, type Draft, type Rich, sealBundle, signNote, WITNESSES } from './evidence.ts'
 import type { Tampered } from './tamper.ts'
@@ -47,6 +47,8 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'an expired that is resolved', value: built('carried', expiry('carried', 'expired'), receipt('carried', {}, { resolves: index('carried') + 1 })) }
   yield { title: 'a pull permit that expired', value: built('pull', expiry('pull', 'expired')) }
   yield { title: 'a spent permit that expired', value: built('carried', redemption('carried'), expiry('carried', 'expired')) }
+  for (const [title, ending] of Object.entries({ receipt: receipt('carried'), indeterminate: expiry('carried', 'indeterminate') })) yield { title: `a carried permit that nobody spent, with the ending ${title}`, value: built('carried', ending) }
+  for (const check of CHECKS) yield { title: `a receipt of what ran though ${check} had not passed`, value: built('pull', receipt('pull', { checks: { ...(receiptClaims()['checks'] as JsonObject), [check]: 'missing' } })) }
   yield { title: 'an expiry of another leaf', value: built('pull', expiry('pull', 'indeterminate', { leaf_hash: `sha256:${'0'.repeat(64)}` })) }
   const budgeted = (label: string, ...budgets: readonly object[]): object => ({ ...entry('pull'), jti: token(label), txn: token(label), constraints: { ...(entry('pull')['constraints'] as JsonObject), budgets } })
   const [budget] = BUDGETS
@@ -80,7 +82,7 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'a receipt under another entry id', value: built('pull', { ...receipt('pull'), jti: token('jti') }) }
   yield { title: 'a receipt signed by somebody else', value: built('pull', receipt('pull', {}, {}, OTHER)) }
   yield { title: 'a receipt by somebody else', value: built('pull', receipt('pull', { gate: 'x' }, {}, OTHER, 'x')) }
-  yield { title: 'a sequence number used twice', value: built('carried', receipt('carried', { session: token('s') }), receipt('pull', { session: token('s') })) }
+  yield { title: 'a sequence number used twice', value: built('redemption', receipt('carried', { session: token('s') }), receipt('pull', { session: token('s') })) }
   yield { title: 'a gate enrolled with the key of another', value: built('tool', otherGate) }
   for (const point of WEAK_POINTS) yield { title: `a gate whose key is the point ${point.slice(0, 8)}…`, value: built('tool', { ...otherGate, key: Buffer.from(point, 'hex').toString('base64url') }) }
   const denial = (change: JsonObject): string => account({ gate: GATE_KEY.kid, tenant: 'default', session: token('s'), sequence: 0, time: NOW * 1_000, code: 'challenge_mismatch', ...change }, 'execution-denial+jwt')

@@ -343,7 +343,7 @@ export class Plane {
    * @throws {Denied} `request_malformed`
    */
   async erase(selector: string, isDry: boolean, by: string): Promise<Erasure & { readonly entries: number }> {
-    const ranges = await selected(selector, this.log, async (id) => (await this.reader.show(id)).entries)
+    const ranges = await selected(selector, this.log, (id) => this.reader.own(id))
     const entries = ranges.reduce((sum, { from, to }) => sum + to - from, 0)
     if (!isDry && selector.startsWith('sub:')) await this.#directory.erase(selector.slice('sub:'.length))
     const done = isDry ? { recorded: [], bodies: 0, tooYoung: 0 } : await erase(ranges, by, this.log, this.#ports.store, this.#ports.clock)

@@ -249,20 +249,21 @@ describe('what a second verifier, written from the specification, found', () => 
 })
 
 describe('carried permits', () => {
-  const carried = (build: (log: TestLog, jti: string, leaf: string, redeem: (change?: JsonObject) => void, receipt: (sequence?: number) => void) => void): Report => {
+  const carried = (build: (log: TestLog, jti: string, leaf: string, redeem: (change?: JsonObject) => void, receipt: (sequence?: number) => void) => void, isPart = false): Report => {
     const log = new TestLog()
+    if (isPart) log.add({ kind: 'tool', target: 'mcp://fs', name: 'x', digest: `sha256:${'a'.repeat(64)}` })
     log.add({ kind: 'gate', gate: GATE_KEY.kid, event: 'enrolled', key: toBase64Url(GATE.publicKey) })
     const { challenge: _, ...body } = permitBody({ use: 'redeem' })
     const leaf = leafDigest(leafHash(utf8(log.leaves[log.add(body)] as string), sha256))
     const { jti, aud, exp } = body
     build(log, jti, leaf, (change = {}) => void log.add({ kind: 'redemption', jti, leaf_hash: leaf, aud, challenge: SESSION, exp, ...change }), (sequence = 0) => void log.add({ kind: 'receipt', jti, receipt: signed({ ...receiptClaims(), jti, leaf_hash: leaf, sequence }) }))
-    return verify({ v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(), checkpoints: [], anchors: [], policies: [], entries: log.leaves.map((_text, i) => ({ ...log.seal(i, ''), bodies: [] })) })
+    return verify({ v: 1, origin: LOG_KEY.name, tenant: 'default', checkpoint: log.note(), checkpoints: [], anchors: [], policies: [], entries: log.leaves.map((_text, i) => ({ ...log.seal(i, ''), bodies: [] })).slice(isPart ? 1 : 0) })
   }
   it('I2: one redemption by its gate in its time, and then its receipt, are established', () => {
     const report = carried((_log, _jti, _leaf, redeem, receipt) => (redeem(), receipt()))
     expect(report.verdict).toBe('established')
     expect(report.findings).toEqual([])
-    expect(report.established.map(({ claim }) => claim)).toContain('the redemption spends its permit, once and in its time')
+    expect(report.established.map(({ claim }) => claim)).toEqual(expect.arrayContaining(['the redemption spends its permit, once and in its time', 'the life cycle of the execution is complete and in order']))
   })
   it.each([
     ['spent twice', 'artifact_spent'], ['by another gate', 'audience_mismatch'], ['of another leaf', 'seal_invalid'], ['with another end', 'seal_invalid'],
@@ -279,9 +280,13 @@ describe('carried permits', () => {
     })
     expect(contradictions(report).join()).toContain(reason)
   })
-  it('a pull permit cannot be redeemed, nor one that is not there; a receipt without a redemption is not established', () => {
+  it('a pull permit cannot be redeemed, nor one that is not there; an ending that may have run without a redemption is contradicted, and not established where entries are missing', () => {
     expect(contradictions(verify(bundle('pull', { receipts: () => [], extra: (log, jti, leaf) => log.add({ kind: 'redemption', jti, leaf_hash: leaf, aud: GATE_KEY.kid, challenge: SESSION, exp: permitBody().exp }) }))).join()).toContain('type_mismatch')
-    expect(carried((_log, _jti, _leaf, _redeem, receipt) => receipt()).findings.map(({ verdict }) => verdict)).toEqual(['not established'])
+    for (const end of ['receipt', 'lost']) {
+      const report = (isPart: boolean): Report => carried((log, jti, leaf, _redeem, receipt) => (end === 'receipt' ? receipt() : void log.add({ kind: 'expiry', jti, leaf_hash: leaf, outcome: 'indeterminate' })), isPart)
+      expect(contradictions(report(false))).toEqual(['the ending is of a carried permit that nobody redeemed'])
+      expect(report(true).findings.map(({ verdict, claim }) => `${verdict}: ${claim}`)).toEqual(['not established: the ending is of a carried permit whose redemption is not in this bundle'])
+    }
     expect(carried((_log, _jti, _leaf, redeem) => redeem({ jti: SESSION })).findings.map(({ verdict }) => verdict)).toEqual(['not established'])
   })
 })

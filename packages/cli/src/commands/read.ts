@@ -1,8 +1,9 @@
 import * as fs from 'node:fs'
 import type { Explained } from '@sealwrit/control-plane/client'
 import { nodeCryptography } from '@sealwrit/gate'
-import { canonicalize, Denied, digestOf, fromUtf8, isObject, type JsonObject, type JsonValue, parseStrict, peekClaims } from '@sealwrit/protocol'
+import { canonicalize, Denied, digestOf, type Entry, fromUtf8, isObject, type JsonObject, type JsonValue, lifecycleOf, parseStrict, peekClaims } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
+import { drawLifeCycle, isUtf8 } from '../lifecycle/draw.ts'
 import { askPlane, found } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
 import { chosenIntent } from '../local/intent.ts'
@@ -94,8 +95,16 @@ function receiptOutcome(token: string): string {
 
 /** Shows one execution or entry, stage by stage. */
 export async function show(id: string, options: GlobalOptions): Promise<void> {
-  const answer = (await found(id, askPlane(findFolder(options.dir), 'executions', { id }))) as unknown as { entries: JsonObject[]; bodies: { purpose: string; body?: JsonValue }[] }
-  if (options.json === true) return json(answer)
+  const folder = findFolder(options.dir)
+  const ask = (which: string): Promise<{ entries: JsonObject[]; bodies: { purpose: string; body?: JsonValue }[] }> => found(which, askPlane(folder, 'executions', { id: which })) as never
+  const answer = await ask(id)
+  const jti = answer.entries.length === 1 ? answer.entries[0]?.['jti'] : undefined
+  // One entry is not a life: it is drawn with all the others of its execution.
+  const entries = typeof jti === 'string' && jti !== id ? (await ask(jti)).entries : answer.entries
+  const isExecution = entries.some(({ kind }) => kind === 'permit' || kind === 'deny')
+  const lifecycle = isExecution ? lifecycleOf(entries as unknown as Entry[]) : undefined
+  if (options.json === true) return json({ ...answer, ...(lifecycle === undefined ? {} : { lifecycle }) })
+  if (lifecycle !== undefined) for (const drawn of [...drawLifeCycle(lifecycle, { width: process.stdout.columns ?? 80, isUnicode: isUtf8(process.env) }), '']) line(drawn)
   for (const entry of answer.entries) {
     line(describe(entry))
     for (const [name, value] of Object.entries(entry)) {

@@ -1,4 +1,4 @@
-import { Denied, prohibition, type RenewReply, type RenewRequest, toBase64 } from '@sealwrit/protocol'
+import { Denied, isLegal, prohibition, type RenewReply, type RenewRequest, toBase64 } from '@sealwrit/protocol'
 import type { Sequencer } from '../log/sequencer.ts'
 import { show, type Shown } from '../log/shown.ts'
 import { isOpen, type LogState, type OpenPermit } from '../log/state.ts'
@@ -29,5 +29,5 @@ export async function renew(request: RenewRequest, gate: string, log: Sequencer,
 }
 
 function mayGoOn(permit: OpenPermit | undefined, gate: string, state: LogState, timeMs: number): boolean {
-  return permit !== undefined && permit.aud === gate && permit.ending === 'indeterminate' && timeMs < permit.lastMs && prohibition(permit.selectable, state) === undefined
+  return permit !== undefined && permit.aud === gate && isLegal(permit.standing, 'lost') && timeMs < permit.lastMs && prohibition(permit.selectable, state) === undefined
 }

@@ -26,6 +26,6 @@ export function endedAbove(ancestors: readonly string[], state: LogState, timeMs
   if (open.some(({ selectable }) => prohibition(selectable, state) !== undefined)) return 'ancestor_revoked'
   // What was issued under a lost history, or an epoch that was voided, is void with all below it.
   if (open.some(({ seq, epoch }) => seq < state.voidBefore || epoch < state.standing.floor)) return 'ancestor_revoked'
-  const isOver = ({ ending, place }: OpenPermit): boolean => timeMs >= place.endMs || (ending === 'expired' && timeMs >= place.expMs)
+  const isOver = ({ standing, place }: OpenPermit): boolean => timeMs >= place.endMs || (standing === 'carried' && timeMs >= place.expMs)
   return open.length < ancestors.length || open.some(isOver) ? 'artifact_expired' : undefined
 }

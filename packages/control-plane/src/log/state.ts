@@ -35,9 +35,10 @@ export interface OpenPermit {
   readonly lastMs: number
   readonly leafHash: Digest
   readonly aud: string
-  /** When the plane ends it by itself, and as what. */
+  /** What may still follow says the life cycle. */
+  readonly standing: 'issued' | 'carried' | 'admitted'
+  /** When the plane ends it by itself. */
   readonly deadlineMs: number
-  readonly ending: 'expired' | 'indeterminate'
   readonly leaseMs: number
   readonly place: Place
 }
@@ -171,7 +172,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), intent: entry.intent, epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...endingOf(entry) })
+        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), intent: entry.intent, epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...startOf(entry) })
         for (const ancestor of localAncestors(entry)) this.#issuedBelow(ancestor)
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         if (entry.constraints.budgets !== undefined) this.budgets.spend(entry.constraints.budgets, entry, entry.time)
@@ -268,7 +269,7 @@ export class LogState {
     }
     this.#set(this.#redeemed, ownText(jti), { seq, timeMs, aud: ownText(aud), challenge: ownText(challenge) })
     const permit = this.open.get(jti)
-    if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: exp * 1_000 + permit.leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate' })
+    if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: exp * 1_000 + permit.leaseMs + ENDING_MARGIN_MS, standing: 'admitted' })
   }
 
   /** What a challenge of `gate` was answered with, if it was. */
@@ -336,11 +337,11 @@ export class LogState {
 }
 
 /** A permit that is carried may never be used, and then it expires; any other may be running from the start. */
-function endingOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadlineMs' | 'ending' | 'leaseMs'> {
+function startOf({ exp, constraints, use }: Permit): Pick<OpenPermit, 'deadlineMs' | 'standing' | 'leaseMs'> {
   const leaseMs = constraints.lease_seconds * 1_000
   return use === 'redeem'
-    ? { deadlineMs: (exp + MAX_SKEW_SECONDS) * 1_000, ending: 'expired', leaseMs }
-    : { deadlineMs: exp * 1_000 + leaseMs + ENDING_MARGIN_MS, ending: 'indeterminate', leaseMs }
+    ? { deadlineMs: (exp + MAX_SKEW_SECONDS) * 1_000, standing: 'carried', leaseMs }
+    : { deadlineMs: exp * 1_000 + leaseMs + ENDING_MARGIN_MS, standing: 'issued', leaseMs }
 }
 
 /** Whether the session of a gate has ended, and is to be opened again. */

@@ -1,4 +1,4 @@
-import { Denied, type Digest } from '@sealwrit/protocol'
+import { Denied, type Digest, isLegal } from '@sealwrit/protocol'
 import type { Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { PlaneClock } from '../ports.ts'
@@ -19,7 +19,7 @@ export async function endOverdue(log: Sequencer, nowMs: number): Promise<number>
     log.submit((state): Written => {
       const permit = state.open.get(jti)
       if (permit === undefined || permit.deadlineMs > nowMs) throw new Denied('artifact_spent', 'a receipt or a redemption came meanwhile')
-      return { body: { kind: 'expiry', jti, leaf_hash: leafHash, outcome: permit.ending }, bodies: [] }
+      return { body: { kind: 'expiry', jti, leaf_hash: leafHash, outcome: isLegal(permit.standing, 'expired') ? 'expired' : 'indeterminate' }, bodies: [] }
     }),
   )
   return (await Promise.allSettled(ended)).filter(({ status }) => status === 'fulfilled').length

@@ -1,10 +1,11 @@
-import { type Bundle, Denied, type Digest, type Entry, fromBase64Url, parseEntry, parseStrictText, type JsonValue } from '@sealwrit/protocol'
+import { type Bundle, Denied, type Digest, type Entry, fromBase64Url, parseApprovalRefs, parseEntry, parseStrictText, type JsonValue } from '@sealwrit/protocol'
 import { catchUp, redemptionSeq } from '../log/executions.ts'
 import { fsck, type FsckReport } from '../log/fsck.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { Page } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Store, StoredBody } from '../store/store.ts'
+import { withApprovals } from './approved.ts'
 import { Evidence, type EvidencePage, type EvidenceStart, type PolicyFiles } from './evidence.ts'
 import type { ExecutionIndex } from './execution-index.ts'
 import { findGaps, type Gaps } from './gaps.ts'
@@ -82,15 +83,29 @@ export class Reader {
     return { origin, entries, next: from + entries.length, size }
   }
 
-  /** One execution by its `jti`, or one entry by its leaf index. @throws {Denied} `request_malformed` when there is none */
+  /** The entries that are about one execution alone, or one entry. @throws {Denied} `request_malformed` when there is none */
+  async own(id: string): Promise<readonly Entry[]> {
+    return Promise.all((await this.#seqs(id)).map(async (seq) => (await this.#log.read(seq)).entry))
+  }
+
+  /**
+   * One execution by its `jti`, with the hold that it waited in and what was said of that; or one entry by its leaf index.
+   * @throws {Denied} `request_malformed` when there is none
+   */
   async show(id: string): Promise<Shown> {
-    const entries: Entry[] = []
+    const own = await this.own(id)
+    const entries = isIndex(id) ? own : [...(await this.#heldBefore(own)), ...own]
     const bodies: StoredBody[] = []
-    for (const seq of await this.#seqs(id)) {
-      entries.push((await this.#log.read(seq)).entry)
-      bodies.push(...(await this.#store.bodies(seq)))
-    }
+    for (const { seq } of own) bodies.push(...(await this.#store.bodies(seq)))
     return { entries, bodies: bodies.map(({ purpose, text }) => ({ purpose, body: text === undefined ? undefined : parseStrictText(text) })) }
+  }
+
+  async #heldBefore(own: readonly Entry[]): Promise<readonly Entry[]> {
+    const permits = own.filter((entry) => entry.kind === 'permit' && parseApprovalRefs(entry.approvals).some(({ isGrant }) => !isGrant)) // a grant was given to another request
+    if (permits.length === 0) return []
+    const seqs = [...(await withApprovals(permits.map(({ seq }) => seq), this.#log))].sort((a, b) => a - b)
+    const found = await Promise.all(seqs.map(async (seq) => (await this.#log.read(seq)).entry))
+    return found.filter(({ kind }) => kind === 'hold' || kind === 'approval')
   }
 
   /** As {@link lineageOf}. */
@@ -162,7 +177,7 @@ export class Reader {
 
   async #seqs(id: string): Promise<number[]> {
     await this.#log.latest()
-    if (/^\d{1,15}$/.test(id)) {
+    if (isIndex(id)) {
       if (Number(id) >= this.#log.size) throw new Denied('request_malformed', 'no entry with this index')
       return [Number(id)]
     }
@@ -172,6 +187,10 @@ export class Reader {
     if (row === undefined) throw new Denied('request_malformed', 'no execution with this id')
     return [row.seq, await redemptionSeq(id, this.#store), row.expiry, row.ending].filter((seq, i, all): seq is number => seq !== undefined && all.indexOf(seq) === i)
   }
+}
+
+function isIndex(id: string): boolean {
+  return /^\d{1,15}$/.test(id)
 }
 
 function isId(id: string): boolean {

@@ -1,4 +1,4 @@
-import { type Crypto, Denied, type DenialRequest, fromBase64Url, type ReceiptRequest, type SigningKey, signingKey, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
+import { type Crypto, Denied, type DenialRequest, fromBase64Url, isLegal, type ReceiptRequest, type SigningKey, signingKey, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
 import { type LogState, refuseRevoked } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
@@ -19,7 +19,7 @@ export async function recordReceipt(request: ReceiptRequest, gate: string, log: 
     const permit = open ?? late?.permit
     if (permit === undefined) throw new Denied('artifact_spent', 'the permit has its ending, or is not known')
     if (permit.aud !== gate) throw new Denied('audience_mismatch')
-    if (permit.ending === 'expired') throw new Denied('challenge_mismatch', 'a carried permit that was never redeemed cannot have started')
+    if (!isLegal(permit.standing, receipt.outcome)) throw new Denied('challenge_mismatch', 'a carried permit that was never redeemed cannot have started')
     if (permit.leafHash !== receipt.leaf_hash) throw new Denied('seal_invalid', 'the receipt is about another entry')
     const body = { kind: 'receipt', jti: receipt.jti, receipt: request.receipt, ...(open === undefined && late !== undefined ? { resolves: late.seq } : {}) } as const
     const { result } = request

@@ -1,5 +1,5 @@
 import {
-  type Action, actionDigest, type Actor, commitment, Denied, leafDigest, leafHash, localAncestors, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
+  type Action, actionDigest, type Actor, commitment, Denied, isLegal, leafDigest, leafHash, localAncestors, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
 import type { Committed, Written } from '../log/group.ts'
@@ -111,7 +111,7 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
     return { repeat: before.seq }
   }
   verifyTimeWindow(permit, Math.floor(timeMs / 1_000))
-  if (state.open.get(jti)?.ending !== 'expired') throw new Denied('artifact_spent', 'the permit has its ending')
+  if (!isLegal(state.open.get(jti)?.standing ?? 'expired', 'admitted')) throw new Denied('artifact_spent', 'the permit has its ending')
   const forbidden = prohibition(permit, state)
   if (forbidden !== undefined) throw new Denied(forbidden)
   const ended = endedAbove(localAncestors(permit), state, timeMs)

@@ -257,7 +257,7 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'receipt': {
         const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
-        if (receipt !== undefined) this.#endings.received(entry, this.#tree.size)
+        if (receipt !== undefined) this.#endings.received(entry, receipt, this.#tree.size)
         this.#prohibitions.ended(entry.jti)
         return receipt
       }
@@ -267,7 +267,7 @@ export class BundleVerifier implements BundleListener {
         this.#tools.redeemed(entry, this.#tree.size > entry.seq)
         return undefined
       case 'expiry':
-        this.#endings.expired(entry)
+        this.#endings.expired(entry, this.#tree.size)
         return undefined
       case 'erasure':
         this.#bodies.erased(entry)
