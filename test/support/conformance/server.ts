@@ -1,5 +1,7 @@
-// The server that the suite's server scenarios are run against: `server.ts stdio`, or `server.ts http`, which says its address.
+// The server that the suite's server scenarios are run against: `server.ts stdio`, or `server.ts http [FILE]`, which says its address, and
+// writes every message that it gets into that file.
 import { randomUUID } from 'node:crypto'
+import { appendFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
@@ -52,8 +54,9 @@ async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promi
   outgoing.once('close', () => gone.abort())
   const headers = new Headers()
   for (const [name, value] of Object.entries(incoming.headers)) if (value !== undefined) headers.set(name, [value].flat().join(', '))
-  const hasBody = incoming.method !== 'GET' && incoming.method !== 'HEAD'
-  const response = await answer(new Request(`http://localhost${incoming.url ?? '/'}`, { method: incoming.method ?? 'GET', headers, signal: gone.signal, ...(hasBody ? { body: Readable.toWeb(incoming) as unknown as BodyInit, duplex: 'half' } : {}) } as RequestInit))
+  const body = Buffer.concat(await incoming.toArray())
+  if (process.argv[3] !== undefined && body.length > 0) appendFileSync(process.argv[3], Buffer.concat([body, Buffer.from('\n')]))
+  const response = await answer(new Request(`http://localhost${incoming.url ?? '/'}`, { method: incoming.method ?? 'GET', headers, signal: gone.signal, ...(body.length > 0 ? { body } : {}) }))
   outgoing.writeHead(response.status, Object.fromEntries(response.headers))
   outgoing.flushHeaders()
   if (response.body === null) outgoing.end()
