@@ -3,7 +3,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { SCHEMA_FILE, StoreFailure } from '@sealwrit/control-plane'
 import { nodeClock } from '@sealwrit/gate'
-import { httpLink } from '@sealwrit/mcp-gateway/server-http'
+import { httpLinks } from '@sealwrit/mcp-gateway/server-http'
 import type { JsonObject } from '@sealwrit/protocol'
 import { afterAll, describe, it } from 'vitest'
 import { runSuite } from './support/conformance/suite.ts'
@@ -58,7 +58,7 @@ async function traffic(name: string, { policy = '@id("everything") permit (princ
     await world.start(policies(policy))
     const gate = world.gate()
     await gate.connect()
-    const front = await httpGateway(gate, httpLink({ url: new URL(server.url), headers: () => ({}), clock: nodeClock }))
+    const front = await httpGateway(gate, httpLinks({ url: new URL(server.url), headers: () => ({}), clock: nodeClock }).open)
     await begin?.(world)
     const results = await Promise.all(REVISIONS.map((revision) => runSuite(['server', '--url', front.url, '--requirements', revision])))
     await front.close()

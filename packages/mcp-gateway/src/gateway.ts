@@ -3,7 +3,7 @@ import { type Action, actionDigest, type Agent, Denied, type Facts, isObject, ty
 import { answerOf, deniedAnswer, refusal, resultAnswer } from './client/answers.ts'
 import { LOG_LEVELS, UnsupportedRevision } from './client/facts.ts'
 import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './client/seat.ts'
-import { TAKES_INPUT, toAction } from './govern/action.ts'
+import { TAKES_INPUT, toAction, withoutInputs } from './govern/action.ts'
 import { bridged, opened } from './govern/bridge.ts'
 import { Executing } from './govern/execute.ts'
 import { type InputRequired, inputRequired, MAX_ROUNDS, StateSeal } from './govern/inputs.ts'
@@ -238,7 +238,7 @@ export class McpGateway implements Seat {
     }
     this.#judged(() => this.#verifyTask(action, server))
     if (action.type === 'mcp.resource_subscribe') return this.#listening.subscribe(action, asked, this.#request(action, asked))
-    const base = action
+    const base = withoutInputs(action)
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const executed = await this.#executing.execute(this.#request(action, asked), asked, server, { ...(await this.#sending(asked)), ...this.#routed(action) })
       const { reply } = executed

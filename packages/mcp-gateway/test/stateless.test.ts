@@ -126,6 +126,19 @@ describe('input that a server asks for before it goes on', () => {
     expect(await bench.ask('resources/subscribe', { uri: 'test://x' })).toMatchObject({ error: { code: -32601, data: { code: 'method_unknown' } } })
   })
 
+  it('a state goes along for as many rounds as the server asks, each with one of its own', async () => {
+    const script = stateless((method, { requestState }) => {
+      if (method !== 'tools/call') return undefined
+      const round = requestState === undefined ? 1 : Number(requestState) + 1
+      return round > 3 ? { content: [{ type: 'text', text: `round ${round}` }] } : { resultType: 'input_required', inputRequests: { who: ELICIT }, requestState: `${round}` }
+    })
+    const bench = await connected({ script })
+    const call = async (retry: JsonObject): Promise<JsonObject> => (await bench.ask('tools/call', { name: 'read_file', arguments: { path: '/x' }, ...retry }, CAPABLE))['result'] as JsonObject
+    let result = await call({})
+    for (let i = 0; i < 3; i++) result = await call({ inputResponses: { who: { action: 'accept', content: { i } } }, requestState: result['requestState'] as string })
+    expect(result).toMatchObject({ content: [{ text: 'round 4' }] })
+  })
+
   it.each<[string, (state: string) => JsonObject]>([
     ['altered', (state) => ({ arguments: { path: '/x' }, requestState: `${state}0` })],
     ['for other arguments', (state) => ({ arguments: { path: '/y' }, requestState: state })],

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
+import * as fs from 'node:fs'
+import * as http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { PROGRAM } from '../processes.ts'
@@ -21,37 +23,70 @@ const PIN: readonly string[] = []
 
 /** The words that start a gateway before a server of this name. */
 export function gatewayWords(dir: string, name: string, server: readonly string[], listen?: string): string[] {
-  return [...PROGRAM, 'mcp', '--dir', dir, '--name', name, '--agent', 'conformance', ...PIN, ...(listen === undefined ? [] : ['--listen', listen]), ...server]
+  return [...PROGRAM, 'mcp', '--dir', dir, '--name', name, '--agent', 'conformance', ...PIN, ...(listen === undefined ? [] : ['--json', '--listen', listen]), ...server]
 }
 
 export async function openTransport(url: string, user: AgreeingUser | undefined, scenario: string): Promise<Opened> {
   const [dir, how] = [process.env[DIR_VARIABLE] ?? '', process.env[GATEWAY_VARIABLE]]
-  const http = (at: string): Transport => new StreamableHTTPClientTransport(new URL(at), user === undefined ? {} : { authProvider: user })
-  if (how === undefined) return { fresh: () => http(url), user, end: async () => undefined }
+  const over = (at: string, token?: string): Transport =>
+    new StreamableHTTPClientTransport(new URL(at), { ...(user === undefined ? {} : { authProvider: user }), ...(token === undefined ? {} : { requestInit: { headers: { authorization: `Bearer ${token}` } } }) })
+  if (how === undefined) return { fresh: () => over(url), user, end: async () => undefined }
   const name = scenario.replaceAll(/[^a-z0-9]+/g, '-')
   if (how === 'stdio') return { fresh: () => new StdioClientTransport({ command: process.execPath, args: gatewayWords(dir, name, ['--url', url]), stderr: 'inherit', env: { ...(process.env as Record<string, string>) } }), user, end: async () => undefined }
   const front = await startFront(gatewayWords(dir, name, ['--url', url], '127.0.0.1:0'))
-  return { fresh: () => http(front.url), user, end: front.end }
+  return { fresh: () => over(front.url, front.token), user, end: front.end }
 }
 
-/** Starts a program that says the address at which it serves in its first line with one. */
-export async function startFront(words: readonly string[]): Promise<{ readonly url: string; end(): Promise<void> }> {
+/** Something that serves, and what its clients have to present. */
+export interface Front {
+  readonly url: string
+  readonly token: string | undefined
+  end(): Promise<void>
+}
+
+/** Starts a program that says on its output where it serves: as a line, or as the JSON of `sealwrit mcp --json`. */
+export async function startFront(words: readonly string[]): Promise<Front> {
   const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'pipe'] })
   const end = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     child.kill('SIGTERM')
     await once(child, 'exit')
   }
-  let told = ''
-  const address = new Promise<string>((resolve, reject) => {
-    for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream }).on('line', (line) => {
-        told += `${line}\n`
-        const found = /http:\/\/[^\s"']+/.exec(line)?.[0]
-        if (found !== undefined) resolve(found)
-      })
-    }
-    child.once('exit', (code) => reject(new Error(`it ended (${code}) before it served: ${told}`)))
+  let [told, errors] = ['', '']
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+  const said = await new Promise<Omit<Front, 'end'>>((resolve, reject) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      told += chunk.toString()
+      if (told.startsWith('http')) resolve({ url: told.trim(), token: undefined })
+      else if (told.trimEnd().endsWith('}')) {
+        const { endpoint, token_file } = JSON.parse(told) as { endpoint: string; token_file: string }
+        resolve({ url: endpoint, token: fs.readFileSync(token_file, 'utf8').trim() })
+      }
+    })
+    child.once('exit', (code) => reject(new Error(`it ended (${code}) before it served: ${told}${errors}`)))
   })
-  return { url: await address, end }
+  return { ...said, end }
+}
+
+/** The same, for a client that presents nothing: whatever it sends is passed on as it is, with the token added. */
+export async function withToken(front: Front): Promise<Front> {
+  if (front.token === undefined) return front
+  const { port } = new URL(front.url)
+  const proxy = http.createServer((incoming, outgoing) => {
+    const request = http.request({ host: '127.0.0.1', port, method: incoming.method, path: incoming.url, setHost: false, headers: [...incoming.rawHeaders, 'authorization', `Bearer ${front.token ?? ''}`] as unknown as http.OutgoingHttpHeaders }, (response) => {
+      outgoing.writeHead(response.statusCode ?? 502, response.rawHeaders)
+      outgoing.flushHeaders()
+      response.pipe(outgoing)
+    })
+    outgoing.once('close', () => request.destroy())
+    request.on('error', () => outgoing.destroy())
+    incoming.pipe(request)
+  })
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  const end = async (): Promise<void> => {
+    proxy.closeAllConnections()
+    proxy.close()
+    await front.end()
+  }
+  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/mcp`, token: front.token, end }
 }

@@ -4,7 +4,7 @@ import * as path from 'node:path'
 import { SCHEMA_FILE } from '@sealwrit/control-plane'
 import { end, startPlane } from '../processes.ts'
 import { type Check, type Leg, requiredBy, type Results, runSuite } from './suite.ts'
-import { DIR_VARIABLE, GATEWAY_VARIABLE, gatewayWords, startFront } from './through.ts'
+import { DIR_VARIABLE, GATEWAY_VARIABLE, gatewayWords, startFront, withToken } from './through.ts'
 
 export const REVISIONS = ['2025-11-25', '2026-07-28'] as const
 export type Revision = (typeof REVISIONS)[number]
@@ -48,7 +48,7 @@ export async function serverScenarios(revision: Revision, way: ServerWay, dir: s
   try {
     const name = `fixture-${way}-${revision}`
     const words = server === undefined ? ['--', process.execPath, SERVER, 'stdio'] : ['--url', server.url]
-    const front = way === 'direct' ? undefined : await startFront(gatewayWords(dir, name, words, '127.0.0.1:0'))
+    const front = way === 'direct' ? undefined : await withToken(await startFront(gatewayWords(dir, name, words, '127.0.0.1:0')))
     try {
       return await runSuite(['server', '--url', (front ?? server)?.url as string, '--requirements', revision])
     } finally {

@@ -127,6 +127,12 @@ function readInputs(fields: Fields): Inputs {
   return { ...(responses === undefined ? {} : { input_responses: responses }), ...(state === undefined ? {} : { request_state: state }) }
 }
 
+/** The request itself, without what a retry of it brings: what a state is given for. */
+export function withoutInputs(action: Action): Action {
+  const { input_responses: _responses, request_state: _state, ...rest } = action as Action & Inputs
+  return rest as Action
+}
+
 function withInputs<T extends Action>(action: T, { input_responses, request_state }: Inputs, { openState }: Judging): T {
   return {
     ...action,
