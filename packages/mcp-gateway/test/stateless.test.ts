@@ -224,6 +224,17 @@ describe('a client and a server of different revisions', () => {
     expect(bench.closedFor).toContain('another revision')
   })
 
+  it.each([
+    ['the same once more', ['2027-01-01', '2026-07-28'], ['server/discover', 'server/discover']],
+    ['the other one', ['2025-11-25'], ['server/discover', 'initialize']],
+    ['none of ours', ['2024-11-05'], ['server/discover']],
+    ['something else', 'all', ['server/discover']],
+  ])('a server that supports %s is asked in a revision that it named', async (_name, supported, asked) => {
+    const bench = await connected({ script: ({ id }, send) => send(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32022, message: 'unsupported', data: { supported } } })) })
+    expect(codeOf(await bench.ask('tools/list'))).toBe('unavailable')
+    expect(bench.received.map((line) => (JSON.parse(line) as { method: string }).method)).toEqual(asked)
+  })
+
   it('a server that speaks neither is refused with what it said', async () => {
     const bench = await connected({ script: ({ id }, send) => send(JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32601, message: 'I speak 2024-11-05' } })) })
     expect(codeOf(await bench.ask('tools/list'))).toBe('unavailable')

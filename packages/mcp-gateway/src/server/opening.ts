@@ -1,11 +1,13 @@
-import { Denied, isObject, type JsonObject, quoted } from '@sealwrit/protocol'
+import { Denied, isObject, type JsonObject, type JsonValue, quoted } from '@sealwrit/protocol'
 import { isSupported, UnsupportedRevision } from '../client/facts.ts'
 import type { ClientFacts, Reply } from '../client/seat.ts'
-import { type Revision, SERVER_META, SESSIONS, STATELESS } from '../revision.ts'
+import { type Revision, REVISIONS, SERVER_META, SESSIONS, STATELESS, UNSUPPORTED_VERSION } from '../revision.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Time that a server has to answer `server/discover`, which older ones may leave unanswered, in milliseconds. */
 export const PROBE_MS = 10_000
+/** Times that a server is asked to begin. */
+const MAX_ATTEMPTS = 2
 
 /** What a server says of itself; unverified. */
 export interface ServerFacts {
@@ -23,16 +25,18 @@ export interface ServerFacts {
  * @see MCP 2026-07-28, basic/versioning "Backward Compatibility"
  */
 export async function openServer(upstream: Upstream, client: ClientFacts, capabilities: JsonObject): Promise<ServerFacts> {
-  const first = client.revision
-  const opened = await attempt(upstream, first, client, capabilities)
-  if ('facts' in opened) return opened.facts
-  const other = first === STATELESS ? SESSIONS : STATELESS
-  const second = await attempt(upstream, other, client, capabilities)
-  if ('facts' in second) return second.facts
-  throw new Denied('unavailable', `the server speaks neither ${STATELESS} nor ${SESSIONS} (${quoted(opened.refused)}; ${quoted(second.refused)})`)
+  let [revision, refused]: [Revision | undefined, string] = [client.revision, '']
+  for (let i = 0; i < MAX_ATTEMPTS && revision !== undefined; i++) {
+    const opened = await attempt(upstream, revision, client, capabilities)
+    if ('facts' in opened) return opened.facts
+    refused += `${refused === '' ? '' : '; '}${quoted(opened.refused)}`
+    // A server that says which revisions it supports is asked in one of those, be it the same once more.
+    revision = opened.supported === undefined ? (revision === STATELESS ? SESSIONS : STATELESS) : REVISIONS.find((one) => isSupported(opened.supported, one))
+  }
+  throw new Denied('unavailable', `the server speaks neither ${STATELESS} nor ${SESSIONS} (${refused})`)
 }
 
-type Attempt = { readonly facts: ServerFacts } | { readonly refused: string }
+type Attempt = { readonly facts: ServerFacts } | { readonly refused: string; readonly supported?: JsonValue }
 
 async function attempt(upstream: Upstream, revision: Revision, client: ClientFacts, capabilities: JsonObject): Promise<Attempt> {
   const method = revision === STATELESS ? 'server/discover' : 'initialize'
@@ -44,8 +48,9 @@ async function attempt(upstream: Upstream, revision: Revision, client: ClientFac
     return { refused: error instanceof Denied ? error.message : 'no answer' }
   }
   if ('error' in reply) {
-    const { message } = reply.error
-    return { refused: typeof message === 'string' ? message : `${method} was refused` }
+    const { code, message, data } = reply.error
+    const supported = code === UNSUPPORTED_VERSION && isObject(data) ? data['supported'] : undefined
+    return { refused: typeof message === 'string' ? message : `${method} was refused`, ...(supported === undefined ? {} : { supported }) }
   }
   // Whatever else a server answers to a method that it may not know: it does not say that it speaks this revision.
   if (revision === STATELESS && !isSupported(reply.result['supportedVersions'], STATELESS)) return { refused: `it does not say that it speaks ${STATELESS}` }
