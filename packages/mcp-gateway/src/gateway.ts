@@ -181,10 +181,11 @@ export class McpGateway implements Seat {
 
   async #openServer(asked: Asked): Promise<ServerFacts> {
     const { client } = asked
-    // A stateless client cannot be asked by a server with sessions: it is not told that it could.
-    const offered = client.revision === SESSIONS ? await this.#reach.offered(asked) : {}
-    const server = await openServer(this.#upstream, client, offered)
-    this.#offered = offered
+    const offered = await this.#reach.offered(asked)
+    // A stateless client cannot be asked by a server with sessions: that one is not told that it could.
+    const inSession = client.revision === SESSIONS ? offered : {}
+    const server = await openServer(this.#upstream, client, { [STATELESS]: offered, [SESSIONS]: inSession })
+    this.#offered = inSession
     if (server.revision === SESSIONS && client.revision === STATELESS) this.#upstream.notify('notifications/initialized', {})
     this.#listening.opened(server, client, () => this.#tools.invalidate())
     return server

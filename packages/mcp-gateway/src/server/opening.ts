@@ -20,14 +20,14 @@ export interface ServerFacts {
 
 /**
  * Finds out which revision the server speaks: the client's first, so that two of one era meet without a bridge.
- * @param capabilities of the client that the server is told of
+ * @param capabilities of the client that a server of each revision is told of
  * @throws {Denied} `unavailable` where it speaks neither, {@link UnsupportedRevision} where it answers with an older one
  * @see MCP 2026-07-28, basic/versioning "Backward Compatibility"
  */
-export async function openServer(upstream: Upstream, client: ClientFacts, capabilities: JsonObject): Promise<ServerFacts> {
+export async function openServer(upstream: Upstream, client: ClientFacts, capabilities: Readonly<Record<Revision, JsonObject>>): Promise<ServerFacts> {
   let [revision, refused]: [Revision | undefined, string] = [client.revision, '']
   for (let i = 0; i < MAX_ATTEMPTS && revision !== undefined; i++) {
-    const opened = await attempt(upstream, revision, client, capabilities)
+    const opened = await attempt(upstream, revision, client, capabilities[revision])
     if ('facts' in opened) return opened.facts
     refused += `${refused === '' ? '' : '; '}${quoted(opened.refused)}`
     // A server that says which revisions it supports is asked in one of those, be it the same once more.
