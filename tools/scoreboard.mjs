@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 /** The files that report a figure; whatever else is a test is no campaign. */
 const CAMPAIGNS = [
-  'test/kill-sweep.test.ts', 'test/redeem-kill.test.ts', 'test/disk-full.test.ts',
+  'test/conformance.test.ts', 'test/kill-sweep.test.ts', 'test/redeem-kill.test.ts', 'test/disk-full.test.ts',
   'packages/control-plane/test/contested.test.ts', 'packages/control-plane/test/crash-points.test.ts', 'packages/control-plane/test/decide.test.ts',
   'packages/control-plane/test/fsck.test.ts', 'packages/control-plane/test/io-errors.test.ts', 'packages/control-plane/test/log.test.ts',
   'packages/control-plane/test/replicas.test.ts', 'packages/control-plane/test/rollback.test.ts', 'packages/gate/test/split-view.test.ts',
@@ -25,6 +25,7 @@ const EVERY_CHANGE = [
   ['S12', 'errors of the disk over 5,000 operations: nothing acknowledged is absent', '`packages/control-plane/test/io-errors.test.ts`'],
   ['S21', '100 bits of the file, 3 of each column, and 300 positions edited, deleted, reordered, truncated: each named', '`packages/control-plane/test/fsck.test.ts`'],
   ['S23', 'all trees and all pairs of sizes to 128: every proof holds, every changed one is refused', '`packages/protocol/test/tiles.test.ts`'],
+  ['S27', 'the official MCP suite, both revisions: no check is worse through the gateway', '`test/conformance.test.ts`'],
   ['S28', '100,000 mutated MCP messages in both directions: no unjudged byte reaches either side', '`packages/mcp-gateway/test/smuggling.test.ts`'],
   ['fault matrix', 'effects while a dependency is broken: 0 in every row', '`test/fault-matrix.test.ts`, table in SECURITY.md'],
 ]

@@ -3,7 +3,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { SCHEMA_FILE } from '@sealwrit/control-plane'
 import { end, startPlane } from '../processes.ts'
-import { type Check, type Leg, requiredBy, type Results, runSuite } from './suite.ts'
+import { type Check, requiredBy, type Results, runSuite } from './suite.ts'
 import { DIR_VARIABLE, GATEWAY_VARIABLE, gatewayWords, startFront, withToken } from './through.ts'
 
 export const REVISIONS = ['2025-11-25', '2026-07-28'] as const
@@ -14,8 +14,8 @@ const SERVER = path.join(here, 'server.ts')
 /** The suite splits it at spaces and gives it to a shell. */
 const CLIENT = `${process.execPath} --disable-warning=ExperimentalWarning --conditions=@sealwrit/source ${path.join(here, 'client.ts')}`
 const PERMIT_ALL = '@id("everything") permit (principal, action, resource);\n'
-/** Client scenarios that are run beside each other. */
-const AT_ONCE = 3
+/** Client scenarios that are run beside each other, and the time that each has, in milliseconds. */
+const [AT_ONCE, MAX_SCENARIO_MS] = [3, 90_000]
 
 /** A plane whose policy permits everything: what is worse then is the gateway's doing. */
 export class PermittingPlane {
@@ -50,7 +50,7 @@ export async function serverScenarios(revision: Revision, way: ServerWay, dir: s
     const words = server === undefined ? ['--', process.execPath, SERVER, 'stdio'] : ['--url', server.url]
     const front = way === 'direct' ? undefined : await withToken(await startFront(gatewayWords(dir, name, words, '127.0.0.1:0')))
     try {
-      return await runSuite(['server', '--url', (front ?? server)?.url as string, '--requirements', revision])
+      return await runSuite(['server', '--url', (front ?? server)?.url as string, '--requirements', revision, '--timeout', `${MAX_SCENARIO_MS}`])
     } finally {
       await front?.end()
     }
@@ -65,13 +65,12 @@ export const isAboutCredentials = (scenario: string): boolean => scenario.starts
 export type ClientWay = 'direct' | 'stdio' | 'http'
 /** The client scenarios with the fixture client: by itself, or through a gateway that it reaches over stdio or HTTP. */
 export async function clientScenarios(revision: Revision, way: ClientWay, dir: string): Promise<Results> {
-  if (way === 'direct') return runSuite(['client', '--command', CLIENT, '--requirements', revision])
-  const { client, unscored } = requiredBy(revision)
-  const waiting = [...client, ...ofLeg(unscored, 'client')].filter((scenario) => !isAboutCredentials(scenario))
+  const waiting = clientsOf(revision).filter((scenario) => !isAboutCredentials(scenario))
+  const env = way === 'direct' ? {} : { [DIR_VARIABLE]: dir, [GATEWAY_VARIABLE]: way }
   const results = new Map<string, readonly Check[]>()
   const work = async (): Promise<void> => {
     for (let scenario = waiting.shift(); scenario !== undefined; scenario = waiting.shift()) {
-      const one = await runSuite(['client', '--command', CLIENT, '--scenario', scenario, '--spec-version', revision], { [DIR_VARIABLE]: dir, [GATEWAY_VARIABLE]: way })
+      const one = await runSuite(['client', '--command', CLIENT, '--scenario', scenario, '--spec-version', revision, '--timeout', `${MAX_SCENARIO_MS}`], env)
       for (const [name, checks] of one) results.set(name, checks)
     }
   }
@@ -79,6 +78,13 @@ export async function clientScenarios(revision: Revision, way: ClientWay, dir: s
   return results
 }
 
-function ofLeg(unscored: ReturnType<typeof requiredBy>['unscored'], leg: Leg): string[] {
-  return unscored.filter((one) => one.leg === leg).map(({ scenario }) => scenario)
+/** The others, which judge the SDK's client alone. */
+export async function credentialScenarios(revision: Revision): Promise<Results> {
+  const all = await runSuite(['client', '--command', CLIENT, '--requirements', revision, '--timeout', `${MAX_SCENARIO_MS}`])
+  return new Map([...all].filter(([scenario]) => isAboutCredentials(scenario)))
+}
+
+function clientsOf(revision: Revision): string[] {
+  const { client, unscored } = requiredBy(revision)
+  return [...client, ...unscored.filter(({ leg }) => leg === 'client').map(({ scenario }) => scenario)]
 }
