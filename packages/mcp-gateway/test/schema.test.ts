@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { pathToFileURL } from 'node:url'
 import { nodeClock } from '@sealwrit/gate'
 import { Denied, type JsonObject, type JsonValue } from '@sealwrit/protocol'
@@ -10,7 +9,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { compileSchema } from '../src/tools/schema/compile.ts'
 import { MAX_APPLIED } from '../src/tools/schema/cost.ts'
 import { MAX_SCHEMA_DEPTH, MAX_SCHEMA_SIZE, MAX_SUBSCHEMAS } from '../src/tools/schema/read.ts'
-import { MAX_WAITING_VALIDATIONS, VALIDATION_MS, ValidationThread } from '../src/tools/schema/thread.ts'
+import { MAX_WAITING_VALIDATIONS, THREAD_IDLE_MS, ValidationThread } from '../src/tools/schema/thread.ts'
 
 const thread = new ValidationThread(nodeClock)
 afterAll(() => thread.close())
@@ -24,6 +23,16 @@ const compiles = (schema: unknown): string => {
     return said(error)
   }
 }
+/** Milliseconds that this thread has worked since: others work on this machine too. */
+function cpu(): () => number {
+  const from = process.threadCpuUsage()
+  return () => {
+    const { user, system } = process.threadCpuUsage(from)
+    return (user + system) / 1_000
+  }
+}
+/** Generous beside the few milliseconds that it is; the thread has more. */
+const MAX_HELD_MS = 200
 /** `fits`, or what is said instead; `thread` is named where the gateway did not wait for it. */
 async function judged(schema: unknown, args: unknown): Promise<string> {
   try {
@@ -40,7 +49,7 @@ describe('arguments against the schema of their tool', () => {
   it.each<[string, unknown, unknown, string]>([
     ['a plain call', object({ path: { type: 'string' } }, { required: ['path'], additionalProperties: false }), { path: '/srv/a' }, 'fits'],
     ['another type', object({ path: { type: 'string' } }), { path: 7 }, 'request_malformed: argument `/path`: type'],
-    ['what is missing', object({}, { required: ['path'] }), {}, 'request_malformed: argument `#`: required'],
+    ['what is missing', object({}, { required: ['path'] }), {}, 'request_malformed: argument `#`: required `path`'],
     ['what may not be there', object({}, { additionalProperties: false }), { secret: 'hunter2' }, 'request_malformed: argument `/secret`: additionalProperties'],
     ['a property that is false', object({ a: false }), { a: 'hunter2' }, 'request_malformed: argument `/a`: properties'],
     ['far inside', object({ a: { type: 'array', items: object({ b: { enum: ['x'] } }) } }), { a: [{ b: 'x' }, { b: 'hunter2' }] }, 'request_malformed: argument `/a/1/b`: enum'],
@@ -60,7 +69,7 @@ describe('arguments against the schema of their tool', () => {
     ['draft-07: dependencies', { $schema: 'http://json-schema.org/draft-07/schema', dependencies: { a: ['b'] } }, { a: 1 }, 'request_malformed: argument `#`: dependencies'],
     ['2020-12: tuples', object({ a: { prefixItems: [{ type: 'number' }], items: false } }), { a: [1, 2] }, 'request_malformed: argument `/a/1`: items'],
     ['an argument named __proto__', { additionalProperties: { type: 'string' } }, JSON.parse('{"__proto__": 1}'), 'request_malformed: argument `/__proto__`: type'],
-    ['a property named constructor', object({}, { required: ['constructor'] }), {}, 'request_malformed: argument `#`: required'],
+    ['a property named constructor', object({}, { required: ['constructor'] }), {}, 'request_malformed: argument `#`: required `constructor`'],
     ['a schema that is empty', {}, { anything: [1, { goes: null }] }, 'fits'],
   ])('%s', async (_what, schema, args, expected) => {
     expect(await judged(schema, args)).toBe(expected)
@@ -93,6 +102,29 @@ describe('the thread', () => {
       await validate({ a: 'no' }).catch(({ code, message }) => console.log(code, message.includes('/a')))`
     const { stdout, stderr, status } = spawnSync(process.execPath, [...(file.endsWith('.ts') ? ['--conditions=@sealwrit/source'] : []), '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code, pathToFileURL(file).href], { cwd: path.resolve(import.meta.dirname, '..'), encoding: 'utf8', timeout: 20_000 })
     expect([stdout, stderr, status]).toEqual(['request_malformed true\n', '', 0])
+  })
+  it('ends when nobody needs it, and is started again', async () => {
+    const timers = new Set<{ readonly ms: number; readonly run: () => void }>()
+    const own = new ValidationThread({ ...nodeClock, after: (ms, run) => {
+      const timer = { ms, run }
+      timers.add(timer)
+      const cancel = nodeClock.after(ms, run)
+      return () => {
+        timers.delete(timer)
+        cancel()
+      }
+    } })
+    const { validate } = compileSchema(object({ a: { pattern: '^x' } }) as JsonObject, own)
+    for (let round = 0; round < 2; round++) {
+      await validate({ a: 'xy' })
+      const [rest, ...more] = [...timers].filter(({ ms }) => ms === THREAD_IDLE_MS)
+      expect(more).toEqual([])
+      rest?.run()
+      timers.delete(rest as never)
+      await expect(validate({ a: 'no' })).rejects.toMatchObject({ code: 'request_malformed' })
+    }
+    own.close()
+    expect([...timers]).toEqual([])
   })
 })
 
@@ -131,11 +163,9 @@ describe('ATK-105: a schema that is a bomb', () => {
   })
   /** Whatever the thread says of it in the end, nobody else waits. */
   async function isEnded(schema: unknown, args: unknown): Promise<string> {
-    const delay = monitorEventLoopDelay({ resolution: 5 })
-    delay.enable()
+    const ms = cpu()
     const answer = await judged(schema, args)
-    delay.disable()
-    expect(delay.max / 1e6, 'milliseconds in which nothing else ran').toBeLessThan(VALIDATION_MS)
+    expect(ms(), 'milliseconds that were worked here').toBeLessThan(MAX_HELD_MS)
     return answer
   }
   it.each<[string, unknown, unknown]>([
@@ -191,20 +221,20 @@ describe('ATK-105: a schema that is a bomb', () => {
     let longest = 0
     await fc.assert(fc.asyncProperty(anySchema, anySchema, anySchema, fc.array(args, { minLength: 3, maxLength: 3 }), async (root, x, y, values) => {
       const schema = { properties: { v: root }, $defs: { x, y } }
-      const from = performance.now()
+      const compiling = cpu()
       const compiled = compiles(schema)
-      expect(performance.now() - from).toBeLessThan(1_000)
+      expect(compiling()).toBeLessThan(MAX_HELD_MS)
       expect(compiled === 'compiled' || compiled.startsWith('limit_exceeded: input schema: ')).toBe(true)
       if (compiled !== 'compiled') return
       for (const v of values) {
-        const begun = performance.now()
         let waits: void | Promise<void>
         let answer = 'fits'
         try {
-          waits = compileSchema(schema as JsonObject, thread).validate({ v })
-          const held = performance.now() - begun
-          longest = Math.max(longest, held)
-          expect(held).toBeLessThan(1_000)
+          const ready = compileSchema(schema as JsonObject, thread)
+          const held = cpu()
+          waits = ready.validate({ v })
+          longest = Math.max(longest, held())
+          expect(longest).toBeLessThan(MAX_HELD_MS)
           await waits
         } catch (error) {
           if (!(error instanceof Denied)) throw error
@@ -213,7 +243,7 @@ describe('ATK-105: a schema that is a bomb', () => {
         expect(['fits', 'request_malformed', 'limit_exceeded']).toContain(answer)
         seen.set(answer, (seen.get(answer) ?? 0) + 1)
       }
-    }), { numRuns: process.env['SEALWRIT_SOAK'] === '1' ? 20_000 : 60, seed: 20261125 })
+    }), { numRuns: process.env['SEALWRIT_SOAK'] === '1' ? 20_000 : 100, seed: 20261125, endOnFailure: true })
     console.log(`schemas of any kind: ${[...seen].map(([answer, count]) => `${answer} ${count}`).join(', ')}; the loop was held for ${longest.toFixed(1)} ms at the most`)
     expect([...seen.keys()].sort()).toEqual(expect.arrayContaining(['fits', 'request_malformed']))
   })

@@ -6,11 +6,13 @@ import type { Subschema } from './read.ts'
 import type { Answer, Job } from './worker.ts'
 
 /** Time for one validation in the thread, and for one to begin, in milliseconds. */
-export const VALIDATION_MS = 200
-export const THREAD_START_MS = 2_000
+export const VALIDATION_MS = 500
+export const THREAD_START_MS = 5_000
 /** Validations that may wait for the thread, and for how long, in milliseconds. */
 export const MAX_WAITING_VALIDATIONS = 64
 export const VALIDATION_WAIT_MS = 2_000
+/** How long the thread is kept when nothing is asked of it, in milliseconds. */
+export const THREAD_IDLE_MS = 10_000
 /** Memory of the thread, in MiB. */
 const THREAD_MEMORY = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 16 }
 /** Built files stand beside this one as it does itself. */
@@ -46,6 +48,7 @@ export class ValidationThread {
   #jobs = 0
   #schemas = 0
   #closed = false
+  #stopResting: () => void = () => undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -85,13 +88,21 @@ export class ValidationThread {
   #next(): void {
     if (this.#running !== undefined) return
     const next = this.#waiting.shift()
-    if (next === undefined) return void this.#worker?.unref()
+    if (next === undefined) return this.#rest()
+    this.#stopResting()
     next.giveUp()
     const stop = this.#limit(this.#isUp ? VALIDATION_MS : THREAD_START_MS)
     this.#running = { ...next, job: this.#jobs++, stop }
     this.#worker ??= this.#start()
     this.#worker.ref() // somebody waits for its answer
     if (this.#isUp) this.#send(this.#running)
+  }
+
+  /** Each client at each server has one: it does not stay where nobody needs it. */
+  #rest(): void {
+    this.#worker?.unref()
+    this.#stopResting()
+    if (this.#worker !== undefined) this.#stopResting = this.#clock.after(THREAD_IDLE_MS, () => this.#end())
   }
 
   #limit(ms: number): () => void {
@@ -140,14 +151,20 @@ export class ValidationThread {
 
   /** Ends the thread with what it does, and goes on with a new one. */
   #fail(denied: Denied): void {
-    const [worker, running] = [this.#worker, this.#running]
-    this.#worker = undefined
+    const running = this.#running
     this.#running = undefined
-    this.#isUp = false
-    this.#sent.clear()
-    void worker?.terminate()
+    this.#end()
     running?.stop()
     running?.reject(denied)
     if (!this.#closed) this.#next()
+  }
+
+  #end(): void {
+    const worker = this.#worker
+    this.#worker = undefined
+    this.#isUp = false
+    this.#sent.clear()
+    this.#stopResting()
+    void worker?.terminate()
   }
 }
