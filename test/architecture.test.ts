@@ -12,7 +12,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'control-plane': ['node:', '@sealwrit/protocol', '@cedar-policy/cedar-wasm', '@fastify/helmet', '@fastify/rate-limit', '@fastify/swagger', '@fastify/swagger-ui', '@opentelemetry/api', '@sigstore/bundle', '@sigstore/protobuf-specs', '@sigstore/verify', 'fastify', 'fastify-type-provider-zod', 'pg', 'prom-client', 'zod'],
   'mcp-gateway': ['node:', '@sealwrit/gate', '@sealwrit/protocol', '@cfworker/json-schema', '@opentelemetry/api', 'undici'],
   witness: ['node:', '@sealwrit/protocol'],
-  cli: ['node:', '@sealwrit/protocol', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'smol-toml', 'yaml', 'zod'],
+  assessor: ['@sealwrit/protocol'],
+  cli: ['node:', '@sealwrit/protocol', '@sealwrit/assessor', '@sealwrit/gate', '@sealwrit/mcp-gateway', '@sealwrit/control-plane', '@sealwrit/witness', 'commander', 'smol-toml', 'yaml', 'zod'],
 }
 
 /** Stages never import each other; `plane.ts` composes them. */
@@ -64,8 +65,8 @@ describe('the architecture', () => {
     }
   })
 
-  it('gives protocol, gate and witness no dependency from outside', () => {
-    const outside = ['protocol', 'gate', 'witness'].flatMap((pkg) => all.filter((s) => s.pkg === pkg)).flatMap(({ imports }) => imports.map(({ from }) => from)).filter((from) => !from.startsWith('.') && !from.startsWith('node:') && !from.startsWith('@sealwrit/'))
+  it('gives protocol, gate, witness and assessor no dependency from outside', () => {
+    const outside = ['protocol', 'gate', 'witness', 'assessor'].flatMap((pkg) => all.filter((s) => s.pkg === pkg)).flatMap(({ imports }) => imports.map(({ from }) => from)).filter((from) => !from.startsWith('.') && !from.startsWith('node:') && !from.startsWith('@sealwrit/'))
     expect(outside).toEqual([])
     expect(builtinModules).toContain('crypto')
   })

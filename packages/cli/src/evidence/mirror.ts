@@ -81,6 +81,13 @@ export async function checkMirror(folder: string, trust: Trust, progress: Progre
   }
 }
 
+/** The newest checkpoint of a log, signed by a key that the given one leads to. @throws {CliError} exit 13 */
+export async function readHead(source: LogSource, key: NoteKey): Promise<{ readonly note: string; readonly head: Checkpoint; readonly keys: NoteKey | KeyRing }> {
+  const note = await source.checkpoint()
+  const { trusted } = await knownKeys(source, note, undefined, key)
+  return { note, head: verified(note, trusted, 'the checkpoint of the log'), keys: trusted }
+}
+
 /** The keys of a log that is mirrored: the given one, unless a checkpoint is not signed by it; then those that it leads to. */
 async function knownKeys(source: LogSource, note: string, kept: string | undefined, key: NoteKey): Promise<{ trusted: NoteKey | KeyRing; named: NoteKey | KeyRing }> {
   try {

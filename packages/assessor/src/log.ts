@@ -1,0 +1,126 @@
+import type { Entry } from '@sealwrit/protocol'
+import { Executions } from './executions.ts'
+import { Denials, People, Tools } from './governance.ts'
+import { Count, type Measure, type Measured, type Measurements } from './measure.ts'
+import { claimsOf, Numbers } from './receipts.ts'
+
+/** How far back it counts what a deployment does, in days. */
+export const WINDOW_DAYS = 30
+const DAY_MS = 86_400_000
+
+/**
+ * What the entries of a log show, read once, from the first to the last. Memory grows with what is open and with names, not with
+ * the log. An entry that is not the next one ends it: then the log is not whole, and nothing is shown.
+ */
+export class LogMeasures {
+  readonly #nowMs: number
+  readonly #executions = new Executions()
+  readonly #numbers = new Numbers()
+  readonly #denials = new Denials()
+  readonly #people = new People()
+  readonly #tools = new Tools()
+  readonly #decisions = new Count()
+  readonly #lost = new Count()
+  readonly #assessments = new Count()
+  #next = 0
+  #lastMs = 0
+  #keyMs: number | undefined
+  #isHybrid: boolean | undefined
+  #rolledBackMs: number | undefined
+  #restoredMs: number | undefined
+  #broken: string | undefined
+
+  /** @param nowMs when it is assessed: ages and the window are counted from there */
+  constructor(nowMs: number) {
+    this.#nowMs = nowMs
+  }
+
+  /** Why the entries are not a whole log in order; undefined where they are. */
+  get broken(): string | undefined {
+    return this.#broken
+  }
+  get entries(): number {
+    return this.#next
+  }
+
+  add(entry: Entry): void {
+    if (this.#broken !== undefined) return
+    const { seq, time } = entry
+    if (seq !== this.#next) this.#broken = `entry ${this.#next} is missing`
+    else if (time < this.#lastMs) this.#broken = `entry ${seq} is older than the one before it`
+    this.#next = seq + 1
+    this.#lastMs = time
+    this.#read(entry, time >= this.#nowMs - WINDOW_DAYS * DAY_MS)
+  }
+
+  #read(entry: Entry, isRecent: boolean): void {
+    const { seq, time } = entry
+    switch (entry.kind) {
+      case 'permit':
+        this.#executions.permit(entry, isRecent)
+        if (!isRecent) return
+        this.#decisions.add(seq)
+        return this.#tools.permit(entry)
+      case 'deny':
+        if (!isRecent) return
+        this.#decisions.add(seq)
+        return this.#denials.deny(entry)
+      case 'hold':
+        this.#decisions.add(seq)
+        return this.#people.hold(entry)
+      case 'approval':
+        if (entry.event === 'approved') this.#people.approval(entry)
+        return
+      case 'receipt': {
+        const claims = claimsOf(entry.receipt)
+        this.#numbers.add(seq, claims)
+        this.#executions.receipt(entry, claims)
+        if (isRecent) this.#people.stopped(seq, claims)
+        return
+      }
+      case 'expiry':
+        return this.#executions.expiry(entry)
+      case 'kill':
+      case 'revocation':
+        return this.#people.prohibited(time)
+      case 'gate':
+        if (entry.event === 'session' && isRecent) this.#denials.session(entry.gate)
+        if (entry.event === 'denials_lost' && isRecent) this.#lost.add(seq)
+        return
+      case 'tool':
+        return this.#tools.tool(entry)
+      case 'key':
+        if (entry.purpose === 'log' && (entry.event === 'created' || entry.event === 'rotated' || entry.event === 're_anchored')) {
+          this.#keyMs = time
+          this.#isHybrid = entry.pq_key !== undefined
+        }
+        if (entry.purpose === 'log' && entry.event === 're_anchored') this.#restoredMs = time
+        return
+      case 'policy':
+        if (entry.event === 'rolled_back') this.#rolledBackMs = time
+        return
+      default:
+        return
+    }
+  }
+
+  measured(): Measurements {
+    const out = new Map<Measure, Measured>()
+    const take = (found: Iterable<readonly [Measure, Measured | undefined]>): void => {
+      for (const [measure, value] of found) if (value !== undefined) out.set(measure, value)
+    }
+    const age = (measure: Measure, sinceMs: number | undefined): void => {
+      if (sinceMs !== undefined) out.set(measure, { value: Math.max(0, this.#nowMs - sinceMs) / DAY_MS, proof: [] })
+    }
+    out.set('entries', { value: this.#next, proof: [] })
+    out.set('decisions', this.#decisions.measured())
+    out.set('lost_denials', this.#lost.measured())
+    out.set('assessments', this.#assessments.measured())
+    for (const part of [this.#executions.measured(), this.#numbers.measured(), this.#denials.measured(this.#nowMs, DAY_MS), this.#people.measured(), this.#tools.measured()]) take(part)
+    age('key_age_days', this.#keyMs)
+    if (this.#isHybrid !== undefined) out.set('hybrid_keys', { value: this.#isHybrid ? 1 : 0, proof: [] })
+    age('rollback_days', this.#rolledBackMs)
+    age('restore_days', this.#restoredMs)
+    return out
+  }
+}

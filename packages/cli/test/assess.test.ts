@@ -1,0 +1,71 @@
+import { spawnSync } from 'node:child_process'
+import * as fs from 'node:fs'
+import * as os from 'node:os'
+import * as path from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { end, startPlane } from '../../../test/support/processes.ts'
+import { readLog } from '../src/assess/read-log.ts'
+import { readHead } from '../src/evidence/mirror.ts'
+import { FolderSource } from '../src/evidence/source.ts'
+import { readVerifierKey } from '../src/local/folder.ts'
+import { Progress } from '../src/progress.ts'
+
+const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-assess-')))
+const dir = path.join(root, '.sealwrit')
+const main = path.resolve(import.meta.dirname, '../src/main.ts')
+let plane: Awaited<ReturnType<typeof startPlane>>
+const run = (...words: string[]): { status: number | null; stdout: string; stderr: string } => spawnSync(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, ...words, '--dir', dir], { encoding: 'utf8', cwd: root, env: { ...process.env, NO_COLOR: '1' } })
+interface Assessed {
+  readonly level: number
+  readonly invalid: readonly string[]
+  readonly dimensions: readonly { readonly dimension: string; readonly level: number; readonly points: readonly { readonly measure: string; readonly value?: number }[] }[]
+}
+const assessed = (): Assessed => JSON.parse(run('assess', '--json').stdout) as Assessed
+const valueOf = ({ dimensions }: Assessed, measure: string): number | undefined => dimensions.flatMap(({ points }) => points).find((point) => point.measure === measure)?.value
+
+beforeAll(async () => {
+  plane = await startPlane(dir)
+})
+afterAll(async () => {
+  await end(plane.child)
+  fs.rmSync(root, { recursive: true, force: true })
+})
+
+describe('sealwrit assess', () => {
+  it('finds nothing in a plane that nobody asked, and says what to do first', () => {
+    const { status, stdout } = run('assess')
+    expect([status, stdout]).toEqual([0, expect.stringMatching(/^level 0 {2}open[\s\S]*to level 1[\s\S]*sealwrit doctor/)])
+  })
+
+  it('finds what doctor left behind: permits, refusals, a stop, decisions that come out again', () => {
+    expect(run('doctor').status).toBe(0)
+    const found = assessed()
+    expect(found.level).toBeGreaterThanOrEqual(1)
+    expect(found.invalid).toEqual([])
+    expect(valueOf(found, 'stop_ms')).toBeLessThan(2_000)
+    expect(valueOf(found, 'replay_agreed_share')).toBe(1)
+    expect(valueOf(found, 'receipts_verified_share')).toBe(1)
+    expect(valueOf(found, 'policy_tests')).toBeGreaterThan(0)
+    expect(valueOf(found, 'witnesses')).toBeUndefined()
+    expect(run('assess', '--points').stdout).toMatch(/met {2}4 {2}what was killed or revoked while it ran stopped within 2 s/)
+  })
+
+  it.each<[string, (bundle: Buffer) => Buffer, string]>([
+    ['edited', (tile) => Buffer.from(tile.toString('latin1').replace('policy_no_match', 'policy_no_mat_h'), 'latin1'), 'the log cannot be read whole'],
+    ['edited into something that reads well', (tile) => Buffer.from(tile.toString('latin1').replace(/"completed"|agent:sealwrit-doctor/, (found) => (found === '"completed"' ? '"compleded"' : 'agent:sealwrit-tcotor')), 'latin1'), 'the entries are not those that the log key signed'],
+    ['cut short', (tile) => tile.subarray(0, tile.length - 40), 'the log cannot be read whole'],
+    ['as it is', (tile) => tile, ''],
+  ])('of a copy that is %s says so, as level 0 and not as an error', async (_name, change, says) => {
+    const folder = path.join(root, 'mirror')
+    fs.rmSync(folder, { recursive: true, force: true })
+    expect(run('log', 'mirror', folder).status).toBe(0)
+    const tiles = (fs.readdirSync(path.join(folder, 'tile', 'entries'), { recursive: true }) as string[]).map((name) => path.join(folder, 'tile', 'entries', name)).filter((file) => fs.statSync(file).isFile())
+    expect(tiles).toHaveLength(1)
+    fs.writeFileSync(tiles[0] as string, change(fs.readFileSync(tiles[0] as string)))
+    const source = new FolderSource(folder)
+    const key = readVerifierKey(path.join(dir, 'log.vkey'))
+    const { invalid } = await readHead(source, key).then(({ head }) => readLog(source, head, Date.now(), new Progress('', true)))
+    if (says === '') expect(invalid).toEqual([])
+    else expect(invalid[0]).toContain(says)
+  })
+})
