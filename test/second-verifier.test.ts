@@ -3,7 +3,7 @@ import { sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { type Anchor, anchoredBytes, type Bundle, BundleVerifier, canonicalText, encodeEntries, formatBundle, formatCosignerKey, formatVerifierKey, type JsonObject, noteKey, parseEntry, signingInput, attachSignature, signingKey, tilePath, tilesOf, toBase64, utf8 } from '@sealwrit/protocol'
+import { type Anchor, anchoredBytes, type Bundle, BundleVerifier, canonicalText, encodeEntries, formatBundle, formatCosignerKey, formatVerifierKey, type JsonObject, noteKey, parseEntry, parseWitnessPolicy, signingInput, attachSignature, signingKey, tilePath, tilesOf, toBase64, utf8, verifyBundle } from '@sealwrit/protocol'
 import { afterAll, describe, expect, it } from 'vitest'
 import { endOverdue, makeSink, nodeCryptography } from '@sealwrit/control-plane'
 import { issue, redeem } from '../packages/control-plane/test/support/push.ts'
@@ -15,6 +15,7 @@ import { type Case, firstOpinion, noPython, type Opinion, secondOpinions, VERIFI
 import { opensslAnswer, OpensslTsa, serve } from './support/tsa.ts'
 import { byteEdits, lineEdits, notCanonical, otherForms, swapped } from './support/tamper.ts'
 import { type KeyCase, keyCases } from './support/key-cases.ts'
+import { assuranceCases, unseenCases } from './support/assurance-cases.ts'
 import { toolCases } from './support/tool-cases.ts'
 import { brokenRules } from './support/violations.ts'
 
@@ -38,6 +39,15 @@ def run(v):
         return 'request_malformed'
     holds = is_within(v['child'], v['parent']) if 'child' in v else is_delegated(v['request'], v['parent'])
     return 'ok' if holds else 'delegation_widens'
+print(json.dumps([[v['name'], run(v)] for v in json.load(open(sys.argv[2]))['vectors']]))
+`
+const RUN_ASSURANCE = `
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from assurance import level
+def run(v):
+    permit = {**v['permit'], 'constraints': {'obligations': v['permit']['obligations']}}
+    return level(v['checks'], permit, v['permit']['level'], v['containment'], v['witnessed'], v['replayed'])
 print(json.dumps([[v['name'], run(v)] for v in json.load(open(sys.argv[2]))['vectors']]))
 `
 const RUN_ACTIONS = `
@@ -160,6 +170,26 @@ describe.skipIf(noPython !== undefined)('both verifiers establish', () => {
   })
   it('ATK-091: what calls a tool rests on the definition that somebody pinned, and every pin on what was seen and on the one before', async () => {
     await agreed([...toolCases()])
+  })
+
+  it('what a receipt may state of its assurance', async () => {
+    await agreed([...assuranceCases()])
+    // What only somebody else could see is said to be not established, by both, and refuses nothing.
+    for (const { title, bundle, policy, isUnseen } of unseenCases()) {
+      const one: Case = { title, bytes: bytesOf(bundle), key: LOG_KEY, nowSeconds: NOW, ...(policy === undefined ? {} : { policy }) }
+      const report = verifyBundle(bundle, { crypto: nodeCryptography, logKey: LOG_KEY, gateKeys: [], ...(policy === undefined ? {} : { witnesses: { policy: parseWitnessPolicy(utf8(policy), sha256), nowSeconds: NOW } }) })
+      const [second] = (await secondOpinions([one])) as unknown as [{ verdict: string; not_established: readonly string[] }]
+      expect([title, report.verdict, report.findings.some(({ claim }) => claim.startsWith('the assurance that'))]).toEqual([title, 'established', isUnseen])
+      expect([title, second.verdict, second.not_established.some((text) => text.startsWith('the assurance'))]).toEqual([title, 'established', isUnseen])
+    }
+  })
+
+  it('the vectors of assurance', () => {
+    const file = path.join(VERIFIER_FOLDER, '../vectors/assurance.json')
+    const wanted = (JSON.parse(fs.readFileSync(file, 'utf8')) as { vectors: { name: string; expect: string }[] }).vectors.map(({ name, expect: expected }) => [name, expected])
+    const { stdout, stderr } = spawnSync('python3', ['-c', RUN_ASSURANCE, VERIFIER_FOLDER, file], { encoding: 'utf8' })
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual(wanted)
   })
 
   it('a bundle with anchors of a real authority, a file and an endpoint; the imprint of its token is looked at, its signature is said not to be', async () => {

@@ -6,6 +6,7 @@ imprint is looked at, not signature and certificates: where there is something o
 """
 import argparse, json, os, sys, time
 from approvals import Approvals
+from assurance import Assurance
 from bodies import Bodies
 from budgets import Budgets
 from bundles import read_bundle, read_mirror
@@ -34,7 +35,7 @@ class Evidence:
         self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
         self.budgets, self.people, self.prohibitions, self.environments = Budgets(), People(), Prohibitions(), Environments()
         self.foreign, self.tools = Foreign(bundle['origin'], self.not_established), Tools()
-        self.prefix, self.named, self.bodies = 0, set(), Bodies()
+        self.prefix, self.named, self.bodies, self.assurance = 0, set(), Bodies(), Assurance(self.environments.levels, self.not_established)
 
     def claim(self, about, check, *given):
         try:
@@ -68,6 +69,7 @@ class Evidence:
         by = [log for log in logs if log[0] == self.key[0] and any(is_signed(log[2], self.head.text.encode(), blob) for blob, _ in self.head.lines.get(log[:2], []))]
         need(by or not logs, 'no log of the policy signed the checkpoint')
         need(is_met(quorum, groups, cosigners(self.head, witnesses, now)), 'no quorum cosigned the checkpoint')
+        self.assurance.witnessed = quorum != 'none'
 
     def check_link(self, link):
         """Every linked checkpoint is signed by the given key, and extended by the one of the head."""
@@ -169,6 +171,7 @@ class Evidence:
         used = self.numbers.setdefault((claims['gate'], claims['session']), set())
         need(claims['sequence'] not in used, 'the gate used a sequence number twice in a session')
         used.add(claims['sequence'])
+        self.claim(f'assurance of entry {receipt["seq"]}', self.assurance.receipt, claims, permit)
         self.lives.receipt(receipt, claims, self.prefix)
         return {'result': claims.get('result_commit')}
 
@@ -219,11 +222,8 @@ class Evidence:
     def check_erasure(self, erasure, _leaf):
         self.bodies.erasure(erasure)
 
-    def check_hold(self, hold, leaf):
-        self.approvals.hold(hold, leaf)
-
-    def check_voucher(self, voucher, _leaf):
-        self.approvals.voucher(voucher)
+    def check_hold(self, hold, leaf): self.approvals.hold(hold, leaf)
+    def check_voucher(self, voucher, _leaf): self.approvals.voucher(voucher)
 
     def check_key(self, key, _leaf):
         self.keys.entry(key)

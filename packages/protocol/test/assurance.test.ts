@@ -1,7 +1,7 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import {
-  type Artifact, assuranceOf, ASSURANCE_LEVELS, type AssuranceLevel, CHECKS, type Checks, type CheckStatus, type DenialCode, Denied, ENVIRONMENT_LEVELS, type EnvironmentLevel, type Grounds, highest, initiatorOf, isBelow,
+  type Artifact, assuranceOf, ASSURANCE_LEVELS, type AssuranceLevel, canonicalText, CHECKS, type Checks, type CheckStatus, type DenialCode, Denied, ENVIRONMENT_LEVELS, type EnvironmentLevel, type Grounds, highest, initiatorOf, isBelow,
   isContained, NO_GROUNDS, parseStrict, parseWitnessPolicy, formatCosignerKey, shortfall, utf8, verifySealedArtifact, WitnessQuorum,
 } from '@sealwrit/protocol'
 import fc from 'fast-check'
@@ -67,6 +67,7 @@ describe('spec/vectors/assurance.json', () => {
     const grounds: Grounds = { initiator: initiatorOf(permit), environment: permit.level, isContained: isContained(permit.obligations, containment), isWitnessed: witnessed, isReplayed: replayed }
     expect(assuranceOf(checks, grounds)).toBe(expected)
   })
+  it('is what is made here', () => expect(canonicalText(file.vectors as never)).toBe(canonicalText(vectors() as never)))
   it('has each level', () => expect([...new Set(file.vectors.map((vector) => vector.expect))].sort()).toEqual([...ASSURANCE_LEVELS]))
 })
 

@@ -1,4 +1,4 @@
-import { type AgentEntry, Budgets, Denied, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, toolKey, type ToolStanding, withPerson, withTool } from '@sealwrit/protocol'
+import { type AgentEntry, Budgets, Denied, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, type ShownGrounds, shownGrounds, toolKey, type ToolStanding, withPerson, withTool } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { ForeignLogs } from './foreign.ts'
@@ -30,6 +30,8 @@ export interface OpenPermit {
   /** What revocations and kills are compared with. */
   readonly selectable: Selectable
   readonly intent: string | undefined
+  /** What it shows of what its execution rests on. */
+  readonly grounds: ShownGrounds
   readonly epoch: number
   /** When it may run to at the latest, milliseconds. */
   readonly lastMs: number
@@ -172,7 +174,7 @@ export class LogState {
     switch (entry.kind) {
       case 'permit': {
         const { jti, seq, aud } = entry
-        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), intent: entry.intent, epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...startOf(entry) })
+        this.#set(this.open, ownText(jti), { seq, leafHash: ownText(leafHash), aud: ownText(aud), selectable: selectableOf(entry), intent: entry.intent, grounds: shownGrounds(entry), epoch: entry.policy.epoch, lastMs: (entry.exp + entry.constraints.max_runtime_seconds) * 1_000, place: placeOf(entry), ...startOf(entry) })
         for (const ancestor of localAncestors(entry)) this.#issuedBelow(ancestor)
         if (entry.challenge !== undefined && request !== undefined) this.#remember(aud, entry.challenge, { seq, timeMs: entry.time, request })
         if (entry.constraints.budgets !== undefined) this.budgets.spend(entry.constraints.budgets, entry, entry.time)

@@ -1,4 +1,4 @@
-import { type Crypto, Denied, type DenialRequest, fromBase64Url, isLegal, type ReceiptRequest, type SigningKey, signingKey, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
+import { type Crypto, Denied, type DenialRequest, fromBase64Url, isBelow, isLegal, type ReceiptRequest, type SigningKey, signingKey, supported, verifyDenialReport, verifyReceipt } from '@sealwrit/protocol'
 import { type LogState, refuseRevoked } from '../log/state.ts'
 import type { Committed, Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
@@ -21,6 +21,8 @@ export async function recordReceipt(request: ReceiptRequest, gate: string, log: 
     if (permit.aud !== gate) throw new Denied('audience_mismatch')
     if (!isLegal(permit.standing, receipt.outcome)) throw new Denied('challenge_mismatch', 'a carried permit that was never redeemed cannot have started')
     if (permit.leafHash !== receipt.leaf_hash) throw new Denied('seal_invalid', 'the receipt is about another entry')
+    // Evidence that no verifier could believe is not taken; that less was reached than was demanded is.
+    if (isBelow(supported(receipt, permit.grounds), receipt.assurance)) throw new Denied('artifact_malformed', 'the receipt states more assurance than its permit and checks support')
     const body = { kind: 'receipt', jti: receipt.jti, receipt: request.receipt, ...(open === undefined && late !== undefined ? { resolves: late.seq } : {}) } as const
     const { result } = request
     if (result === undefined || receipt.result_commit === undefined) return { body, bodies: [] }

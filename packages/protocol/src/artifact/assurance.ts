@@ -1,4 +1,5 @@
 import { CHECKS, type Checks, type DenialCode } from '../denial.ts'
+import { ownText } from '../encoding.ts'
 import type { EnvironmentLevel } from '../log/entries.ts'
 import { type Artifact, ASSURANCE_LEVELS, type AssuranceLevel } from './artifact.ts'
 
@@ -73,4 +74,21 @@ export function initiatorOf({ sub, cnf }: Pick<Artifact, 'sub' | 'cnf'>): Initia
 /** Whether everything that a permit demands is in force; where nothing is demanded, nothing is contained. */
 export function isContained(obligations: readonly string[], containment: readonly string[]): boolean {
   return obligations.length > 0 && obligations.every((one) => containment.includes(one))
+}
+
+/** What a permit itself shows of the grounds of its execution, and the level that it demands. */
+export interface ShownGrounds {
+  readonly initiator: InitiatorForm
+  readonly environment: EnvironmentLevel
+  readonly obligations: readonly string[]
+  readonly demanded: AssuranceLevel
+}
+
+export function shownGrounds(permit: Pick<Artifact, 'sub' | 'cnf' | 'env' | 'constraints' | 'assurance'>): ShownGrounds {
+  return { initiator: initiatorOf(permit), environment: permit.env.level, obligations: permit.constraints.obligations.map(ownText), demanded: permit.assurance }
+}
+
+/** The most that a receipt may state about its permit. What only the gate or somebody else could see, witnesses and replays, is granted. */
+export function supported({ checks, containment }: { readonly checks: Checks; readonly containment: readonly string[] }, { initiator, environment, obligations }: ShownGrounds): AssuranceLevel {
+  return assuranceOf(checks, { initiator, environment, isContained: isContained(obligations, containment), isWitnessed: true, isReplayed: true })
 }

@@ -6,6 +6,7 @@ import type { EntryHead } from '../log/entry.ts'
 import { unadmitted } from '../lifecycle/lifecycle.ts'
 import { isEnding, isLegal, type Standing } from '../lifecycle/table.ts'
 import type { Receipt } from '../receipt/receipt.ts'
+import type { KnownGrounds } from './assurance.ts'
 import type { Tally } from './tally.ts'
 
 /** What is remembered of a permit until the bundle ends. */
@@ -17,6 +18,7 @@ export interface KnownPermit {
   readonly use: Permit['use']
   readonly nbf: number
   readonly exp: number
+  readonly grounds: KnownGrounds
   /** Leaf index of what spent it. */
   redemption: number | undefined
   standing: Standing
@@ -44,10 +46,10 @@ export class Endings {
     this.#tally = tally
   }
 
-  permitted(permit: Permit, leaf: string): void {
+  permitted(permit: Permit, leaf: string, grounds: KnownGrounds): void {
     const { jti, seq, aud, tenant, use, nbf, exp } = permit
     if (this.#permits.has(jti)) this.#tally.found('contradicted', 'two permits have one id', { seq, jti })
-    else this.#permits.set(ownText(jti), { seq, leaf: ownText(leaf), aud: this.#name(aud), tenant: this.#name(tenant), use, nbf, exp, redemption: undefined, standing: use === 'redeem' ? 'carried' : 'issued', ending: undefined, isBroken: false })
+    else this.#permits.set(ownText(jti), { seq, leaf: ownText(leaf), aud: this.#name(aud), tenant: this.#name(tenant), use, nbf, exp, grounds, redemption: undefined, standing: use === 'redeem' ? 'carried' : 'issued', ending: undefined, isBroken: false })
   }
 
   /** One string for each gate and tenant, not one a permit. */

@@ -46,11 +46,12 @@ export class Gates {
     if (!this.#given.some(({ kid }) => kid === gate)) this.#tally.notShown(`the key of gate ${gate} is only as enrolled by the plane; give it with --gate-key to hold it independently`)
   }
 
-  /** Evidence is what the session was opened with, never more. */
-  permitted({ seq, jti, aud, env }: Permit): void {
+  /** Evidence is what the session was opened with, never more. @returns whether that session is known */
+  permitted({ seq, jti, aud, env }: Permit): boolean {
     if (env.level === 'software') this.#softwareOnly++
     const level = this.#levels.get(`${aud} ${env.commit}`)
     if (level !== undefined && level !== env.level) this.#tally.found('contradicted', `the permit claims ${env.level} evidence of an environment whose session has ${level}`, { seq, jti })
+    return level !== undefined
   }
 
   /** @returns the receipt where it is the one of `permit` */

@@ -17,6 +17,7 @@ import { verifyQuorum } from '../log/quorum.ts'
 import type { WitnessPolicy } from '../log/witness-policy.ts'
 import type { SigningKey } from '../receipt/jws.ts'
 import { Approvals } from './approvals.ts'
+import { Assurance } from './assurance.ts'
 import { Budgets } from '../govern/budgets.ts'
 import { Bodies } from './bodies.ts'
 import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
@@ -96,6 +97,7 @@ export class BundleVerifier implements BundleListener {
   readonly #tools: Tools
   readonly #bodies: Bodies
   readonly #approvals: Approvals
+  readonly #assurance: Assurance
   readonly #budgets = new Budgets()
   readonly #foreign: Foreign
   readonly #tree: Frontier
@@ -123,6 +125,7 @@ export class BundleVerifier implements BundleListener {
     this.#lineages = new Lineages(this.#tally, (jti) => this.#endings.permit(jti))
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
+    this.#assurance = new Assurance(this.#tally)
     this.#foreign = new Foreign(trust.foreign ?? [], trust.crypto, this.#tally, () => this.#bundle?.origin ?? '')
     this.#tree = new Frontier(trust.crypto.sha256)
   }
@@ -145,6 +148,7 @@ export class BundleVerifier implements BundleListener {
       return this.#tally.notShown(cosigners <= 0 ? 'no witness cosigned: that this is the only history is the word of the log key' : `${cosigners} further signatures on the checkpoint count for nothing without a witness policy; give it with --witness-policy`)
     }
     const counted = this.#tally.claim('the checkpoint is cosigned as the witness policy asks', () => verifyQuorum(note, witnesses.policy, { nowSeconds: witnesses.nowSeconds, maxAgeSeconds: undefined }, crypto))
+    if (counted !== undefined && witnesses.policy.quorum.kind !== 'none') this.#assurance.witnessed()
     for (const { name, time } of counted?.value ?? []) this.#tally.time({ kind: 'cosignature', time: time * 1_000, sentence: `witness ${quoted(name)} saw the checkpoint at ${new Date(time * 1_000).toISOString()}: no entry under it is younger` })
   }
 
@@ -234,9 +238,8 @@ export class BundleVerifier implements BundleListener {
       case 'permit':
         if (entry.iss !== this.#bundle?.origin) this.#tally.found('contradicted', 'the permit was issued by another plane', { seq: entry.seq, jti: entry.jti })
         this.#decided(entry.policy.digest)
-        this.#endings.permitted(entry satisfies Permit, leafDigest(hash))
+        this.#endings.permitted(entry satisfies Permit, leafDigest(hash), this.#assurance.permitted(entry, this.#gates.permitted(entry)))
         this.#prohibitions.permitted(entry)
-        this.#gates.permitted(entry)
         this.#keys.checkGate(entry.aud, entry.seq)
         this.#lineages.permitted(entry, leafDigest(hash), bodies, this.#tree.size > entry.seq)
         this.#approvals.permitted(entry, bodies)
@@ -256,8 +259,10 @@ export class BundleVerifier implements BundleListener {
         this.#gates.enrolled(entry)
         return undefined
       case 'receipt': {
-        const receipt = this.#gates.receipt(entry, this.#endings.permit(entry.jti))
+        const known = this.#endings.permit(entry.jti)
+        const receipt = this.#gates.receipt(entry, known)
         if (receipt !== undefined) this.#endings.received(entry, receipt, this.#tree.size)
+        if (receipt !== undefined && known !== undefined) this.#assurance.received(receipt, known.grounds, entry)
         this.#prohibitions.ended(entry.jti)
         return receipt
       }
@@ -321,8 +326,11 @@ export class BundleVerifier implements BundleListener {
     let isReplayed = true
     const claim = 'the policies give this decision again, with its reasons and obligations'
     const proved = this.#tally.prove(claim, () => void (isReplayed = replay.decision(entry, bodies)), { seq: entry.seq })
-    if (proved && isReplayed) this.#tally.holds(claim)
-    else if (proved) this.#unreplayed++
+    if (proved && isReplayed) {
+      this.#tally.holds(claim)
+      const known = entry.kind === 'permit' ? this.#endings.permit(entry.jti) : undefined
+      if (entry.kind === 'permit' && known !== undefined) this.#assurance.replayed(entry.jti, known.grounds)
+    } else if (proved) this.#unreplayed++
   }
 
   #decided(digest: string): void {
@@ -341,6 +349,7 @@ export class BundleVerifier implements BundleListener {
       this.#people.end()
       this.#tools.end()
       this.#gates.end()
+      this.#assurance.end()
       this.#bodies.end()
       this.#foreign.end()
       this.#approvals.end(this.#tree.size === head.size)
