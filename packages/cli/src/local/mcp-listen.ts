@@ -55,6 +55,7 @@ export async function serveClients({ host, port }: Listen, { gate, name, folder,
     documents: admission.documents,
     places: usable(() => new Places(admission.hosts, allowOrigin)),
     refused: (denied) => void gate.reporter.denial(denied, {}).catch(() => undefined),
+    lost: (reason) => void process.stderr.write(`sealwrit: ${plain(name)}: a client lost its server: ${plain(reason)}\n`),
     clock: nodeClock,
     rng: nodeRng,
   })

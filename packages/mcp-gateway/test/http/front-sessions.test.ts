@@ -110,6 +110,7 @@ describe('a session', () => {
     await until(() => listened.status === 200)
     at.seats[1]?.port.ended('the server is gone')
     await until(() => listened.ended)
+    expect(at.lost).toEqual(['the server is gone'])
     for (const id of [one, two]) expect((await at.inSession(id, { id: 1, method: 'tools/list' })).status).toBe(404)
   })
 

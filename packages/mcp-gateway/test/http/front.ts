@@ -49,6 +49,8 @@ export interface Reply {
 export class Fronted {
   readonly seats: FakeSeat[] = []
   readonly denials: Denied[] = []
+  /** Why seats ended. */
+  readonly lost: string[] = []
   readonly front: HttpFront
   port = 0
   #agent = new http.Agent({ keepAlive: true })
@@ -66,6 +68,7 @@ export class Fronted {
       },
       places: new Places(),
       refused: (denied) => this.denials.push(denied),
+      lost: (reason) => this.lost.push(reason),
       clock: nodeClock,
       rng: nodeRng,
       ...options,

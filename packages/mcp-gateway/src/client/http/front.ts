@@ -33,6 +33,8 @@ export interface FrontOptions {
   readonly documents?: ReadonlyMap<string, JsonObject>
   /** Records what was refused before any seat saw it. */
   readonly refused: (denied: Denied) => void
+  /** Says why a server was lost to a client, or what leads to it: its session is over. */
+  readonly lost?: (reason: string) => void
   readonly clock: Clock
   readonly rng: Rng
 }
@@ -50,10 +52,10 @@ export class HttpFront {
 
   constructor(options: FrontOptions) {
     this.#options = options
-    const { clock, rng } = options
+    const { clock, rng, lost = () => undefined } = options
     this.#refusals = new Refusals(clock, options.refused)
-    this.#sessions = new Sessions(options.openSeat, { clock, rng })
-    this.#stateless = new Stateless(options.openSeat, clock)
+    this.#sessions = new Sessions(options.openSeat, { clock, rng, lost })
+    this.#stateless = new Stateless(options.openSeat, clock, lost)
     this.#server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, keepAliveTimeout: IDLE_MS, connectionsCheckingInterval: 5_000, requireHostHeader: false })
     this.#server.maxConnections = MAX_CONNECTIONS
     this.#server.on('request', (req: http.IncomingMessage, res: http.ServerResponse) => void this.#handle(req, res))

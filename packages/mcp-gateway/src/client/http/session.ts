@@ -19,6 +19,8 @@ export const SESSION_HEADER = 'mcp-session-id'
 export interface SessionPorts {
   readonly clock: Clock
   readonly rng: Rng
+  /** A server, or what leads to it, ended a seat. */
+  readonly lost: (reason: string) => void
 }
 
 /**
@@ -96,7 +98,7 @@ export class Session implements ClientPort {
   end(reason: string): void {
     if (this.#ended) return
     this.#seat.close(reason)
-    this.ended(reason)
+    this.#over(reason)
   }
 
   // ---- what the seat says of no request
@@ -111,6 +113,12 @@ export class Session implements ClientPort {
   }
 
   ended(reason: string): void {
+    if (this.#ended) return
+    this.#ports.lost(reason)
+    this.#over(reason)
+  }
+
+  #over(reason: string): void {
     if (this.#ended) return
     this.#ended = true
     for (const { controller } of this.#underWay.values()) controller.abort(new Denied('unavailable', reason))

@@ -30,10 +30,12 @@ export class Stateless {
   readonly #seats = new Map<string, Taken>()
   readonly #openSeat: OpenSeat
   readonly #clock: Clock
+  readonly #lost: (reason: string) => void
   #cancelSweep: () => void = () => undefined
   #open = true
 
-  constructor(openSeat: OpenSeat, clock: Clock) {
+  constructor(openSeat: OpenSeat, clock: Clock, lost: (reason: string) => void) {
+    this.#lost = lost
     this.#openSeat = openSeat
     this.#clock = clock
     this.#sweep()
@@ -86,8 +88,10 @@ export class Stateless {
     const port: ClientPort = {
       notify: () => undefined, // what a client is told, it is told on the response to a request
       ask: () => Promise.reject(new Denied('method_unknown', 'a client of this revision is asked nothing but in a result')),
-      ended: () => {
-        if (this.#seats.get(principal) === taken) this.#seats.delete(principal)
+      ended: (reason) => {
+        if (this.#seats.get(principal) !== taken) return
+        this.#seats.delete(principal)
+        this.#lost(reason)
       },
     }
     const taken: Taken = { seat: this.#openSeat({ principal, agent }, port), underWay: 0, lastUsedMs: this.#clock.monotonicMs() }
