@@ -54,6 +54,9 @@ function command(node) {
     case 'conformance': // writes what it saw into CONFORMANCE.md
       process.env.SEALWRIT_UPDATE = '1'
       return [node, [bin('vitest', 'vitest.mjs'), 'run', '--root', root, path.join('test', 'conformance.test.ts'), ...args]]
+    case 'corpus': // decides the corpus, and writes what came of it into corpus/RESULTS.md
+      process.env.SEALWRIT_UPDATE = '1'
+      return [node, [bin('vitest', 'vitest.mjs'), 'run', '--root', root, path.join('test', 'corpus.test.ts'), ...args]]
     case 'typecheck':
       return [node, [bin('typescript', 'bin/tsc'), '-p', path.join(root, 'tsconfig.test.json'), ...args]]
     case 'build':
@@ -65,7 +68,7 @@ function command(node) {
     case 'soak':
       return [node, [path.join(root, 'tools', 'scoreboard.mjs'), ...args]]
     default:
-      return fail('usage: node tools/bootstrap.mjs start|cli|test|typecheck|build|bench|soak|conformance|example [arguments]')
+      return fail('usage: node tools/bootstrap.mjs start|cli|test|typecheck|build|bench|soak|conformance|corpus|example [arguments]')
   }
 }
 

@@ -29,7 +29,9 @@ export function buildProgram(): Command {
       .addHelpText('after', `\nExample:\n  ${example}`)
       .exitOverride()
 
-  add('init', 'write sealwrit.yaml, starter policies, their schema and tests', 'sealwrit init').action(async (o: object) => (await import('./commands/init.ts')).init(all(program, o)))
+  add('init', 'write sealwrit.yaml, starter policies, their schema and tests', 'sealwrit init --with memory,github')
+    .option('--with <names>', 'ready policies for these servers too, as `sealwrit policy library` lists them')
+    .action(async (o: object) => (await import('./commands/init.ts')).init(all(program, o)))
   add('up', 'start the plane', 'sealwrit up --listen 127.0.0.1:4180')
     .option('--listen <host:port>', 'address of the HTTP API', '127.0.0.1:4180')
     .option('--store <store>', 'sqlite:FILE or postgres://… (or SEALWRIT_STORE; default: store.db in the folder)')

@@ -1,7 +1,9 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { SCHEMA_FILE } from '@sealwrit/control-plane'
 import { CliError } from '../errors.ts'
 import { starterFolder } from '../local/folder.ts'
+import { readLibrary, splitNames, withArguments } from '../local/library.ts'
 import { CONFIG_FILE, FOLDER } from '../local/places.ts'
 import { type GlobalOptions, json, line } from '../output.ts'
 import { selfLine } from '../self.ts'
@@ -15,12 +17,15 @@ receipt: before_reply       # after_reply answers sooner and may lose the receip
 # retention: { bodies_days: 90 }  # erases arguments, inputs and environments after that time; entries and proofs stay
 `
 
-/** Writes a configuration, starter policies, their schema and their tests. Existing files are left alone. */
-export async function init(options: GlobalOptions): Promise<void> {
+/** Writes a configuration, starter policies, those of the library that are named, their schema and their tests. Existing files are left alone. */
+export async function init(options: GlobalOptions & { with?: string }): Promise<void> {
   const files: [string, string][] = [[CONFIG_FILE, CONFIG_TEXT]]
   const starter = (name: string): void => void files.push([name, fs.readFileSync(path.join(starterFolder, name), 'utf8')])
   for (const name of fs.readdirSync(path.join(starterFolder, 'policies')).sort()) starter(path.join('policies', name))
-  starter('schema.cedarschema')
+  const chosen = readLibrary(splitNames(options.with ?? '')).filter(({ name }) => !files.some(([file]) => file === path.join('policies', `${name}.cedar`)))
+  for (const one of chosen) for (const [name, text] of one.files) files.push([path.join('policies', name), text])
+  const schema = fs.readFileSync(path.join(starterFolder, SCHEMA_FILE), 'utf8')
+  files.push([SCHEMA_FILE, chosen.reduce((text, one) => withArguments(text, one), schema)])
   const existing = files.map(([name]) => name).filter((name) => fs.existsSync(name))
   if (existing.length > 0) throw new CliError(`${existing.join(', ')} ${existing.length === 1 ? 'exists' : 'exist'} already; nothing was written`, { hint: 'run it in a folder without them' })
   fs.mkdirSync('policies')
