@@ -185,6 +185,8 @@ def read_entry(text, bundle):
         references(entry['approvals'])
         need(('challenge' in entry) == (entry['use'] == 'challenge'), '`challenge` is present exactly when `use` is `challenge`')
         check_place(entry)
+        governed = entry['approvals'] or entry['depth'] or 'delegates' in entry or entry['constraints']['obligations'] or 'budgets' in entry['constraints']
+        need('observed' not in entry or (entry['assurance'], entry['use']) == ('A1', 'challenge') and not governed, 'an observed permit with what only a governed one has')
         need(entry['iss'] == bundle['origin'], 'it is issued by another plane')
     if entry['kind'] == 'policy':
         need('urgent' not in entry or entry.get('mode') != 'shadow', 'an urgent shadow')

@@ -36,10 +36,13 @@ class Tools:
         if permit['use'] == 'redeem':
             self.carried[permit['jti']] = key, self.pins.get(key)
         self.is_part |= not is_whole
+        if is_whole and 'observed' in permit and key not in self.pins:
+            return  # that nobody pinned it is among what is only observed
         if is_whole and not self.is_pinning:
             self.by_first_use += 1
         elif is_whole:
             need(key in self.pins, 'nobody pinned the tool that is called')
+            need(permit.get('observed') != 'tool_not_pinned', 'a pinned tool is observed as one that nobody pinned')
             actions = [body['body'] for body in bodies if body['purpose'] == 'action' and 'body' in body]
             need(all(isinstance(action, dict) and action.get('tool_digest') == self.pins[key] for action in actions[:1]), 'another definition of the tool is pinned')
 

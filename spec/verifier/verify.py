@@ -15,6 +15,7 @@ from foreign import Foreign
 from keys import Keys
 from lifecycle import LifeCycles
 from lineage import Lineages
+from observations import Observations
 from people import People
 from prohibitions import Prohibitions
 from tools import Tools
@@ -34,7 +35,7 @@ class Evidence:
         self.permits, self.lives, self.numbers, self.receipts = {}, LifeCycles(self.not_established), {}, 0
         self.approvals, self.lineages = Approvals(bundle['tenant'], self.not_established), Lineages(self.not_established, self.not_shown)
         self.budgets, self.people, self.prohibitions, self.environments = Budgets(), People(), Prohibitions(), Environments()
-        self.foreign, self.tools = Foreign(bundle['origin'], self.not_established), Tools()
+        self.foreign, self.tools, self.observations = Foreign(bundle['origin'], self.not_established), Tools(), Observations(self.not_established, self.not_shown)
         self.prefix, self.named, self.bodies, self.assurance = 0, set(), Bodies(), Assurance(self.environments.levels, self.not_established)
 
     def claim(self, about, check, *given):
@@ -115,13 +116,13 @@ class Evidence:
         if isinstance(entry.get('policy'), dict) or entry['kind'] == 'policy':
             self.named.add(entry['digest'] if entry['kind'] == 'policy' else entry['policy']['digest'])
         handler = getattr(self, f'check_{entry["kind"]}', lambda entry, leaf: {})
-        seen = entry.get('policy') or {}
-        commits = {'action': entry.get('action_commit'), **{name: seen.get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}, 'purpose': entry.get('purpose_commit'), 'definition': entry.get('definition_commit')}
+        commits = {'action': entry.get('action_commit'), **{name: (entry.get('policy') or {}).get(f'{name}_commit') for name in ('inputs', 'shadow', 'redacted')}, 'purpose': entry.get('purpose_commit'), 'definition': entry.get('definition_commit')}
         commits.update(handler(entry, f'sha256:{leaf.hex()}') or {})
         commits['delegation'], commits['foreign'] = entry.get('delegates', {}).get('terms_commit'), self.foreign.taken(entry)
         if entry['kind'] == 'permit':
             self.approvals.permit(entry, item['bodies'])
             for rule in (self.budgets, self.environments): rule.permit(entry)
+            self.observations.permit(entry, self.prefix > seq)
             self.lineages.permit(entry, f'sha256:{leaf.hex()}', item['bodies'], self.prefix > seq, self.life)
         if entry['kind'] == 'approval':
             commits.update(self.approvals.approval(entry, f'sha256:{leaf.hex()}', item['bodies']))
@@ -138,7 +139,7 @@ class Evidence:
         return self.permits.get(jti, (None, ''))[0], self.lives.endings.get(jti), jti in self.lives.redeemed
 
     def check_policy(self, policy, _leaf):
-        self.lineages.policy(policy)
+        for rule in (self.lineages, self.observations): rule.policy(policy)
 
     def check_revocation(self, revocation, _leaf): self.prohibitions.revocation(revocation)
 
@@ -147,6 +148,7 @@ class Evidence:
     def check_lease(self, lease, _leaf):
         self.keys.check_gate(lease['gate'], lease['seq'])
         self.prohibitions.lease(lease, self.life)
+        self.observations.lease(lease, self.prefix > lease['seq'])
 
     def check_deny(self, deny, _leaf):
         """`denial` is signed by the gate that the entry names, with the same code, gate and tenant."""
@@ -165,8 +167,7 @@ class Evidence:
         if not self.counts(receipt, permit['aud']):
             return {'result': 'unknown'}
         claims = read_account(receipt['receipt'], 'execution-receipt+jwt', permit['aud'], self.gates[permit['aud']])
-        bound = [receipt['jti'], leaf, permit['aud'], permit['tenant']]
-        need([claims[name] for name in ('jti', 'leaf_hash', 'gate', 'tenant')] == bound, 'the receipt is about another permit')
+        need([claims[name] for name in ('jti', 'leaf_hash', 'gate', 'tenant')] == [receipt['jti'], leaf, permit['aud'], permit['tenant']], 'the receipt is about another permit')
         self.keys.check_anchor(claims)
         used = self.numbers.setdefault((claims['gate'], claims['session']), set())
         need(claims['sequence'] not in used, 'the gate used a sequence number twice in a session')
@@ -194,9 +195,8 @@ class Evidence:
 
     def counts(self, entry, gate):
         """Below the index from which on its key is revoked."""
-        counts = self.keys.counts(gate, entry['seq'])
-        self.not_established += [f'entry {entry["seq"]} is of a gate whose key is revoked from there on'] * (not counts)
-        return counts
+        self.not_established += [f'entry {entry["seq"]} is of a gate whose key is revoked from there on'] * (not self.keys.counts(gate, entry['seq']))
+        return self.keys.counts(gate, entry['seq'])
 
     def check_redemption(self, redemption, _leaf):
         """Once, before any ending, by the gate that the permit names, with its leaf hash and `exp`, in its time."""
@@ -240,8 +240,7 @@ class Evidence:
             if len(used) <= max(used):
                 self.not_shown.append(f'{max(used) + 1 - len(used)} receipts of gate {gate} in session {session}')
         self.not_shown += self.bodies.not_shown()
-
-# The command
+        self.observations.end()
 
 def report(source, key, gate_keys=(), held=(), policy=None, now=None):
     """The verdict on a file's bytes, or on the folder of a mirror: established or contradicted, and what is not established, shown, checked."""

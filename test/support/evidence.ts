@@ -206,6 +206,13 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('answered', { ...released, jti: token('answered'), txn: token('answered'), challenge: token('answered challenge'), ...asked.members, approvals: [`${at['strange']}:${strangeLeaf}`] }, asked.action, asked.inputs)
   add('revoked', { kind: 'revocation', selector: 'agent:ü\u{1f600}', by: 'user:1' })
   for (const event of ['killed', 'lift_asked', 'lifted']) add(event, { kind: 'kill', selector: 'tool:mcp://fs/read_file', event, by: 'user:1' })
+  // What policy denies, and ran all the same while the plane observed.
+  add('observing', { kind: 'policy', digest: policyDigest, policies: [], epoch: 3, event: 'observing' })
+  const unruled = decision('observed')
+  const seen = { jti: token('observed'), leaf: add('observed', { ...permitBody({ jti: token('observed'), txn: token('observed'), env, ...unruled.members, challenge: token('observed challenge'), assurance: 'A1', act: { sub: 'agent:watched', verified: true } }), observed: 'policy_denied' }, unruled.action, unruled.inputs) }
+  add('observed on', { kind: 'lease', gate: GATE_KEY.kid, session, nonce: token('observed nonce'), jtis: [seen.jti] })
+  receipt('observed receipt', seen, { assurance: 'A1' })
+  add('enforcing', { kind: 'policy', digest: policyDigest, policies: [], epoch: 3, event: 'enforcing' })
   add('rotated', rotation())
   add('gate revoked', { kind: 'key', purpose: 'gate', event: 'revoked', gate: toBase64Url(sha256(utf8(`${name} gate`))), from: 3, by: 'user:1' })
   add('lost', { kind: 'gate', gate: GATE_KEY.kid, event: 'denials_lost', count: 2 })

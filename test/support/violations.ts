@@ -99,8 +99,30 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   for (const kind of ['lease', 'state', 'approval', 'revocation', 'kill', 'agent', 'assessment', 'entry', 'nothing', '__proto__']) yield { title: `the kind ${kind}`, value: built('tool', { kind }) }
   yield { title: 'all of another tenant', value: bytesOf(sealBundle(drafts.map(({ text, bodies }) => ({ text: text.replace('"tenant":"default"', '"tenant":"other"'), bodies })).slice(0, 5), { tenant: 'other' })) }
 
-  // Holds, approvals and grants.
+  // What is only observed.
   const again = (label: string, change: object = {}): object => ({ ...entry(label), ...change })
+  const observed = (change: object = {}): object => ({ ...entry('observed'), jti: token('o'), txn: token('o'), challenge: token('o c'), ...change })
+  const { constraints } = entry('observed') as { constraints: JsonObject }
+  for (const [title, value] of Object.entries({
+    'an observed permit where the plane never observed': built('tool', observed()),
+    'an observed permit after the plane enforces again': built('enforcing', observed()),
+    'an observed execution that goes on when the plane enforces': built('observed', again('enforcing'), lease([entry('observed')['jti']])),
+    'an observed permit that says governed': built('observing', observed({ assurance: 'A3' })),
+    'an observed permit that is approved': built('observing', observed({ approvals: entry('released')['approvals'] })),
+    'an observed permit that is counted': built('observing', observed({ constraints: { ...constraints, budgets: BUDGETS } })),
+    'an observed permit with an obligation': built('observing', observed({ constraints: { ...constraints, obligations: ['x'] } })),
+    'an observed permit that delegates': built('observing', observed({ delegates: entry('root')['delegates'] })),
+    'an observed permit of what is not policy': built('observing', observed({ observed: 'killed' })),
+    'an observed permit of nothing': built('observing', observed({ observed: '' })),
+    'an observed permit of a tool that is pinned as of one that is not': built('observing', observed({ observed: 'tool_not_pinned' })),
+    'a receipt that calls an observed execution governed': built('observed', receipt('observed', { assurance: 'A3' })),
+    'a receipt that calls an observed execution decided': built('observed', receipt('observed', { assurance: 'A2', outcome: 'failed' })),
+    'a mode of another mode': built('observing', again('observing', { mode: 'shadow' })),
+    'an urgent mode': built('observing', again('observing', { urgent: true })),
+    'a mode that replaces a set': built('observing', again('enforcing', { previous: entry('policy')['digest'] })),
+  })) yield { title, value }
+
+  // Holds, approvals and grants.
   const fresh = (label: string, id: string, change: object = {}): object => again(label, { jti: token(id), txn: token(id), challenge: token(`${id} c`), ...change })
   const claimsOf = (label: string): JsonObject => JSON.parse(Buffer.from((entry(label)['signature'] as string).split('.')[1] as string, 'base64url').toString()) as JsonObject
   const signed = (label: string, change: JsonObject, more: object = {}, keys = APPROVER, kid = APPROVER_KEY.kid): object => again(label, { signature: approved({ ...claimsOf(label), ...change }, keys, kid), ...more })

@@ -42,6 +42,7 @@ export function buildProgram(): Command {
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--intent <purpose>', 'registered purpose of the calls that declare none themselves')
     .option('--attestation <file>', 'signed statement about the server (a Sigstore bundle); sealwrit.yaml of the plane says whose count')
+    .option('--shadow', 'run also what policy denies, where sealwrit.yaml of the plane says `mode: shadow`; nothing of that is governed')
     .option('--executable-digest <digest>', 'start nothing but this program (`mcp install --bind` writes it)')
     .option('--script-digest <digest>', 'and nothing but this script, where an interpreter runs one')
     .option('--env <name...>', 'further environment variables that the server gets')

@@ -57,6 +57,9 @@ const BODIES: Readonly<Record<string, object>> = {
   voucher: { kind: 'voucher', person: 'person:1', key: 'A'.repeat(43), groups: ['secops'], aud: 'other.test/default', exp: NOW + 300 },
   tool: { kind: 'tool', target: 'mcp://fs', name: 'read_file', digest: digest('a') },
   'gate session that rests on a signed statement': { kind: 'gate', gate: GATE_KEY.kid, event: 'session', session: SESSION, env: { commit: ENV_COMMIT, level: 'signed' }, attestation_commit: digest('8'), expires: NOW + 900 },
+  'permit that is only observed': { ...permitBody({ assurance: 'A1' }), observed: 'policy_denied' },
+  'policy that is only observed': { kind: 'policy', digest: digest('b'), epoch: 3, policies: [], event: 'observing' },
+  'policy that is enforced again': { kind: 'policy', digest: digest('b'), epoch: 3, policies: [], event: 'enforcing' },
   'tool pinned': { kind: 'tool', event: 'pinned', target: 'mcp://fs', name: 'read_file', digest: digest('b'), previous: digest('a'), by: 'user:1' },
   'tool unpinned': { kind: 'tool', event: 'unpinned', target: 'mcp://fs', name: 'read_file', digest: digest('b'), by: 'user:1' },
   'hold that says what it is for': { kind: 'hold', hold: SESSION, ...question, intent: 'invoice-review', purpose_commit: digest('9') },
@@ -160,8 +163,8 @@ const OBJECTS: Readonly<Record<string, { readonly all?: readonly string[]; reado
 const ENUMS: Readonly<Record<string, Readonly<Record<number, string>>>> = {
   severity: { 0: 'Unknown', 1: 'Informational', 2: 'Low', 3: 'Medium', 4: 'High', 5: 'Critical', 6: 'Fatal' },
   status: { 0: 'Unknown', 1: 'Success', 2: 'Failure' },
-  action: { 0: 'Unknown', 1: 'Allowed', 2: 'Denied' },
-  disposition: { 0: 'Unknown', 1: 'Allowed', 2: 'Blocked', 14: 'Delayed', 16: 'No Action', 24: 'Access Revoked', 27: 'Error' },
+  action: { 0: 'Unknown', 1: 'Allowed', 2: 'Denied', 3: 'Observed' },
+  disposition: { 0: 'Unknown', 1: 'Allowed', 2: 'Blocked', 14: 'Delayed', 16: 'No Action', 17: 'Logged', 24: 'Access Revoked', 27: 'Error' },
 }
 
 describe('OCSF', () => {

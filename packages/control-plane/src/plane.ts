@@ -246,7 +246,7 @@ export class Plane {
   }
 
   #caller({ sub, act, cnf, owner, holds }: Initiator, gate: string, session: string | undefined, { env }: Situated): Caller {
-    return { gate, session, env, sub, act, cnf, owner: owner ?? this.#owner, holds, tenant: this.log.tenant }
+    return { gate, session, env, sub, act, cnf, owner: owner ?? this.#owner, holds, tenant: this.log.tenant, observes: this.policies.isObserving }
   }
 
   /** In the record of a refusal: the local user, and the name that nobody proved. */

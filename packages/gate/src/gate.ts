@@ -39,6 +39,8 @@ export interface GateOptions {
   /** Undefined when it could not be measured: then nothing runs. */
   readonly environment: MeasuredEnvironment | undefined
   readonly capabilities: (obligation: string) => boolean
+  /** Runs also what policy denies, where the plane observes; such executions are not governed. Absent: it enforces. */
+  readonly observes?: true | undefined
 }
 
 /** What a gate is asked to let run. */
@@ -112,6 +114,10 @@ export class Gate {
   /** What it says of the log key that it was given, when it enrols and in every receipt. */
   get anchor(): Digest {
     return anchorDigest(this.#options.logKey, this.#ports.crypto.sha256)
+  }
+  /** Whether it was started to run also what policy denies, where the plane observes. */
+  get observes(): boolean {
+    return this.#options.observes === true
   }
   get newest(): TreeHead | undefined {
     return this.#view.newest
@@ -236,7 +242,7 @@ export class Gate {
    */
   async authorize(request: GateRequest): Promise<VerifiedArtifact> {
     const { action, agent, hold, parent, delegates, foreign, intent, purpose_text } = request
-    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates, foreign, intent, purpose_text } as object)
+    const params = (): object => present<object>({ action, agent, environment: this.#options.environment?.commit, facts: request.facts(), hold, parent, delegates, foreign, intent, purpose_text, observe: this.#options.observes } as object)
     return this.#ask('authorize', params, request, (value) => {
       const reply = parseAuthorizeReply(value)
       if (reply.decision === 'deny') throw new PlaneDenied(reply.code, reply.seq)
@@ -306,11 +312,12 @@ export class Gate {
   }
 
   async permissible(question: PermissibleQuestion): Promise<readonly boolean[]> {
+    if (this.observes) return question.scopes.map(() => true) // what is asked for is judged, and marked
     return askPermissible(question, await this.connect(), { session: this.session, gate: this.id, origin: this.#options.logKey.name, rng: this.#ports.rng, sha256: this.#ports.crypto.sha256 })
   }
 
   #state(request: GateRequest, identity: Identity | undefined, challenge: string, consistency: readonly Uint8Array[], sentMs: number): GateState {
-    const { environment, capabilities } = this.#options
+    const { environment, capabilities, observes } = this.#options
     return {
       ...this.#known(request, identity),
       consistency,
@@ -320,6 +327,7 @@ export class Gate {
       governance: this.#governance(sentMs),
       measureEnvironment: environment === undefined ? undefined : () => environment.measure(),
       capabilities,
+      observes,
       lineage: request.carried === undefined ? { parent: parentOf(request, this.#ports.crypto.sha256) } : 'as carried',
     }
   }

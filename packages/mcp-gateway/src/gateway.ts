@@ -83,7 +83,7 @@ export class McpGateway implements Seat {
     this.#reverse = new Reverse(options, port, this.#reach, agentOf)
     const { clock, crypto } = gate.ports
     this.#validation = new ValidationThread(clock)
-    this.#tools = new ToolRegistry({ sha256: crypto.sha256, clock, target, thread: this.#validation, record: options.recordTools ?? ((tools) => gate.recordTools(target, tools)), refused: (denied, scope) => void gate.reporter.denial(denied, { scope }).catch(() => undefined) })
+    this.#tools = new ToolRegistry({ sha256: crypto.sha256, clock, target, thread: this.#validation, showsUnpinned: gate.observes, record: options.recordTools ?? ((tools) => gate.recordTools(target, tools)), refused: (denied, scope) => void gate.reporter.denial(denied, { scope }).catch(() => undefined) })
     this.#upstream = new Upstream(options.open, {
       notification: (method, params) => this.#announced(method, params),
       asked: (method, params, signal, related) => this.#reverse.askedByServer(method, params, this.#session, this.#offered, signal, related),

@@ -17,6 +17,7 @@ export { NONCE_BYTES, readTimestampReply, timestampRequest } from './anchor/rfc3
 export { TIME_KINDS, type TimeKind } from './anchor/time.ts'
 export type { TsaTrust } from './anchor/tsa.ts'
 export type * from './artifact/artifact.ts'
+export { isObservable, OBSERVED_CODES, OBSERVED_TERMS, type ObservedCode } from './artifact/observed.ts'
 export { ASSURANCE_LEVELS, MAX_DEPTH_LINEAGE, MAX_SKEW_SECONDS, MAX_START_SECONDS, RISKS } from './artifact/artifact.ts'
 export { assuranceOf, type Grounds, highest, type InitiatorForm, initiatorOf, isBelow, isContained, NO_GROUNDS, shortfall, type ShownGrounds, shownGrounds, supported } from './artifact/assurance.ts'
 export { type CarriedState, openCarried, type RedeemedSeals, type Redemption, verifyRedeemedArtifact } from './artifact/redemption.ts'

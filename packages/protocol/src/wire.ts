@@ -52,6 +52,8 @@ export interface AuthorizeRequest extends Declared {
   readonly identity?: Identity
   /** What it descends from at another plane, as it was shown; its verifier reads it. @see spec/federation.md */
   readonly foreign?: JsonValue
+  /** The gate was started to run also what policy denies, where the plane observes. */
+  readonly observe?: true
   /** What the gate's trace is doing meanwhile; never logged, never decided on. */
   readonly traceparent?: string
 }
@@ -124,6 +126,7 @@ export function parseAuthorizeRequest(value: JsonValue): AuthorizeRequest {
     ...parseLineage(fields),
     identity: fields.optional('identity', (name) => parseIdentity(fields.object(name))),
     foreign: fields.optional('foreign', (name) => fields.value(name)),
+    observe: fields.optional('observe', (name) => fields.literal(name, true)),
     traceparent: fields.optional('traceparent', (name) => readTraceparent(fields.text(name, 55))),
     ...readDeclared(fields),
   })

@@ -26,9 +26,11 @@ export function startOf(planned: PlannedServer, client: Client, clientCwd: strin
   if (!isTexts(args)) return { reason: 'its arguments cannot be read' }
   const at = args.indexOf('--')
   if (client.expands?.test([...(at < 0 ? [] : args.slice(at)), typeof cwd === 'string' ? cwd : ''].join(' ')) === true) return { reason: `${client.title} replaces parts of its command before it starts it` }
+  const mcp = args.indexOf('mcp') + 1
   const env = entry.get('env')
   const given = isTable(env) ? [...env].filter((one): one is [string, string] => typeof one[1] === 'string' && client.expands?.test(one[1]) !== true) : []
-  return { command, args, env: Object.fromEntries(given), cwd: path.resolve(clientCwd, typeof cwd === 'string' ? cwd : '') }
+  // With --shadow the gateway also lists what nobody pinned yet; nothing is called.
+  return { command, args: [...args.slice(0, mcp), '--shadow', ...args.slice(mcp)], env: Object.fromEntries(given), cwd: path.resolve(clientCwd, typeof cwd === 'string' ? cwd : '') }
 }
 
 export type Asked = { readonly definitions: readonly JsonValue[] } | { readonly reason: string }
@@ -50,7 +52,7 @@ export async function askForTools(start: Exclude<Start, { reason: string }>): Pr
     await session.initialize('sealwrit-import')
     return { definitions: await allTools(session) }
   } catch (error) {
-    const words = said.split('\n').map((line) => line.trim()).filter((line) => line !== '').slice(-3).join('; ')
+    const words = said.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('sealwrit: --shadow')).slice(-3).join('; ')
     return { reason: words === '' ? (error as Error).message : words }
   } finally {
     child.stdin.end()

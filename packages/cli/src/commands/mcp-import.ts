@@ -51,7 +51,7 @@ export async function mcpImport(options: ImportOptions): Promise<void> {
   const files = filesOf(imported, observed)
   if (options.output !== undefined) write(options.output, files)
   if (options.json === true) return json({ servers: imported.map(importedJson), files, agents: agentLines(client, options) })
-  for (const one of imported) show(one)
+  for (const one of imported) show(one, chosen.get(one.name) ?? [])
   if (options.output === undefined) for (const [name, text] of Object.entries(files)) process.stdout.write(`\n// ${name}\n${text}`)
   tell(files, client, options)
 }
@@ -138,12 +138,13 @@ function showStarts(found: readonly Found[], client: Client): void {
   }
 }
 
-function show(one: Imported): void {
+function show(one: Imported, chosen: readonly string[]): void {
   if ('reason' in one) return line(`${red('left')}      ${plain(one.name)}  ${plain(one.reason)}`)
   const { tools, skipped } = one.proposal
   const count = (claim: string): number => tools.filter((tool) => tool.claim === claim).length
   line(`${green('imported')}  ${plain(one.name)}  ${tools.length} tools; it says that ${count('read_only')} only read, ${count('destructive')} may destroy`)
   if (skipped > 0) line(yellow(`          ${skipped} have names that no policy may hold, and agents never see them`))
+  line(dim(`          pin what you looked at: ${selfLine('tool', 'pin', one.name, ...chosen)}`))
   for (const note of one.proposal.notes) line(yellow(`          ${plain(note)}`))
 }
 

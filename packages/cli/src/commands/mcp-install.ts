@@ -28,6 +28,7 @@ export interface InstallOptions extends ClientOptions {
   readonly agent?: string | undefined
   readonly agentKey?: string | undefined
   readonly bind?: boolean
+  readonly shadow?: boolean
 }
 
 /** A configuration file of a client that is there. */
@@ -109,9 +110,9 @@ function placesOf(client: Client): ReturnType<Client['places']> {
   return places.filter(({ file }, i) => places.findIndex((other) => other.file === file) === i)
 }
 
-export function gatewayOf({ dir }: PlaneFolder, { agent, agentKey }: Pick<InstallOptions, 'agent' | 'agentKey'>): Gateway {
+export function gatewayOf({ dir }: PlaneFolder, { agent, agentKey, shadow }: Pick<InstallOptions, 'agent' | 'agentKey' | 'shadow'>): Gateway {
   if (agentKey !== undefined && agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
-  return { command: process.execPath, args: selfArguments(), dir: path.resolve(dir), further: [...(agent === undefined ? [] : ['--agent', agent]), ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)])] }
+  return { command: process.execPath, args: selfArguments(), dir: path.resolve(dir), further: [...(agent === undefined ? [] : ['--agent', agent]), ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)]), ...(shadow === true ? ['--shadow'] : [])] }
 }
 
 export function planFor({ read, client }: Found, gateway: Gateway, options: InstallOptions): Plan {

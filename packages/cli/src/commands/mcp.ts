@@ -31,6 +31,7 @@ export interface McpOptions extends GlobalOptions, IdentityOptions, ServerOption
   readonly delegates?: string
   readonly foreignArtifact?: string
   readonly executableDigest?: string
+  readonly shadow?: boolean
   readonly scriptDigest?: string
 }
 
@@ -46,6 +47,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
     folder,
     witnesses: gateWitnesses(folder, options.witnessPolicy),
     planes: (options.plane ?? []).map((file) => path.resolve(file)),
+    observes: options.shadow === true ? (true as const) : undefined,
     preset: {
       agent: options.agent,
       intent: chosenIntent(options.intent),
@@ -58,6 +60,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
       stateSeal: new StateSeal(),
     },
   }
+  if (options.shadow === true) process.stderr.write('sealwrit: --shadow: where the plane observes, what policy denies runs too; nothing of that is governed\n')
   const servers = await Promise.all(wanted.map((server) => govern(server, shared)))
   const first = servers[0] as GovernedServer
   const openSeat = options.servers === undefined ? first.openSeat : joined(servers)

@@ -98,6 +98,7 @@ interface Standing {
   readonly void?: string
   readonly staged?: { readonly digest: string; readonly from: number }
   readonly shadow?: string
+  readonly observing?: true
   readonly epochs: readonly { readonly epoch: number; readonly digest: string }[]
 }
 
@@ -105,11 +106,12 @@ interface Standing {
 export async function policyStatus(options: GlobalOptions): Promise<void> {
   const answer = await askPlane(findFolder(options.dir), 'policies.status', {})
   if (options.json === true) return json(answer)
-  const { epoch, digest, since, floor, base, void: denied, staged, shadow, epochs } = answer as unknown as Standing
+  const { epoch, digest, since, floor, base, void: denied, staged, shadow, observing, epochs } = answer as unknown as Standing
   line(`${bold('active')}  epoch ${epoch}  ${digest}  since ${when(since)}`)
   if (denied !== undefined) line(`${red('void')}    nothing is permitted: ${plain(denied)}; activate a set that holds, or confirm this one with \`policy activate --confirm\``)
   if (base !== undefined) line(`base    ${base}`)
   if (floor > 0) line(`floor   permits of epochs before ${floor} are void`)
+  if (observing === true) line(`${red('shadow')}  the plane observes (\`mode: shadow\`): what policy denies runs at gates started with --shadow`)
   if (staged !== undefined) line(`${yellow('staged')}  ${staged.digest}  for ${when(staged.from)}`)
   if (shadow !== undefined) line(`${yellow('shadow')}  ${shadow}  (governs nothing)`)
   for (const one of [...epochs].reverse().slice(1, 20)) line(dim(`earlier epoch ${one.epoch}  ${one.digest}`))

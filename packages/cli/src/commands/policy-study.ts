@@ -99,7 +99,7 @@ export async function policyRecommend(options: RecommendOptions): Promise<void> 
   let unreadable = 0
   for await (const { entry, action, inputs: seen, shadow } of recordedRequests(findFolder(options.dir), options.since ?? '0', 'reading', options.json === true)) {
     if (entry.act === undefined || entry.sub === undefined || (options.agent !== undefined && entry.act.sub !== `agent:${options.agent}`)) continue
-    if (!(entry.kind === 'permit' || shadow?.['decision'] === 'permit' || options.denied === true)) continue
+    if (!((entry.kind === 'permit' && entry.observed === undefined) || shadow?.['decision'] === 'permit' || options.denied === true)) continue
     if (action === undefined || seen === undefined) unreadable++
     else if (inputs.length < MAX_REQUESTS) inputs.push(recordedInput(action, seen, { ...entry, sub: entry.sub, act: entry.act }))
   }

@@ -42,7 +42,7 @@ function detail(entry: JsonObject): string {
   const text = (name: string): string => memberText(entry[name])
   switch (entry['kind']) {
     case 'permit':
-      return [what, who, forWhat, evidence(entry['env']), text('jti')].filter((part) => part !== '').join('  ')
+      return ['observed' in entry ? `OBSERVED, not governed: ${text('observed')}` : '', what, who, forWhat, evidence(entry['env']), text('jti')].filter((part) => part !== '').join('  ')
     case 'deny':
       return [text('code'), what, who, forWhat, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
     case 'receipt':

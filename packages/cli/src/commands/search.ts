@@ -42,10 +42,10 @@ async function asked(options: SearchOptions, wanted: Search['params']): Promise<
   }
 }
 
-function describe({ seq, time, decision, code, outcome, id, agent, scope }: Search['result']['executions'][number]): string {
+function describe({ seq, time, decision, code, observed, outcome, id, agent, scope }: Search['result']['executions'][number]): string {
   const when = new Date(time).toISOString().replace('T', ' ').slice(0, 19)
   const word = decision === 'permit' ? green(decision.padEnd(6)) : decision === 'deny' ? red(decision.padEnd(6)) : yellow(decision.padEnd(6))
-  return [String(seq).padStart(6), dim(when), word, ...[code ?? outcome, scope === undefined ? undefined : `${scope.target}/${scope.name}`, agent, id].filter((part) => part !== undefined).map(plain)].join('  ')
+  return [String(seq).padStart(6), dim(when), word, ...[observed === undefined ? undefined : `observed, not governed: ${observed}`, code ?? outcome, scope === undefined ? undefined : `${scope.target}/${scope.name}`, agent, id].filter((part) => part !== undefined).map(plain)].join('  ')
 }
 
 /** A day or a time, as milliseconds since 1970. */

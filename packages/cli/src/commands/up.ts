@@ -91,7 +91,7 @@ async function prepared(folder: PlaneFolder, store: string, activates: boolean):
         exportKey: loadKeyFile(folder.exportKey, true),
         highWater: floorFile(highWaterFile(folder, config)),
         policies: found instanceof CliError ? undefined : found,
-        policyRules: { activateAtStart: activates, base: demandedBase(source), maxAgeMs: maxAgeDays === undefined ? undefined : maxAgeDays * DAY_MS },
+        policyRules: { activateAtStart: activates, base: demandedBase(source), maxAgeMs: maxAgeDays === undefined ? undefined : maxAgeDays * DAY_MS, observes: config?.config.mode === 'shadow' },
         tenant: folder.tenant,
         owner: config?.config.owner,
         witnesses: planeWitnesses(folder),
@@ -223,6 +223,7 @@ async function announce(opened: Opened, folder: PlaneFolder): Promise<void> {
   else if (differs) line(`  ${red('policy')}   the folder differs from the active set, which stays; look at it, and activate it:`)
   if (differs && !(opened.found instanceof CliError)) line(`           ${selfLine('policy', 'activate', '--dir', folder.dir)}`)
   if (staged !== undefined) line(`  policy   ${staged.digest} is staged for ${new Date(staged.fromMs).toISOString()}`)
+  if (opened.plane.policies.isObserving) line(`  ${red(bold('shadow'))}   mode: shadow — what policy denies RUNS at gates started with --shadow, marked as observed; nothing of that is governed`)
   if (shadow !== undefined) line(`  policy   ${shadow} is evaluated in shadow mode; it governs nothing`)
 }
 

@@ -21,6 +21,7 @@ export async function doctor(options: GlobalOptions): Promise<void> {
   const folder = findFolder(options.dir)
   const before = await askPlane(folder, 'status', {})
   const findings: Finding[] = [{ check: 'plane', ok: before.ready, detail: `${before.origin}, ${before.size} entries, policy epoch ${before.epoch}` }]
+  if (before.observing) findings.push({ check: 'enforced', ok: undefined, detail: 'the plane observes (`mode: shadow`): what policy denies runs at gates started with --shadow, and is not governed' })
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
   try {
     findings.push(...(await probe(folder, path.join(temporary, 'canary'))))

@@ -13,8 +13,8 @@ const CLASSES = {
 
 const SEVERITY = { 1: 'Informational', 2: 'Low', 3: 'Medium', 4: 'High' } as const
 const STATUS = { 0: 'Unknown', 1: 'Success', 2: 'Failure', 99: 'Other' } as const
-const ACTION = { 0: 'Unknown', 1: 'Allowed', 2: 'Denied' } as const
-const DISPOSITION = { 0: 'Unknown', 1: 'Allowed', 2: 'Blocked', 14: 'Delayed', 16: 'No Action', 24: 'Access Revoked', 27: 'Error' } as const
+const ACTION = { 0: 'Unknown', 1: 'Allowed', 2: 'Denied', 3: 'Observed' } as const
+const DISPOSITION = { 0: 'Unknown', 1: 'Allowed', 2: 'Blocked', 14: 'Delayed', 16: 'No Action', 17: 'Logged', 24: 'Access Revoked', 27: 'Error' } as const
 
 type Severity = keyof typeof SEVERITY
 type Status = keyof typeof STATUS
@@ -53,6 +53,7 @@ export function toOcsf(entry: Entry, origin: string): JsonObject {
 function mapped(entry: Entry, claims: JsonObject): Mapped {
   switch (entry.kind) {
     case 'permit':
+      if (entry.observed !== undefined) return { of: 'api', activity: activityOf(entry.scope.type), severity: severityOf(entry.observed), status: 99, code: entry.observed, control: { action: 3, disposition: 17 }, message: `observed, not governed: policy denies this ${entry.scope.type} (${entry.observed})`, own: call(entry) }
       return { of: 'api', activity: activityOf(entry.scope.type), severity: 1, status: 1, control: { action: 1, disposition: 1 }, message: `permitted ${entry.scope.type}`, own: call(entry) }
     case 'deny':
       return { of: 'api', activity: activityOf(entry.scope?.type), severity: severityOf(entry.code), status: 2, code: entry.code, control: { action: 2, disposition: 2 }, message: DENIALS[entry.code].meaning, own: call(entry) }
@@ -134,6 +135,8 @@ function receipt(claims: JsonObject): Mapped {
 function policyEvent({ epoch, event: what = 'activated', mode }: Extract<Entry, { kind: 'policy' }>): Pick<Mapped, 'activity' | 'message'> {
   if (mode === 'shadow') return { activity: [OTHER, 'Shadow'], message: what === 'withdrawn' ? 'the shadow mode of a policy set ended' : 'a policy set is evaluated in shadow mode' }
   if (what === 'staged') return { activity: [OTHER, 'Stage'], message: `a policy set is staged; epoch ${epoch} stays` }
+  if (what === 'observing') return { activity: [OTHER, 'Observe'], message: `the policy set of epoch ${epoch} is only observed from here on, at gates that ask for it` }
+  if (what === 'enforcing') return { activity: [OTHER, 'Enforce'], message: `the policy set of epoch ${epoch} is enforced again` }
   if (what === 'withdrawn') return { activity: [OTHER, 'Withdraw'], message: `a staged policy set was withdrawn; epoch ${epoch} stays` }
   return { activity: [10, 'Activate'], message: `policy set of epoch ${epoch} became the active one` }
 }

@@ -14,6 +14,8 @@ export interface Config {
   readonly owner?: string | undefined
   /** Folder of the policies, relative to this file. */
   readonly policies: string
+  /** `shadow`: what policy denies runs all the same at gates that were started with `--shadow`, marked, and is never called governed. */
+  readonly mode: 'enforce' | 'shadow'
   /** Folder of protected rules, relative to this file: prohibitions that every policy set must hold. */
   readonly base?: string | undefined
   /** Nothing is permitted under a policy set that was activated or confirmed longer ago. */
@@ -115,6 +117,7 @@ const distinct = <T>(list: readonly T[], name: (one: T) => string): boolean => n
 const shape = {
   owner: z.string().min(1).max(128).optional(),
   policies: z.string().min(1).default('policies'),
+  mode: z.enum(['enforce', 'shadow']).default('enforce'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
   base: z.string().min(1).optional(),
   policy_max_age_days: z.number().int().min(1).max(36_500).optional(),

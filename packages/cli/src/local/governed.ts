@@ -27,6 +27,8 @@ export interface Shared {
   readonly witnesses: WitnessQuorum
   /** Sockets of further planes of the same log. */
   readonly planes: readonly string[]
+  /** Runs also what policy denies, where the plane observes. */
+  readonly observes?: true | undefined
   readonly preset: Omit<GatewayOptions, 'gate' | 'target' | 'open' | 'facts'>
 }
 
@@ -40,12 +42,12 @@ export interface GovernedServer {
 }
 
 /** Measures a server, and opens a gate of its own before it. @throws {CliError | Denied} */
-export async function govern(server: Governable, { folder, witnesses, planes, preset }: Shared): Promise<GovernedServer> {
+export async function govern(server: Governable, { folder, witnesses, planes, observes, preset }: Shared): Promise<GovernedServer> {
   const { name, command, cwd, attestation, bound } = server
   const reached = await mcpServer(command, server, { cwd, searchFrom: [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)] })
   const environment = measureServer({ command: reached.measured, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: attestation === undefined ? undefined : readAttestation(attestation) }, nodeClock, nodeCryptography, nodeRng)
   holdLaunch(environment.document, bound)
-  const gate = openGate(folder, name, environment, witnesses, planes)
+  const gate = openGate(folder, name, environment, witnesses, planes, observes)
   try {
     await gate.connect()
   } catch (error) {
@@ -65,11 +67,11 @@ export async function govern(server: Governable, { folder, witnesses, planes, pr
 }
 
 /** The gate of this name: its key and floor live in a slot of their own, so that two clients can wrap the same server. `further` are sockets of other planes of the same log. */
-function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>, witnesses: WitnessQuorum, further: readonly string[]): Gate {
+function openGate(folder: PlaneFolder, name: string, environment: ReturnType<typeof measureServer>, witnesses: WitnessQuorum, further: readonly string[], observes: true | undefined): Gate {
   const slot = takeSlot(path.join(folder.gates, name))
   const key = loadKeyFile(path.join(slot, 'key.pem'), true)
   return new Gate(
-    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), witnesses, tenant: folder.tenant, environment, capabilities: () => false },
+    { socketPaths: [folder.socket, ...further], logKey: readVerifierKey(folder.verifierKey), witnesses, tenant: folder.tenant, environment, capabilities: () => false, observes },
     { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(slot, 'floor.json')), sign: key.sign, publicKey: key.publicKey },
   )
 }

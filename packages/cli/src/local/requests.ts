@@ -6,7 +6,7 @@ import { askPlane } from './client.ts'
 import type { PlaneFolder } from './folder.ts'
 
 /** A recorded request, with what a set in shadow mode would have decided. */
-export type RecordedRequest = Recorded & { readonly entry: { readonly code?: string; readonly scope?: { readonly target: string; readonly name: string } }; readonly shadow?: JsonObject }
+export type RecordedRequest = Recorded & { readonly entry: { readonly code?: string; readonly observed?: string; readonly scope?: { readonly target: string; readonly name: string } }; readonly shadow?: JsonObject }
 
 /** Requests that the local plane recorded, oldest first. @param since a leaf index or a time @throws {CliError} */
 export async function* recordedRequests(folder: PlaneFolder, since: string, what: string, isQuiet: boolean): AsyncGenerator<RecordedRequest> {

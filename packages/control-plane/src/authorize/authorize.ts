@@ -15,6 +15,7 @@ import type { StoredBody } from '../store/store.ts'
 import { descend, type Descent, type Parent } from './parent.ts'
 import { redactAction } from './redact.ts'
 import { belowForeign, elsewhere } from './federated.ts'
+import { barredByPolicy, type Observation, observedCode, observedTerms, observing } from './observed.ts'
 import { prepare, type Prepared, type Standing, standing } from './held.ts'
 
 /** Who asks over which connection, as the plane authenticated it. */
@@ -38,6 +39,8 @@ export interface Caller {
   readonly foreign?: ForeignPermit | undefined
   /** Whether the artifact is for another plane to take, and `gate` its origin. */
   readonly isForPlane?: boolean | undefined
+  /** Whether the plane observes: what policy denies may run at gates that ask for that. */
+  readonly observes?: boolean | undefined
   /** Whether all of this still holds at a place in the log. */
   readonly holds: (state: LogState, timeMs: number) => boolean
 }
@@ -166,10 +169,13 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const descent = descentOf(request, caller, state, timeMs)
   const own = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: caller.foreign?.entry.txn ?? caller.parent?.txn ?? jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
   const above = caller.foreign !== undefined ? { above: aboveForeign(caller.foreign.entry) } : typeof descent === 'object' ? { above: aboveOf(own, descent.parent.selectable) } : {}
-  const code = decision.kind === 'deny' ? decision.code : (refusedNow(decision, request, caller, state, timeMs) ?? (typeof descent === 'string' ? descent : undefined) ?? prohibition({ ...own, ...above }, state))
+  const observation = observing(request, caller, state)
+  const barred = barredByPolicy(decision, observation) ?? refusedNow(decision, request, caller, state, timeMs, observation) ?? (typeof descent === 'string' ? descent : undefined) ?? prohibition({ ...own, ...above }, state)
+  // What policy said goes first, also where something else keeps it from being observed.
+  const code = barred !== undefined && decision.kind === 'deny' ? decision.code : barred
   // What the state says of a hold counts only for what nothing forbids.
   const stands: Standing | undefined = code === undefined && decision.kind === 'hold' && prepared !== undefined ? standing(decision, requester, caller.owner, prepared, asked.action.body.digest, state, timeMs, ports) : undefined
-  if (stands?.kind === 'waits') return { repeat: stands.seq }
+  if (stands?.kind === 'waits' && observation === undefined) return { repeat: stands.seq }
   const { action, delegation } = (stands?.kind === 'approved' ? asked.held.find((held) => held.action.body.salt === stands.salt) : undefined) ?? asked
   const policy = { ...decision.policy, inputs_commit: inputs.body.commit, ...Object.fromEntries(beside.map(({ body }) => [`${body.purpose}_commit`, body.commit])) }
   const lineage = { ...parOf(request, caller), ...(request.delegates === undefined || delegation === undefined ? {} : { delegates: { ...boundsOf(request.delegates), terms_commit: delegation.body.commit } }) }
@@ -182,12 +188,13 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
   const env = caller.isForPlane === true ? elsewhere(ports) : state.gates.get(caller.gate)?.env
   if (env === undefined) return deny('environment_unattested')
   const iat = Math.floor(timeMs / 1_000)
-  if (decision.kind === 'hold' && stands?.kind !== 'approved') {
+  const observed = observedCode(decision, stands?.kind === 'approved', observation)
+  if (decision.kind === 'hold' && stands?.kind !== 'approved' && observed === undefined) {
     const { groups, quorum, timeoutSeconds } = decision.approval
     return done({ kind: 'hold', hold: jti, ...common, approval: { groups, quorum, expires: iat + timeoutSeconds }, risk: decision.permit.risk })
   }
-  const permit = decision.kind === 'hold' ? decision.permit : decision
-  if (permit.kind !== 'permit') throw new TypeError('a deny without a code')
+  const permit = observed !== undefined ? observedTerms(decision) : decision.kind === 'hold' ? decision.permit : decision
+  if (!('constraints' in permit)) throw new TypeError('a deny without a code')
   const seconds = 'seconds' in request ? request.seconds : MAX_START_SECONDS
   const times = typeof descent === 'object' ? within(descent, iat, seconds, permit.constraints) : { exp: iat + seconds, constraints: permit.constraints }
   if (times === undefined) return deny('artifact_expired')
@@ -212,11 +219,12 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     ...lineage,
     approvals: stands?.kind === 'approved' ? stands.refs : [],
     risk: permit.risk,
-    assurance: 'A3',
+    assurance: observed === undefined ? 'A3' : 'A1',
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',
     ...challengeOf(request),
     ...declared,
+    ...(observed === undefined ? {} : { observed }),
   }
   const { foreign } = asked
   if (caller.foreign === undefined || foreign === undefined) return done(wanted)
@@ -245,7 +253,7 @@ function within({ endMs }: Descent, iat: number, seconds: number, constraints: A
 }
 
 /** What the state at this very place in the log forbids, whatever was decided before. */
-function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number): Denied['code'] | undefined {
+function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number, observation: Observation | undefined): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined && caller.isForPlane !== true) return 'identity_unknown'
   if (state.revokedGates.has(caller.gate)) return 'key_revoked'
@@ -261,11 +269,17 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   const budgets = kind === 'deny' ? undefined : (kind === 'hold' ? decision.permit : decision).constraints.budgets
   if (budgets !== undefined && state.budgets.held >= MAX_BUDGET_TIMES) throw new Denied('overloaded')
   // A hold too: nobody is asked about what could not be permitted.
-  if (budgets !== undefined && state.budgets.exceeded(budgets, caller, timeMs) !== undefined) return 'budget_exceeded'
+  if (budgets !== undefined && state.budgets.exceeded(budgets, caller, timeMs) !== undefined) {
+    if (observation === undefined) return 'budget_exceeded'
+    observation.noted.push('budget_exceeded')
+  }
   const stale = caller.foreign === undefined ? undefined : state.foreign.refusal(caller.foreign, timeMs)
   if (stale !== undefined) return stale
   // Whether the tool is pinned is for the plane where it runs.
-  return caller.isForPlane === true ? undefined : toolRefusal(request.action, state)
+  const tool = caller.isForPlane === true ? undefined : toolRefusal(request.action, state)
+  if (tool !== 'tool_not_pinned' || observation === undefined) return tool
+  observation.noted.push(tool)
+  return undefined
 }
 
 /** Unauthenticated, unknown and wrong are one answer; which of them it was stands in the entry (ATK-123). */

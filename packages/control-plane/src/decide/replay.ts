@@ -1,5 +1,5 @@
 import {
-  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, isTighter, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
+  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, isTighter, OBSERVED_TERMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
 } from '@sealwrit/protocol'
 import { decide, type Decision } from './decide.ts'
 import { PolicyEngine } from './engine.ts'
@@ -125,7 +125,12 @@ function compare(entry: DecisionEntry, decision: Decision): void {
   const differ = (what: string): never => {
     throw new Denied('policy_error', what)
   }
-  if (entry.kind === 'permit') {
+  if (entry.kind === 'permit' && entry.observed !== undefined) {
+    const by = { policy_denied: 'deny', policy_no_match: 'deny', approval_required: 'hold', tool_not_pinned: 'permit', budget_exceeded: 'permit' }[entry.observed]
+    if (decision.kind !== by || (decision.kind === 'deny' && decision.code !== entry.observed)) return differ(`the policies do not say ${entry.observed} (${decision.kind === 'deny' ? decision.code : decision.kind})`)
+    const { constraints, risk } = decision.kind === 'deny' ? OBSERVED_TERMS : decision.kind === 'hold' ? decision.permit : decision
+    if (risk !== entry.risk || canonicalText({ ...constraints, budgets: [] }) !== canonicalText({ ...entry.constraints, budgets: [] })) differ('other terms of what is only observed')
+  } else if (entry.kind === 'permit') {
     // What was approved is permitted by policies that hold it, and only that.
     const permit = decision.kind === 'hold' && entry.approvals.length > 0 ? decision.permit : decision
     if (permit.kind !== 'permit') return differ(`the policies do not permit it (${permit.kind})`)

@@ -74,6 +74,8 @@ export interface PolicyStatus {
   readonly base?: Digest
   readonly staged?: { readonly digest: Digest; readonly from: number; readonly seq: number }
   readonly shadow?: Digest
+  /** What policy denies runs at gates that ask for it. */
+  readonly observing?: true
   /** The newest ones. */
   readonly epochs: readonly { readonly epoch: number; readonly digest: Digest }[]
   /** Why nothing is permitted under the active set. */
@@ -81,12 +83,13 @@ export interface PolicyStatus {
 }
 
 export function standingOf({ epoch, policyDigest, standing, epochs }: LogState): Omit<PolicyStatus, 'void'> {
-  const { sinceSeq, sinceMs, base, floor, staged, shadow } = standing
+  const { sinceSeq, sinceMs, base, floor, staged, shadow, isObserving } = standing
   return {
     epoch, digest: policyDigest ?? '', since: sinceMs, seq: sinceSeq, floor,
     ...(base === undefined ? {} : { base }),
     ...(staged === undefined ? {} : { staged: { digest: staged.digest, from: staged.fromMs, seq: staged.seq } }),
     ...(shadow === undefined ? {} : { shadow }),
+    ...(isObserving ? { observing: true as const } : {}),
     epochs: [...epochs].slice(-MAX_EPOCHS_TOLD).map(([number, digest]) => ({ epoch: number, digest })),
   }
 }

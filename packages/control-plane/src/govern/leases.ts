@@ -14,7 +14,7 @@ export async function renew(request: RenewRequest, gate: string, log: Sequencer,
   const { epoch } = log.state
   for (const jti of request.jtis) {
     const permit = log.state.open.get(jti)
-    if (permit !== undefined && permit.epoch !== epoch && !(await stillPermits(permit))) superseded.add(jti)
+    if (permit !== undefined && permit.epoch !== epoch && !permit.grounds.isObserved && !(await stillPermits(permit))) superseded.add(jti)
   }
   const committed = await log.submit((state, _seq, timeMs) => {
     if (!isOpen(state.gates.get(gate), request.session, timeMs)) throw new Denied('identity_invalid', 'the session has ended, or a newer one of this gate is open')
@@ -29,5 +29,5 @@ export async function renew(request: RenewRequest, gate: string, log: Sequencer,
 }
 
 function mayGoOn(permit: OpenPermit | undefined, gate: string, state: LogState, timeMs: number): boolean {
-  return permit !== undefined && permit.aud === gate && isLegal(permit.standing, 'lost') && timeMs < permit.lastMs && prohibition(permit.selectable, state) === undefined
+  return permit !== undefined && permit.aud === gate && isLegal(permit.standing, 'lost') && timeMs < permit.lastMs && (!permit.grounds.isObserved || state.standing.isObserving) && prohibition(permit.selectable, state) === undefined
 }

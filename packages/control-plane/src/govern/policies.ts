@@ -19,6 +19,8 @@ export interface PolicyRules {
   readonly base?: Digest | undefined
   /** Nothing is permitted under a set that was activated or confirmed longer ago, milliseconds. */
   readonly maxAgeMs?: number | undefined
+  /** What policy denies may run all the same, marked, at gates that were started for it. */
+  readonly observes?: boolean | undefined
 }
 
 /** How a set shall come into force. */
@@ -69,6 +71,7 @@ export class Policies {
     }
     const digest = state.policyDigest ?? set?.digest
     if (digest === undefined) throw new PolicyError('no policy set was ever activated, and none is at hand')
+    if (log.stopped === undefined && state.policyDigest !== undefined) await log.ensure((at) => modeEntry(at, rules.observes === true))
     const active = digest === set?.digest ? set : await storedPolicySet(digest, ports.store, ports.crypto.sha256)
     return new Policies(log, ports, rules, { engine: new PolicyEngine(active), epoch: state.epoch })
   }
@@ -87,6 +90,11 @@ export class Policies {
     const { base, maxAgeMs } = this.#rules
     if (base !== undefined && this.#active.engine.set.base !== base) return { ...this.#active, void: 'policy_missing' }
     return maxAgeMs !== undefined && this.#ports.clock.wallMs() - standing.sinceMs > maxAgeMs ? { ...this.#active, void: 'policy_stale' } : this.#active
+  }
+
+  /** Whether this plane observes: it was started so, and the log says so. */
+  get isObserving(): boolean {
+    return this.#rules.observes === true && this.#log.state.standing.isObserving
   }
 
   /** The set in shadow mode. One that cannot be read is none: it governs nothing. */
@@ -186,6 +194,12 @@ export class Policies {
     })
     return { outcome, digest, epoch: (entry as PolicyEntry).epoch, seq }
   }
+}
+
+/** Says in the log whether the active set is enforced, where that changes: so that whoever reads it can tell at every index. */
+function modeEntry({ standing, policyDigest, epoch }: LogState, observes: boolean): { readonly body: PolicyEntry; readonly bodies: readonly [] } | undefined {
+  if (standing.isObserving === observes || policyDigest === undefined) return undefined
+  return { body: { kind: 'policy', digest: policyDigest, epoch, policies: [], event: observes ? 'observing' : 'enforcing' }, bodies: [] }
 }
 
 const urgently = (urgent: boolean): { urgent?: true } => (urgent ? { urgent: true } : {})

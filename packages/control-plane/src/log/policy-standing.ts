@@ -13,9 +13,11 @@ export interface PolicyStanding {
   readonly staged: (Pick<PolicyEntry, 'digest' | 'policies' | 'base' | 'urgent'> & { readonly seq: number; readonly fromMs: number }) | undefined
   /** What is evaluated beside the active set, and governs nothing. */
   readonly shadow: Digest | undefined
+  /** Whether what the active set denies may run all the same, marked, at gates that ask for it. Not the shadow mode of a set. */
+  readonly isObserving: boolean
 }
 
-export const NO_POLICY: PolicyStanding = Object.freeze({ sinceSeq: -1, sinceMs: 0, base: undefined, floor: 0, staged: undefined, shadow: undefined })
+export const NO_POLICY: PolicyStanding = Object.freeze({ sinceSeq: -1, sinceMs: 0, base: undefined, floor: 0, staged: undefined, shadow: undefined, isObserving: false })
 
 /** The standing after `entry`. What is activated ends what was staged before: a later activation must not undo a newer decision. */
 export function applyPolicy(standing: PolicyStanding, entry: PolicyEntry & EntryHead): PolicyStanding {
@@ -27,6 +29,9 @@ export function applyPolicy(standing: PolicyStanding, entry: PolicyEntry & Entry
       return { ...standing, staged: { seq, fromMs: entry.from ?? 0, digest, policies, ...(base === undefined ? {} : { base }), ...(urgent === undefined ? {} : { urgent }) } }
     case 'withdrawn':
       return { ...standing, staged: undefined }
+    case 'observing':
+    case 'enforcing':
+      return { ...standing, isObserving: event === 'observing' }
     case 'activated':
     case 'rolled_back':
       return {
@@ -35,6 +40,7 @@ export function applyPolicy(standing: PolicyStanding, entry: PolicyEntry & Entry
         base,
         floor: urgent === true ? entry.epoch : standing.floor,
         staged: undefined,
+        isObserving: standing.isObserving,
         shadow: standing.shadow === digest ? undefined : standing.shadow, // what is enforced needs no shadow
       }
   }

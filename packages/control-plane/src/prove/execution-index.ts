@@ -20,6 +20,8 @@ export interface FoundDecision {
   readonly time: number
   readonly decision: (typeof DECISIONS)[number]
   readonly code?: DenialCode
+  /** What policy denied a permit with that is only observed. */
+  readonly observed?: DenialCode
   readonly outcome?: Ending
   /** The `jti` of a permit, or the id of a hold. */
   readonly id?: string
@@ -109,7 +111,7 @@ export class ExecutionIndex {
     switch (entry.kind) {
       case 'permit':
         this.#open.set(ownText(entry.jti), this.#rows)
-        return this.#add(entry, 0, undefined, entry.jti)
+        return this.#add(entry, 0, entry.observed, entry.jti)
       case 'deny':
         return this.#add(entry, 1, entry.code, undefined)
       case 'hold':
@@ -198,7 +200,7 @@ export class ExecutionIndex {
     const [agent, sub, scope] = [own?.act?.sub ?? this.#agents.text(chunk.agent[at] as number), own?.sub ?? this.#subs.text(chunk.sub[at] as number), own?.scope ?? scopeOf(this.#scopes.text(chunk.scope[at] as number))]
     return {
       seq: chunk.seq[at] as number, time: chunk.time[at] as number, decision,
-      ...(code === undefined ? {} : { code }),
+      ...(code === undefined ? {} : decision === 'permit' ? { observed: code } : { code }),
       ...(decision === 'permit' ? { outcome: ENDINGS[chunk.ending[at] as number] as Ending } : {}),
       ...(decision === 'deny' ? {} : { id: toBase64Url(chunk.id.subarray(at * TOKEN_BYTES, (at + 1) * TOKEN_BYTES)) }),
       ...(agent === undefined ? {} : { agent }), ...(sub === undefined ? {} : { sub }), ...(scope === undefined ? {} : { scope }),

@@ -160,6 +160,8 @@ export interface PlaneStatus {
   readonly open: number
   readonly gates: number
   readonly ready: boolean
+  /** Whether what policy denies runs at gates that ask for it. */
+  readonly observing: boolean
   readonly pid: number
   readonly anchors: Answer<Plane['anchors']['status']>
 }

@@ -217,6 +217,7 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
     open: plane.log.state.open.size,
     gates: plane.log.state.gates.size,
     ready: plane.notReady === undefined,
+    observing: plane.policies.isObserving,
     pid: process.pid,
     anchors: await plane.anchors.status(),
   }),

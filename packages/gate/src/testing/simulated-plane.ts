@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import {
   type Action, type Agent, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
-  fromBase64Url, inclusionProof, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
+  fromBase64Url, inclusionProof, isObservable, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
   parseEnrolRequest, parseEntry, parsePermissibleRequest, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, scopesOf, type SealedEntry, type SeenTool, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
 } from '@sealwrit/protocol'
@@ -35,6 +35,8 @@ export class SimulatedPlane implements Net {
   epoch = 1
   /** Whether anybody answers at all. */
   isUp = true
+  /** Whether what `decide` denies is permitted all the same, as observed. @param isAsked the gate asks for it */
+  observes: (isAsked: boolean) => boolean = () => false
   /** Faults on the wire. */
   onTheWire: OnTheWire = (_method, answer) => answer
   readonly #options: SimulatedPlaneOptions
@@ -172,7 +174,7 @@ export class SimulatedPlane implements Net {
   }
 
   #authorize(params: JsonValue, shown: { size: number }): JsonObject {
-    const { session, challenge, action, agent, hold: named, intent } = parseAuthorizeRequest(params)
+    const { session, challenge, action, agent, hold: named, intent, observe } = parseAuthorizeRequest(params)
     const { decide = () => 'permit' as const } = this.#options
     const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject, named)
     const aud = this.#gates.get(session) ?? ''
@@ -180,15 +182,16 @@ export class SimulatedPlane implements Net {
       const hold = named ?? toBase64Url(this.#options.rng.bytes(16))
       return { decision, hold, seq: named === undefined ? this.append({ kind: 'hold', hold, aud, scope: scopeOf(action) }) : this.#leaves.length - 1 }
     }
-    if (decision !== 'permit') return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
-    const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge, ...(intent === undefined ? {} : { intent }) })
+    const observed = decision !== 'permit' && isObservable(decision) && this.observes(observe === true) ? decision : undefined
+    if (decision !== 'permit' && observed === undefined) return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
+    const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge, ...(intent === undefined ? {} : { intent }), ...(observed === undefined ? {} : { observed }) })
     const sealed = this.seal(seq, salt)
     const consistency = this.#consistency(shown.size)
     shown.size = this.#leaves.length
     return { decision: 'permit', sealed: { ...sealed }, consistency }
   }
 
-  #permit(action: Action, agent: Agent, aud: string, env: Artifact['env'] | undefined, how: Pick<Artifact, 'use' | 'challenge' | 'intent'>): { seq: number; salt: string } {
+  #permit(action: Action, agent: Agent, aud: string, env: Artifact['env'] | undefined, how: Pick<Artifact, 'use' | 'challenge' | 'intent' | 'observed'>): { seq: number; salt: string } {
     const { rng, crypto } = this.#options
     const salt = toBase64Url(rng.bytes(16))
     const jti = toBase64Url(rng.bytes(16))
@@ -203,7 +206,7 @@ export class SimulatedPlane implements Net {
       policy: { digest: `sha256:${'0'.repeat(64)}`, epoch: this.epoch, determining: [], inputs_commit: `sha256:${'0'.repeat(64)}` },
       iat, nbf: iat, exp: iat + 60,
       constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [] },
-      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud, ...how, ...this.permits,
+      iss: this.key.name, owner: this.sub, jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: how.observed === undefined ? 'A3' : 'A1', aud, ...how, ...this.permits,
     })
     return { seq, salt }
   }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { enforce, Gate, type MeasuredEnvironment, nodeCryptography, type Executed, type ReceiptOrder, type GateRequest } from '@sealwrit/gate'
 import { FakeClock, MemoryFloor, seededRng, SimulatedPlane } from '@sealwrit/gate/testing'
-import { type Action, commitment, type DenialCode, Denied, digestOf, canonicalize, fromBase64Url, NO_WITNESSES, WitnessQuorum, type Facts } from '@sealwrit/protocol'
+import { type Action, commitment, type DenialCode, Denied, digestOf, canonicalize, fromBase64Url, type JsonObject, NO_WITNESSES, WitnessQuorum, type Facts } from '@sealwrit/protocol'
 
 export const ACTION: Action = {
   type: 'mcp.tool_call',
@@ -27,13 +27,13 @@ export class Rig {
   /** Cosignature lines that the plane puts under its checkpoints. */
   cosign: (text: string) => string = () => ''
 
-  constructor(seed = 'rig') {
+  constructor(seed = 'rig', decide?: (action: JsonObject) => 'permit' | DenialCode) {
     this.rng = seededRng(seed)
-    this.plane = new SimulatedPlane({ clock: this.clock, rng: this.rng, crypto: nodeCryptography, cosign: (text) => this.cosign(text) })
+    this.plane = new SimulatedPlane({ clock: this.clock, rng: this.rng, crypto: nodeCryptography, cosign: (text) => this.cosign(text), ...(decide === undefined ? {} : { decide }) })
     this.gate = this.openGate()
   }
 
-  openGate(overrides: { logKey?: SimulatedPlane['key']; environment?: MeasuredEnvironment | undefined; keys?: Rig['keys']; witnesses?: WitnessQuorum | undefined } = {}): Gate {
+  openGate(overrides: { logKey?: SimulatedPlane['key']; environment?: MeasuredEnvironment | undefined; keys?: Rig['keys']; witnesses?: WitnessQuorum | undefined; observes?: true } = {}): Gate {
     const keys = overrides.keys ?? this.keys
     const { x } = keys.publicKey.export({ format: 'jwk' })
     return new Gate(
@@ -44,6 +44,7 @@ export class Rig {
         tenant: this.plane.tenant,
         environment: 'environment' in overrides ? overrides.environment : this.environment(),
         capabilities: () => false,
+        observes: overrides.observes,
       },
       {
         clock: this.clock, rng: this.rng, crypto: nodeCryptography, net: this.plane, floor: this.floor,

@@ -25,6 +25,8 @@ export interface RegistryPorts {
   readonly thread: ValidationThread
   /** Tells the plane what is listed, and answers with what is pinned. */
   readonly record: (tools: readonly SeenTool[]) => Promise<Pins>
+  /** Whether tools that nobody pinned are shown too: the gate observes, and what is called is judged and marked. */
+  readonly showsUnpinned?: boolean
   /** Records a refusal. */
   readonly refused: (denied: Denied, scope: Scope) => void
 }
@@ -106,7 +108,7 @@ export class ToolRegistry {
   }
 
   #isPinned({ name, digest }: Definition): boolean {
-    return this.#pins.get(name) === digest
+    return this.#ports.showsUnpinned === true || this.#pins.get(name) === digest
   }
 
   async #listed(ask: AskServer): Promise<void> {

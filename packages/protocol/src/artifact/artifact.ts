@@ -12,6 +12,7 @@ import { type ParentRef, verifyPlace } from '../lineage/lineage.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { type EnvironmentLevel, readEnvironment } from '../log/entries.ts'
 import { present } from '../json/present.ts'
+import { OBSERVED_CODES, type ObservedCode, verifyObservedForm } from './observed.ts'
 
 /** A permit may be started for at most this long, in seconds. */
 export const MAX_START_SECONDS = 60
@@ -101,6 +102,8 @@ export interface Artifact {
   readonly intent?: string
   /** Commitment to the asker's own words about it. */
   readonly purpose_commit?: Digest
+  /** What policy denies it with: it runs unenforced, at a gate that only observes. Absent: it is governed. @see spec/policy.md#observation */
+  readonly observed?: ObservedCode
 }
 
 export type Permit = EntryHead & Artifact
@@ -115,6 +118,7 @@ export function parseArtifactFields(fields: Fields): Artifact {
   const challenge = fields.optional('challenge', (name) => fields.token(name))
   const intent = fields.optional('intent', (name) => readIntent(fields, name))
   const purpose = fields.optional('purpose_commit', (name) => fields.digest(name))
+  const observed = fields.optional('observed', (name) => fields.oneOf(name, OBSERVED_CODES))
   if ((use === 'challenge') !== (challenge !== undefined)) throw new Denied('artifact_malformed', 'use and challenge disagree')
   const artifact: Artifact = {
     kind: 'permit',
@@ -145,10 +149,12 @@ export function parseArtifactFields(fields: Fields): Artifact {
     ...(challenge === undefined ? {} : { challenge }),
     ...(intent === undefined ? {} : { intent }),
     ...(purpose === undefined ? {} : { purpose_commit: purpose }),
+    ...(observed === undefined ? {} : { observed }),
   }
   if (artifact.policy.inputs_commit === undefined) throw new Denied('artifact_malformed', 'a permit commits to what its policies saw')
   if (artifact.constraints.budgets?.some(({ policy }) => !artifact.policy.determining.includes(policy)) === true) throw new Denied('artifact_malformed', 'a budget of a policy that does not determine it')
   verifyPlace(artifact)
+  verifyObservedForm(artifact)
   if (par?.foreign !== undefined && (par.foreign.iss === artifact.iss || delegates !== undefined)) throw new Denied('artifact_malformed', 'what descends from another plane names that one, and delegates nothing')
   return artifact
 }

@@ -16,6 +16,8 @@ export interface Grounds {
   readonly isWitnessed: boolean
   /** Somebody else decided it again, and got the same. */
   readonly isReplayed: boolean
+  /** Policy denies it, and it runs because plane and gate only observe. */
+  readonly isObserved?: boolean
 }
 
 /** Nothing is known. */
@@ -28,7 +30,7 @@ export const NO_GROUNDS: Grounds = Object.freeze({ initiator: 'none', environmen
 export function assuranceOf(checks: Checks, grounds: Grounds): AssuranceLevel {
   const passed = CHECKS.filter((check) => checks[check] === 'pass').length
   if (passed === 0) return 'A0'
-  if (checks.cryptography !== 'pass') return 'A1' // observed: no seal shows that a policy permitted it
+  if (checks.cryptography !== 'pass' || grounds.isObserved === true) return 'A1' // observed: no seal shows that a policy permitted it
   if (passed < CHECKS.length) return 'A2'
   return (['A5', 'A4', 'A3'] as const).find((level) => shortfall(level, grounds) === undefined) ?? 'A2'
 }
@@ -82,13 +84,15 @@ export interface ShownGrounds {
   readonly environment: EnvironmentLevel
   readonly obligations: readonly string[]
   readonly demanded: AssuranceLevel
+  /** Policy denies it: what ran of it was only observed. */
+  readonly isObserved: boolean
 }
 
-export function shownGrounds(permit: Pick<Artifact, 'sub' | 'cnf' | 'env' | 'constraints' | 'assurance'>): ShownGrounds {
-  return { initiator: initiatorOf(permit), environment: permit.env.level, obligations: permit.constraints.obligations.map(ownText), demanded: permit.assurance }
+export function shownGrounds(permit: Pick<Artifact, 'sub' | 'cnf' | 'env' | 'constraints' | 'assurance' | 'observed'>): ShownGrounds {
+  return { initiator: initiatorOf(permit), environment: permit.env.level, obligations: permit.constraints.obligations.map(ownText), demanded: permit.assurance, isObserved: permit.observed !== undefined }
 }
 
 /** The most that a receipt may state about its permit. What only the gate or somebody else could see, witnesses and replays, is granted. */
-export function supported({ checks, containment }: { readonly checks: Checks; readonly containment: readonly string[] }, { initiator, environment, obligations }: ShownGrounds): AssuranceLevel {
-  return assuranceOf(checks, { initiator, environment, isContained: isContained(obligations, containment), isWitnessed: true, isReplayed: true })
+export function supported({ checks, containment, started }: { readonly checks: Checks; readonly containment: readonly string[]; readonly started?: number }, { initiator, environment, obligations, isObserved }: ShownGrounds): AssuranceLevel {
+  return assuranceOf(checks, { initiator, environment, isContained: isContained(obligations, containment), isWitnessed: true, isReplayed: true, isObserved: isObserved && started !== undefined })
 }

@@ -13,6 +13,7 @@ import type { WitnessQuorum } from '../log/quorum.ts'
 import { type AssuranceLevel, MAX_SKEW_SECONDS, MAX_START_SECONDS, type Permit } from './artifact.ts'
 import { assuranceOf, type Grounds, initiatorOf, shortfall } from './assurance.ts'
 import { Checklist, needed } from './checklist.ts'
+import { verifyObserves } from './observed.ts'
 import { leafDigest, type OpenedSeal, parseSealed, verifyExtends, verifySealCheckpoint, verifySealInclusion } from './seal.ts'
 
 /** What a gate knows about revocation, kills and policy when it verifies. */
@@ -61,6 +62,8 @@ export interface GateState {
   readonly declared?: { readonly intent: string | undefined } | undefined
   /** Obligations that this gate understands and can keep now. */
   readonly capabilities: (obligation: string) => boolean
+  /** Whether this gate was started to run also what policy denies, where the plane observes. Absent: it enforces. */
+  readonly observes?: true | undefined
   /** Below which permit this gate asked for it; `undefined` as `parent`: below none. What is carried has the parent that it was issued below. */
   readonly lineage: 'as carried' | { readonly parent: ParentRef | undefined } | undefined
 }
@@ -139,9 +142,10 @@ export function verifyProved(prove: (step: Step) => Proved, at: GateState): Veri
   step('conditions', () => verifyActionCommitment(permit, salt, at))
   step('conditions', () => verifyIntent(permit, at.declared))
   step('conditions', () => verifyObligations(permit, at.capabilities))
+  step('conditions', () => verifyObserves(permit, at.observes))
   list.pass('conditions')
   // No gate of this version contains anything, and what begins now nobody has decided again.
-  const grounds: Grounds = { initiator: initiatorOf(permit), environment: permit.env.level, isContained: false, isWitnessed, isReplayed: false }
+  const grounds: Grounds = { initiator: initiatorOf(permit), environment: permit.env.level, isContained: false, isWitnessed, isReplayed: false, isObserved: permit.observed !== undefined }
   verifyAssurance(permit, grounds, step)
 
   const checks = list.snapshot()

@@ -38,22 +38,23 @@ export class Assurance {
 
   permitted(permit: Permit, isSessionShown: boolean): KnownGrounds {
     const shown = shownGrounds(permit)
-    const kind = ownText(`${shown.initiator} ${shown.environment} ${shown.demanded} ${String(isSessionShown)} ${shown.obligations.join('\n')}`)
+    const kind = ownText(`${shown.initiator} ${shown.environment} ${shown.demanded} ${String(shown.isObserved)} ${String(isSessionShown)} ${shown.obligations.join('\n')}`)
     const known = this.#kinds.get(kind) ?? { ...shown, isSessionShown }
     this.#kinds.set(kind, known)
     return known
   }
 
-  received({ checks, containment, assurance, started }: Receipt, known: KnownGrounds, at: At): void {
-    const { initiator, environment, obligations, demanded, isSessionShown } = known
+  received(receipt: Receipt, known: KnownGrounds, at: At): void {
+    const { checks, containment, assurance, started } = receipt
+    const { initiator, environment, obligations, demanded, isObserved, isSessionShown } = known
     const isSound = this.#tally.claim(CLAIM, () => {
-      const most = supported({ checks, containment }, known)
+      const most = supported(receipt, known)
       if (isBelow(most, assurance)) throw new Denied('artifact_malformed', `it states ${assurance}, and they support no more than ${most}`)
       if (started !== undefined && isBelow(assurance, demanded)) throw new Denied('obligation_unknown', `it began at ${assurance}, and its permit demands ${demanded}`)
     }, at)
     if (isSound === undefined) return
     // What this verifier sees of it by itself; the rest is the word of gate and plane. Software is their word always, and is called so elsewhere.
-    const seen: Grounds = { initiator, environment: isSessionShown || environment === 'none' ? environment : 'software', isContained: isContained(obligations, containment), isWitnessed: this.#isWitnessed, isReplayed: this.#replayed.has(at.jti ?? '') }
+    const seen: Grounds = { initiator, environment: isSessionShown || environment === 'none' ? environment : 'software', isContained: isContained(obligations, containment), isWitnessed: this.#isWitnessed, isReplayed: this.#replayed.has(at.jti ?? ''), isObserved: isObserved && started !== undefined }
     if (!isBelow(assuranceOf(checks, seen), assurance)) return
     const code = shortfall(assurance, seen)
     if (code !== undefined) this.#unseen.set(code, (this.#unseen.get(code) ?? 0) + 1)

@@ -33,17 +33,19 @@ export class Tools {
     this.#known.set(toolKey(entry), withTool(known, entry))
   }
 
-  permitted({ scope, seq, jti, aud, use }: Permit, bodies: readonly Body[] | undefined, isWhole: boolean): void {
+  permitted({ scope, seq, jti, aud, use, observed }: Permit, bodies: readonly Body[] | undefined, isWhole: boolean): void {
     // What another plane takes is called there, and what is pinned there counts.
     if (scope.type !== 'mcp.tool_call' || isOrigin(aud)) return
     const key = toolKey(scope)
     const pinned = this.#known.get(key)?.pinned?.digest
     if (use === 'redeem') this.#carried.set(jti, { key, digest: pinned })
     if (!isWhole) return void (this.#isPart = true)
+    if (observed !== undefined && pinned === undefined) return // that nobody pinned it is among what is only observed
     if (!this.#isPinning) return void this.#byFirstUse++
     const action = bodies?.find(({ purpose, body }) => purpose === 'action' && body !== undefined)?.body
     this.#tally.claim(PINNED, () => {
       if (pinned === undefined) throw new Denied('tool_not_pinned')
+      if (observed === 'tool_not_pinned') throw new Denied('policy_error', 'it is observed as a tool that nobody pinned')
       const called = action === undefined ? undefined : parseAction(action)
       if (called?.type === 'mcp.tool_call' && called.tool_digest !== pinned) throw new Denied('tool_changed')
     }, { seq, jti })

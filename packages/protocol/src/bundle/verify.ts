@@ -28,6 +28,7 @@ import { Heads } from './heads.ts'
 import { Keys } from './keys.ts'
 import { People } from './people.ts'
 import { Lineages } from './lineages.ts'
+import { Observations } from './observations.ts'
 import { Prohibitions } from './prohibitions.ts'
 import { Proofs } from './proofs.ts'
 import type { Report } from './report.ts'
@@ -93,6 +94,7 @@ export class BundleVerifier implements BundleListener {
   readonly #endings: Endings
   readonly #prohibitions: Prohibitions
   readonly #people: People
+  readonly #observations: Observations
   readonly #lineages: Lineages
   readonly #tools: Tools
   readonly #bodies: Bodies
@@ -122,6 +124,7 @@ export class BundleVerifier implements BundleListener {
     this.#prohibitions = new Prohibitions(this.#tally)
     this.#people = new People(this.#tally)
     this.#tools = new Tools(this.#tally)
+    this.#observations = new Observations(this.#tally)
     this.#lineages = new Lineages(this.#tally, (jti) => this.#endings.permit(jti))
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
@@ -245,6 +248,7 @@ export class BundleVerifier implements BundleListener {
         this.#approvals.permitted(entry, bodies)
         this.#tools.permitted(entry, bodies, this.#tree.size > entry.seq)
         this.#spent(entry)
+        this.#observations.permitted(entry, this.#tree.size > entry.seq)
         this.#foreign.permitted(entry, bodies)
         return undefined
       case 'deny':
@@ -293,10 +297,12 @@ export class BundleVerifier implements BundleListener {
         return undefined
       case 'lease':
         this.#prohibitions.renewed(entry)
+        this.#observations.renewed(entry, this.#tree.size > entry.seq)
         this.#keys.checkGate(entry.gate, entry.seq)
         return undefined
       case 'policy':
         this.#lineages.policy(entry)
+        this.#observations.policy(entry)
         this.#unnamedPolicies.delete(entry.digest)
         return undefined
       case 'tool':
@@ -348,6 +354,7 @@ export class BundleVerifier implements BundleListener {
       this.#prohibitions.end()
       this.#people.end()
       this.#tools.end()
+      this.#observations.end()
       this.#gates.end()
       this.#assurance.end()
       this.#bodies.end()

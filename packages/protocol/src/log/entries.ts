@@ -90,8 +90,11 @@ export interface PolicyEntry {
   readonly epoch: number
   /** Ids of its policies, in order. */
   readonly policies: readonly string[]
-  /** Absent: `activated`. `withdrawn` ends what was staged, or the shadow mode. */
-  readonly event?: 'activated' | 'staged' | 'rolled_back' | 'withdrawn'
+  /**
+   * Absent: `activated`. `withdrawn` ends what was staged, or the shadow mode. `observing`: from here on the plane also permits what the
+   * active set denies, marked, to gates that ask for it; `enforcing` ends that.
+   */
+  readonly event?: 'activated' | 'staged' | 'rolled_back' | 'withdrawn' | 'observing' | 'enforcing'
   /** Absent: `enforce`. */
   readonly mode?: 'enforce' | 'shadow'
   /** Digest of its protected rules, where it has some. */
@@ -241,7 +244,7 @@ export function readPolicy(fields: Fields): PolicyEntry {
     digest: fields.digest('digest'),
     epoch: fields.integer('epoch'),
     policies: fields.strings('policies', 1_000),
-    event: fields.optional('event', (name) => fields.oneOf<NonNullable<PolicyEntry['event']>>(name, ['activated', 'staged', 'rolled_back', 'withdrawn'])),
+    event: fields.optional('event', (name) => fields.oneOf<NonNullable<PolicyEntry['event']>>(name, ['activated', 'staged', 'rolled_back', 'withdrawn', 'observing', 'enforcing'])),
     mode: fields.optional('mode', (name) => fields.oneOf<NonNullable<PolicyEntry['mode']>>(name, ['enforce', 'shadow'])),
     base: fields.optional('base', (name) => fields.digest(name)),
     from: fields.optional('from', (name) => fields.integer(name)),
@@ -250,7 +253,8 @@ export function readPolicy(fields: Fields): PolicyEntry {
     by: readBy(fields),
   })
   const { event = 'activated', mode, from, previous, urgent } = entry
-  const isWrong = (event === 'staged') !== (from !== undefined) || (event === 'rolled_back' && previous === undefined) || (mode === 'shadow' && (event === 'staged' || event === 'rolled_back' || urgent === true)) || (urgent === true && event === 'withdrawn')
+  const isAboutMode = event === 'observing' || event === 'enforcing'
+  const isWrong = (isAboutMode && (mode ?? entry.base ?? previous ?? urgent) !== undefined) || (event === 'staged') !== (from !== undefined) || (event === 'rolled_back' && previous === undefined) || (mode === 'shadow' && (event === 'staged' || event === 'rolled_back' || urgent === true)) || (urgent === true && event === 'withdrawn')
   if (isWrong) throw new Denied('artifact_malformed', 'policy: its members disagree')
   return entry
 }

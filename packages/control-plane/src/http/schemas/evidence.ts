@@ -13,7 +13,7 @@ export const searchQuery: z.ZodType = z.strictObject({
 const found = component(
   'FoundExecution',
   z.strictObject({
-    seq, time: seq, decision: z.enum(DECISIONS), code: code.exactOptional(), outcome: z.enum(ENDINGS).exactOptional(), id: z.string().exactOptional(),
+    seq, time: seq, decision: z.enum(DECISIONS), code: code.exactOptional(), observed: code.describe('What policy denied it with: it is only observed, not governed.').exactOptional(), outcome: z.enum(ENDINGS).exactOptional(), id: z.string().exactOptional(),
     agent: z.string().exactOptional(), sub: z.string().exactOptional(), scope: scope.exactOptional(),
   }).describe('A decision, and how a permit ended. `id` is the `jti` of a permit or the id of a hold.'),
 )

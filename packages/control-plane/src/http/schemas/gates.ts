@@ -10,7 +10,7 @@ const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
 export const authorizeRequest: z.ZodType = component(
   'AuthorizeRequest',
   z.strictObject({
-    session: token, challenge: token, action, agent, environment: digest, facts,
+    session: token, challenge: token, action, agent, environment: digest, facts, observe: z.literal(true).describe('The gate runs also what policy denies, where the plane observes.').exactOptional(),
     hold: token.exactOptional(), parent: parent.exactOptional(), delegates: delegates.exactOptional(), identity: identity.exactOptional(), foreign: foreign.exactOptional(), ...declared,
     traceparent: z.string().regex(/^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/).exactOptional(),
   }),

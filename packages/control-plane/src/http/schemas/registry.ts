@@ -20,7 +20,7 @@ export const decideReply: z.ZodType = component(
   }).describe('What would be decided now, and why; nothing was issued or logged.'),
 )
 
-const standing = { epoch: seq, digest: z.string(), since: seq, seq: z.int(), floor: seq, base: digest.exactOptional(), staged: z.strictObject({ digest, from: seq, seq }).exactOptional(), shadow: digest.exactOptional() }
+const standing = { epoch: seq, digest: z.string(), since: seq, seq: z.int(), floor: seq, base: digest.exactOptional(), staged: z.strictObject({ digest, from: seq, seq }).exactOptional(), shadow: digest.exactOptional(), observing: z.literal(true).exactOptional() }
 const epoch = z.strictObject({ epoch: seq, digest })
 export const policyStatus: z.ZodType = component('PolicyStatus', z.strictObject({ ...standing, epochs: z.array(epoch), void: z.string().exactOptional() }))
 export const policyEpochs: z.ZodType = listOf('epochs', epoch)
