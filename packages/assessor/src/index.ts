@@ -2,3 +2,5 @@ export { type Criterion, type Dimension, DIMENSIONS, MAX_LEVEL, type Model, pars
 export { type DimensionGrade, gap, type Grade, grade, type Point } from './grade.ts'
 export { LogMeasures, WINDOW_DAYS } from './log.ts'
 export { isMeasure, type Measure, type Measured, type Measurements, MEASURES } from './measure.ts'
+export { type Covered, coverage, type FrameworkItem, parseFrameworks } from './frameworks.ts'
+export { type About, type Change, compare, measurementsOf, parseReport, type Report, reportOf } from './report.ts'

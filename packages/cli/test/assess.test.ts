@@ -18,10 +18,11 @@ const run = (...words: string[]): { status: number | null; stdout: string; stder
 interface Assessed {
   readonly level: number
   readonly invalid: readonly string[]
-  readonly dimensions: readonly { readonly dimension: string; readonly level: number; readonly points: readonly { readonly measure: string; readonly value?: number }[] }[]
+  readonly dimensions: Readonly<Record<string, number>>
+  readonly measures: Readonly<Record<string, { readonly value: number }>>
 }
 const assessed = (): Assessed => JSON.parse(run('assess', '--json').stdout) as Assessed
-const valueOf = ({ dimensions }: Assessed, measure: string): number | undefined => dimensions.flatMap(({ points }) => points).find((point) => point.measure === measure)?.value
+const valueOf = ({ measures }: Assessed, measure: string): number | undefined => measures[measure]?.value
 
 beforeAll(async () => {
   plane = await startPlane(dir)
@@ -48,6 +49,23 @@ describe('sealwrit assess', () => {
     expect(valueOf(found, 'policy_tests')).toBeGreaterThan(0)
     expect(valueOf(found, 'witnesses')).toBeUndefined()
     expect(run('assess', '--points').stdout).toMatch(/met {2}4 {2}what was killed or revoked while it ran stopped within 2 s/)
+  })
+
+  it('writes a page that needs nothing else, and says what changed since an older report', () => {
+    const before = path.join(root, 'before.json')
+    fs.writeFileSync(before, run('assess', '--json').stdout)
+    expect(run('doctor').status).toBe(0)
+    const page = path.join(root, 'report.html')
+    const { status, stdout } = run('assess', '--html', page, '--compare', before, '--history', before)
+    expect([status, stdout]).toEqual([0, expect.stringMatching(/since then[\s\S]*executions\s+2 → 4/)])
+    const html = fs.readFileSync(page, 'utf8')
+    expect(html).toContain("default-src 'none'")
+    expect(html).not.toMatch(/<script|https?:\/\/|url\(|@import/)
+    expect(html).toContain('not covered: contexts and memories of agents')
+    expect(html.match(/<svg/g)).toHaveLength(2)
+    const wrong = path.join(root, 'wrong.json')
+    fs.writeFileSync(wrong, '{"level":5}')
+    expect(run('assess', '--compare', wrong)).toMatchObject({ status: 2, stderr: expect.stringContaining('is no report') as string })
   })
 
   it.each<[string, (bundle: Buffer) => Buffer, string]>([

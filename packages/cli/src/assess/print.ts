@@ -1,5 +1,6 @@
-import { type Criterion, type DimensionGrade, gap, type Grade, MAX_LEVEL, type Measured, type Model, type Point } from '@sealwrit/assessor'
+import { type Change, type Criterion, type DimensionGrade, gap, type Grade, MAX_LEVEL, type Measured, type Model, type Point } from '@sealwrit/assessor'
 import { bold, dim, green, line, plain, red, yellow } from '../output.ts'
+import { shownNumber } from './numbers.ts'
 
 /** Steps that are told at once. */
 const MAX_STEPS = 12
@@ -34,12 +35,14 @@ function printPoint({ criterion, isMet, measured }: Point): void {
 }
 
 const title = ({ measure }: Criterion): string => measure.replaceAll('_', ' ')
-const wanted = (criterion: Criterion): string => (criterion.at_least === undefined ? `at most ${number(criterion, criterion.at_most as number)}` : `at least ${number(criterion, criterion.at_least)}`)
-const shown = (criterion: Criterion, { value }: Measured): string => number(criterion, value)
+const wanted = (criterion: Criterion): string => (criterion.at_least === undefined ? `at most ${shownNumber(criterion.measure, criterion.at_most as number)}` : `at least ${shownNumber(criterion.measure, criterion.at_least)}`)
+const shown = (criterion: Criterion, { value }: Measured): string => shownNumber(criterion.measure, value)
 
-/** A number as its measure is read. */
-function number({ measure }: Criterion, value: number): string {
-  if (measure.endsWith('_share')) return `${Number((value * 100).toFixed(2))} %`
-  if (measure.endsWith('_days')) return `${Number(value.toFixed(1))} days`
-  return measure.endsWith('_ms') ? `${Math.round(value)} ms` : String(Number(value.toFixed(2)))
+/** What changed since an older report. */
+export function printChanges({ levels, measures }: { readonly levels: readonly Change[]; readonly measures: readonly Change[] }): void {
+  line()
+  line(bold('since then'))
+  if (levels.length + measures.length === 0) line('  nothing changed')
+  for (const { what, before, after } of levels) line(`  ${what.replaceAll('_', ' ').padEnd(28)}${String(before)} → ${(after as number) < (before as number) ? red(String(after)) : green(String(after))}`)
+  for (const { what, before, after } of measures) line(dim(`  ${what.replaceAll('_', ' ').padEnd(28)}${before === undefined ? 'not shown' : shownNumber(what, before)} → ${after === undefined ? 'not shown' : shownNumber(what, after)}`))
 }
