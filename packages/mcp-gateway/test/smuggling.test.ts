@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { score, SEED, sized } from '../../../test/support/scoreboard.ts'
 import { type Campaign, run } from './smuggling/campaign.ts'
+import { runOverHttp } from './smuggling/http-campaign.ts'
 import { ServerJudge } from './smuggling/judge.ts'
 import { MUTATIONS } from './smuggling/mutate.ts'
+import { REQUESTS } from './smuggling/requests.ts'
 import { ERAS } from './smuggling/traffic.ts'
 
 const FRAMES = sized(100_000, 2_000_000)
+const REQUEST_COUNT = sized(4_000, 200_000)
 
 describe('smuggling', () => {
   it.each([
@@ -50,5 +53,23 @@ describe('smuggling', () => {
     expect(faults).toEqual([])
     expect([...kinds.keys()]).toEqual(expect.arrayContaining(Object.keys(MUTATIONS)))
     expect(made).toBeGreaterThanOrEqual(FRAMES)
+  }, 3_600_000)
+
+  it(`S28, ATK-085, ATK-096, ATK-103: of ${REQUEST_COUNT} mutated HTTP requests over real sockets no unjudged byte reaches the server, in its body or its headers (seed ${SEED})`, async () => {
+    const faults: string[] = []
+    const kinds = new Set<string>()
+    let [made, arrived] = [0, 0]
+    for (const [i, [client, server]] of ERAS.flatMap((client) => ERAS.map((server) => [client, server] as const)).entries()) {
+      const outcome = await runOverHttp({ client, server, count: Math.ceil(REQUEST_COUNT / 4), seed: SEED + i })
+      for (const kind of outcome.kinds) kinds.add(kind)
+      faults.push(...outcome.faults)
+      made += outcome.made
+      arrived += outcome.arrived
+      expect(outcome.arrived, `${client} → ${server}: honest calls went on arriving`).toBeGreaterThan(outcome.made / 100)
+    }
+    score({ id: 'S28', figure: 'mutated HTTP requests: bytes that reach the server unjudged', n: made, violations: faults.length, seed: SEED, faultsLanded: made, notes: `real sockets; ${arrived} judged requests arrived` })
+    console.log(`smuggling over HTTP: ${made} requests of ${kinds.size} kinds, ${arrived} judged requests arrived`)
+    expect(faults).toEqual([])
+    expect([...kinds].sort()).toEqual(Object.keys(REQUESTS).sort())
   }, 3_600_000)
 })

@@ -13,7 +13,7 @@ const RARELY = 2_000
 const QUIET = 6
 
 /** Nobody reads the receipts and denials of these campaigns; signing them would be most of their work. */
-const UNSIGNED = new Uint8Array(64)
+export const UNSIGNED = new Uint8Array(64)
 
 export interface Campaign {
   readonly seed: number
@@ -125,7 +125,7 @@ export async function run({ seed, count, client, server: era, hostile }: Campaig
 }
 
 /** Permitted is what an honest client asks for: anything else must not be able to look like it. */
-function isHonest(action: JsonObject): boolean {
+export function isHonest(action: JsonObject): boolean {
   const text = canonicalText(action)
   if (/evil|forged|__proto__|constructor/.test(text)) return false
   const { type, name, arguments: args } = action as { type: string; name: string; arguments: { n?: unknown } }

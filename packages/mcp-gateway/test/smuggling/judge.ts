@@ -54,8 +54,14 @@ function isMeta(meta: JsonObject | undefined, id: number): boolean {
 /** Judges every line that a server got. */
 export class ServerJudge {
   readonly #permitted = new Map<string, number>()
+  readonly #isOneLink: boolean
   #lastId = 0
   arrived = 0
+
+  /** @param isOneLink whether all comes over one connection, on which ids only grow */
+  constructor(isOneLink = true) {
+    this.#isOneLink = isOneLink
+  }
 
   permit(action: JsonObject): void {
     const text = canonicalText(performed(action))
@@ -71,7 +77,7 @@ export class ServerJudge {
     if (method === undefined) return only(value, 'jsonrpc', 'id', 'result') || only(value, 'jsonrpc', 'id', 'error') ? undefined : 'an answer with more in it'
     if (!only(value, 'jsonrpc', 'id', 'method', 'params')) return 'a member too many'
     if (id === undefined) return NOTIFICATIONS[method]?.(params) === true ? undefined : 'a notification that nobody permitted'
-    if (!Number.isSafeInteger(id) || id <= this.#lastId) return 'an id that is not the gateway’s own next one'
+    if (!Number.isSafeInteger(id) || id < 1 || (this.#isOneLink && id <= this.#lastId)) return 'an id that is not the gateway’s own next one'
     this.#lastId = id
     const { _meta: meta, ...rest } = params ?? {}
     if (!isMeta(meta as JsonObject | undefined, id)) return 'a member of _meta that nobody permitted'
