@@ -9,6 +9,7 @@ import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport as HttpV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../support/pass-through.ts'
 import { end, PROGRAM, run, sealwrit, startPlane } from '../support/processes.ts'
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-http-')))
@@ -65,16 +66,6 @@ async function client(generation: 'v1' | 'v2' | 'v2 stateless', { url, token }: 
 
 const denial = (result: Record<string, unknown>): string | undefined => (result['_meta'] as { 'sealwrit/denial'?: { code: string } } | undefined)?.['sealwrit/denial']?.code
 const canary = (): string => fs.readdirSync(files).sort().map((name) => `${name}=${fs.readFileSync(path.join(files, name), 'utf8')}`).join('|')
-
-/** A port that was free a moment ago: the server of the registry takes one from its environment. */
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo
-      server.close(() => resolve(port))
-    })
-  })
-}
 
 async function everything(): Promise<string> {
   const port = await freePort()

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -8,6 +9,8 @@ import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CHROMIUM, IS_BROWSER_REQUIRED } from '../support/chromium.ts'
 import { gatewayWords } from '../support/conformance/through.ts'
+import { end } from '../support/processes.ts'
+import { freePort, passThrough } from '../support/pass-through.ts'
 import { PermittingPlane } from '../support/conformance/ways.ts'
 
 // Servers from the registry, as they are, each behind the gateway: what it lists, what is permitted of it, and that what is not
@@ -34,6 +37,8 @@ interface RealServer {
   /** The program and its arguments. */
   readonly command: () => readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** How it is started to serve over HTTP at this port, where it offers that. */
+  readonly http?: (port: number) => { readonly words: readonly string[]; readonly env?: Readonly<Record<string, string>> }
   readonly honest: () => Call & { readonly shows: string }
   readonly forbidden: () => Call
   /** All that the forbidden call could have done. */
@@ -54,6 +59,7 @@ const SERVERS: readonly RealServer[] = [
   {
     name: 'everything',
     command: () => [bin('mcp-server-everything')],
+    http: (port) => ({ words: ['streamableHttp'], env: { PORT: `${port}` } }),
     honest: () => ({ tool: 'echo', args: { message: 'hello there' }, shows: 'hello there' }),
     forbidden: () => ({ tool: 'get-env', args: {} }),
   },
@@ -74,6 +80,7 @@ const SERVERS: readonly RealServer[] = [
   {
     name: 'browser',
     command: () => [bin('playwright-mcp'), '--headless', '--isolated', '--no-sandbox', '--executable-path', `/usr/bin/${CHROMIUM ?? ''}`, '--output-dir', path.join(root, 'browser')],
+    http: (port) => ({ words: ['--port', `${port}`, '--allowed-hosts', '*'] }),
     honest: () => ({ tool: 'browser_navigate', args: { url: `${origin}/honest` }, shows: 'an honest page' }),
     forbidden: () => ({ tool: 'browser_navigate', args: { url: `${origin}/secret` } }),
     effects: () => visits.filter((url) => url === '/secret').join('|'),
@@ -104,33 +111,58 @@ afterAll(async () => {
   fs.rmSync(root, { recursive: true, force: true })
 })
 
+/** A tool that could never be permitted is as one that is not there. */
+const REFUSED = ['policy_no_match', 'policy_denied', 'tool_not_pinned']
 const denial = (result: Record<string, unknown>): string | undefined => (result['_meta'] as { 'sealwrit/denial'?: { code: string } } | undefined)?.['sealwrit/denial']?.code
 
+/** Waits until something listens at `port`. */
+async function listens(port: number): Promise<void> {
+  for (let i = 0; i < 300; i++) {
+    if (await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false)) return
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  throw new Error(`nothing listens at ${port}`)
+}
 /** Beside calls a server gets lists, and answers to its own pings. */
 const callsIn = (received: string): number => fs.readFileSync(received, 'utf8').split('\n').filter((line) => line.includes('"method":"tools/call"')).length
 
-describe.each(SERVERS)('$name, as it is in the registry', ({ name, command, env = {}, honest, forbidden, effects, isVoid }) => {
-  it.skipIf(isVoid)('over stdio: lists its tools, does what is permitted, and gets nothing of what is not (I1)', async () => {
-    const received = path.join(root, `${name}.received`)
-    const record = [process.execPath, path.resolve(import.meta.dirname, '../support/record.mjs'), received, ...command()]
+describe.each(SERVERS)('$name, as it is in the registry', ({ name, command, env = {}, http, honest, forbidden, effects, isVoid }) => {
+  const attempt = async (words: readonly string[], received: string): Promise<void> => {
     const client = new Client({ name: 'real-servers', version: '1' })
-    const transport = new StdioClientTransport({ command: process.execPath, args: gatewayWords(plane.dir, name, [...Object.keys(env).flatMap((variable) => ['--env', variable]), '--', ...record]), env: { ...(process.env as Record<string, string>), ...env }, stderr: 'ignore' })
-    await client.connect(transport)
+    await client.connect(new StdioClientTransport({ command: process.execPath, args: gatewayWords(plane.dir, name, words), env: { ...(process.env as Record<string, string>), ...env }, stderr: 'ignore' }))
     try {
       const [good, bad] = [honest(), forbidden()]
-      const names = (await client.listTools()).tools.map((tool) => tool.name)
-      expect(names).toContain(good.tool)
+      expect((await client.listTools()).tools.map((tool) => tool.name)).toContain(good.tool)
       const first = await client.callTool({ name: good.tool, arguments: good.args })
       expect([denial(first), JSON.stringify(first).replaceAll('\\"', '"')]).toEqual([undefined, expect.stringContaining(good.shows)])
       const before = effects?.()
       expect(callsIn(received)).toBe(1)
-      expect(['policy_no_match', 'policy_denied']).toContain(denial(await client.callTool({ name: bad.tool, arguments: bad.args })))
+      expect(REFUSED).toContain(denial(await client.callTool({ name: bad.tool, arguments: bad.args })))
       expect(callsIn(received), 'calls that reached the server').toBe(1)
       expect(effects?.()).toBe(before)
       expect(denial(await client.callTool({ name: good.tool, arguments: good.args }))).toBeUndefined()
       expect(callsIn(received)).toBe(2)
     } finally {
       await client.close()
+    }
+  }
+
+  it.skipIf(isVoid)('over stdio: lists its tools, does what is permitted, and gets nothing of what is not (I1)', async () => {
+    const received = path.join(root, `${name}.received`)
+    await attempt([...Object.keys(env).flatMap((variable) => ['--env', variable]), '--', process.execPath, path.resolve(import.meta.dirname, '../support/record.mjs'), received, ...command()], received)
+  }, 90_000)
+
+  it.skipIf(isVoid || http === undefined)('over HTTP: the same', async () => {
+    const [port, received] = [await freePort(), path.join(root, `${name}.received-over-http`)]
+    const { words, env: more } = (http as NonNullable<typeof http>)(port)
+    const child = spawn(process.execPath, [...command(), ...words], { env: { ...process.env, ...more }, stdio: 'ignore' })
+    const recorder = await passThrough(new URL(`http://127.0.0.1:${port}/mcp`), { body: (bytes) => fs.appendFileSync(received, Buffer.concat([bytes, Buffer.from('\n')])) })
+    try {
+      await listens(port)
+      await attempt(['--url', recorder.url], received)
+    } finally {
+      recorder.close()
+      await end(child)
     }
   }, 90_000)
 })

@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
-import * as http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
+import { passThrough } from '../pass-through.ts'
 import { PROGRAM } from '../processes.ts'
 import type { AgreeingUser } from './oauth.ts'
 
@@ -71,22 +70,10 @@ export async function startFront(words: readonly string[]): Promise<Front> {
 /** The same, for a client that presents nothing: whatever it sends is passed on as it is, with the token added. */
 export async function withToken(front: Front): Promise<Front> {
   if (front.token === undefined) return front
-  const { port } = new URL(front.url)
-  const proxy = http.createServer((incoming, outgoing) => {
-    const request = http.request({ host: '127.0.0.1', port, method: incoming.method, path: incoming.url, setHost: false, headers: [...incoming.rawHeaders, 'authorization', `Bearer ${front.token ?? ''}`] as unknown as http.OutgoingHttpHeaders }, (response) => {
-      outgoing.writeHead(response.statusCode ?? 502, response.rawHeaders)
-      outgoing.flushHeaders()
-      response.pipe(outgoing)
-    })
-    outgoing.once('close', () => request.destroy())
-    request.on('error', () => outgoing.destroy())
-    incoming.pipe(request)
-  })
-  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-  const end = async (): Promise<void> => {
-    proxy.closeAllConnections()
+  const proxy = await passThrough(new URL(front.url), { headers: ['authorization', `Bearer ${front.token}`] })
+  const end = (): Promise<void> => {
     proxy.close()
-    await front.end()
+    return front.end()
   }
-  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/mcp`, token: front.token, end }
+  return { url: proxy.url, token: front.token, end }
 }
