@@ -12,6 +12,15 @@ describe('arguments of a call', () => {
     expect(codeOf(await bench.call('read_file', { path: '/x', depth: 1 }))).toBe('ran')
   })
 
+  it('null is as one that is left out, where the tool knows it and does not require it; the server gets what was said', async () => {
+    const bench = await benchWith(SCHEMA)
+    expect(codeOf(await bench.call('read_file', { path: '/x', depth: null }))).toBe('ran')
+    expect(bench.calls()[0]).toContain('"arguments":{"depth":null,"path":"/x"}')
+    expect(codeOf(await bench.call('read_file', { path: null }))).toBe('request_malformed')
+    expect(codeOf(await bench.call('read_file', { path: '/x', secret: null }))).toBe('request_malformed')
+    expect(bench.calls()).toHaveLength(1)
+  })
+
   it.each<[string, JsonObject, string]>([
     ['one is missing', {}, 'path'],
     ['one is of another type', { path: ['/x'] }, 'path'],

@@ -36,12 +36,22 @@ export class Definition {
   async validate(args: JsonObject): Promise<void> {
     try {
       this.#validator ??= compileSchema(this.#inputSchema, this.#thread)
-      await this.#validator.validate(args)
+      await this.#validator.validate(given(args, this.#inputSchema))
     } catch (error) {
       if (error instanceof Denied && error.code === 'request_malformed') throw new InvalidArguments(error.code, error.detail)
       throw error
     }
   }
+}
+
+/**
+ * The arguments that a call gives. Clients say null for one that they leave out (MCP 2026-07-28, streamable-http, "Custom Headers from Tool Parameters": null is as
+ * not provided), so where the tool does not require it, that is not held against its type. Policies and the server get it as it was said.
+ */
+function given(args: JsonObject, { required, properties }: JsonObject): JsonObject {
+  if (!Object.values(args).includes(null) || !isObject(properties)) return args
+  const isLeftOut = (name: string): boolean => Object.hasOwn(properties, name) && !(Array.isArray(required) && required.includes(name))
+  return Object.fromEntries(Object.entries(args).filter(([name, value]) => value !== null || !isLeftOut(name)))
 }
 
 /** Reads a definition; undefined for one whose annotations are not as the specification has them: it is not shown, and not called. */
