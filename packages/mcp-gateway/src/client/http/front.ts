@@ -1,5 +1,6 @@
 import * as http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { type Clock, Denied, DENIALS, type JsonObject, type Rng } from '@sealwrit/protocol'
 import { Bytes } from '../../bytes.ts'
 import { BadMessage, MAX_CLIENT_LINE, type Message, parseClientMessage, type RequestId } from '../../messages.ts'
@@ -59,6 +60,7 @@ export class HttpFront {
     this.#server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, keepAliveTimeout: IDLE_MS, connectionsCheckingInterval: 5_000, requireHostHeader: false })
     this.#server.maxConnections = MAX_CONNECTIONS
     this.#server.on('request', (req: http.IncomingMessage, res: http.ServerResponse) => void this.#handle(req, res))
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => this.#noRequest(error, socket))
     this.#server.on('checkContinue', (req: http.IncomingMessage, res: http.ServerResponse) => void this.#handle(req, res))
   }
 
@@ -177,6 +179,15 @@ export class HttpFront {
     if (req.method !== 'GET') throw notAllowed('GET')
     sendJson(res, 200, JSON.stringify(document))
     return true
+  }
+
+  /** Bytes that are no HTTP request, or too many of them, or too late: the connection ends, with nothing of it passed on. */
+  #noRequest({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+    if (code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+    const isLimit = code === 'HPE_HEADER_OVERFLOW' || code === 'ERR_HTTP_REQUEST_TIMEOUT'
+    this.#refusals.take(new Denied(isLimit ? 'limit_exceeded' : 'request_malformed', 'no HTTP request'))
+    const status = code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : '400 Bad Request'
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   }
 
   #refuse(req: http.IncomingMessage, res: http.ServerResponse, error: unknown, about: About): void {
