@@ -5,6 +5,7 @@ import {
 import { Anchors, type AnchorsOptions } from './anchor/anchors.ts'
 import type { Asking, Seeking, SoughtFor } from './asking.ts'
 import { authorize, type Caller, refuseUndecided } from './authorize/authorize.ts'
+import { assuranceRefusal } from './authorize/assured.ts'
 import { inForm } from './authorize/export.ts'
 import { findParent, placeSeen } from './authorize/parent.ts'
 import { type Decision, knewOfFederation } from './decide/decide.ts'
@@ -285,13 +286,14 @@ export class Plane {
   }
 
   /** Whether the active policies would permit it today, from what they saw then and where it runs now. What was erased cannot be decided again, and ends. */
-  async #stillPermits({ seq, aud, intent, selectable: { sub, act } }: OpenPermit): Promise<boolean> {
+  async #stillPermits({ seq, aud, intent, selectable: { sub, act, cnf } }: OpenPermit): Promise<boolean> {
     const bodies = await this.#ports.store.bodies(seq)
     const [action, inputs] = (['action', 'inputs'] as const).map((purpose) => bodies.find((body) => body.purpose === purpose)?.text)
     if (action === undefined || inputs === undefined) return false
     const input = recordedInput(parseStrictText(action), parseStrictText(inputs), { sub, act, intent })
-    const decision = await this.#decide({ ...input, environment: (await this.#environments.of(aud, input.action.target)).environment })
-    return decision.kind === 'permit' && knewOfFederation(decision)
+    const { env, environment } = await this.#environments.of(aud, input.action.target)
+    const decision = await this.#decide({ ...input, environment })
+    return decision.kind === 'permit' && knewOfFederation(decision) && assuranceRefusal(decision, { sub, cnf, env }, this.log.isWitnessed) === undefined
   }
 
   /** What would be decided; issues and logs nothing. */

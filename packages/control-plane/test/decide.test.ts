@@ -35,6 +35,7 @@ describe('a policy set', () => {
     ['an obligation that no gate enforces yet', '@sandbox("net:none") permit (principal, action, resource);', /@sandbox is not enforced/],
     ['a lease that is not a duration', '@lease("soon") permit (principal, action, resource);', /@lease takes a duration/],
     ['a lease of two days', '@lease("48h") permit (principal, action, resource);', /@lease takes a duration/],
+    ...['', 'A0', 'A2', 'A6', 'a4', 'A4 A5', ' A4'].map((level): [string, string, RegExp] => [`an assurance of "${level}"`, `@assurance("${level}") permit (principal, action, resource);`, /@assurance is one of A3, A4, A5/]),
     ['a risk that nobody knows', '@risk("extreme") permit (principal, action, resource);', /@risk is one of/],
     ['one id twice', `@id("a") ${PERMIT_ALL} @id("a") ${PERMIT_ALL}`, /two policies have the id `test\/a`/],
     ['no policy at all', '// nothing', /nothing could ever be permitted/],

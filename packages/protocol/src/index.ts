@@ -19,7 +19,7 @@ export type { TsaTrust } from './anchor/tsa.ts'
 export type * from './artifact/artifact.ts'
 export { isObservable, OBSERVED_CODES, OBSERVED_TERMS, type ObservedCode } from './artifact/observed.ts'
 export { ASSURANCE_LEVELS, MAX_DEPTH_LINEAGE, MAX_SKEW_SECONDS, MAX_START_SECONDS, RISKS } from './artifact/artifact.ts'
-export { assuranceOf, type Grounds, highest, type InitiatorForm, initiatorOf, isBelow, isContained, NO_GROUNDS, shortfall, type ShownGrounds, shownGrounds, supported } from './artifact/assurance.ts'
+export { assuranceOf, type Grounds, highest, type InitiatorForm, initiatorOf, isBelow, isContained, LEAST_ASSURANCE, NO_GROUNDS, shortfall, type ShownGrounds, shownGrounds, supported } from './artifact/assurance.ts'
 export { type CarriedState, openCarried, type RedeemedSeals, type Redemption, verifyRedeemedArtifact } from './artifact/redemption.ts'
 export { leafDigest, type OpenedSeal, parseSealed, type SealedEntry, verifyExtends } from './artifact/seal.ts'
 export {

@@ -56,6 +56,7 @@ describe('evidence of a permit below one of another plane', () => {
   it.each<[string, string, Partial<Artifact>]>([
     ['begins before its parent', 'delegation_widens', { nbf: NOW - 1 }],
     ['ends after its parent', 'delegation_widens', { exp: NOW + 61, iat: NOW + 1 }],
+    ['demands less assurance', 'delegation_widens', { assurance: 'A2' }],
     ['may run longer', 'delegation_widens', { constraints: { lease_seconds: 300, max_runtime_seconds: 301, obligations: [] } }],
     ['may run longer without renewal', 'delegation_widens', { constraints: { lease_seconds: 301, max_runtime_seconds: 300, obligations: [] } }],
     ['is for somebody else', 'subject_mismatch', { sub: 'user:1' }],

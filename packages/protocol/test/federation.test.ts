@@ -1,5 +1,5 @@
 import {
-  canonicalText, type DenialCode, type ForeignKind, type ForeignPlane, type ForeignState, foreignPerson, foreignSubject, isTighter, type JsonObject, leafDigest, leafHash, localGroups, MAX_FOREIGN_AGE_SECONDS, MAX_VOUCHER_SECONDS, narrowed, NO_WITNESSES, noteKey,
+  ASSURANCE_LEVELS, canonicalText, type DenialCode, type ForeignKind, type ForeignPlane, type ForeignState, foreignPerson, foreignSubject, isBelow, isTighter, type JsonObject, leafDigest, leafHash, localGroups, MAX_FOREIGN_AGE_SECONDS, MAX_VOUCHER_SECONDS, narrowed, NO_WITNESSES, noteKey,
   parseEntry, parseWitnessPolicy, rootDigest, trustList, toBase64Url, utf8, verifyForeignPermit, verifyForeignVoucher, formatCosignerKey, formatVerifierKey, fromHex, isDenialCode, parseAction, parseStrict, parseVerifierKey, type VoucherEntry, Denied,
 } from '@sealwrit/protocol'
 import * as fc from 'fast-check'
@@ -167,6 +167,7 @@ describe('what a permit may be under a permit of another plane', () => {
   const bounds = fc.record({
     nbf: fc.integer({ min: NOW, max: NOW + 100 }), exp: fc.integer({ min: NOW, max: NOW + 100 }),
     constraints: fc.record({ lease_seconds: fc.nat(100), max_runtime_seconds: fc.nat(100), obligations: fc.uniqueArray(fc.constantFrom('a', 'b', 'c')) }),
+    assurance: fc.constantFrom(...ASSURANCE_LEVELS),
   })
   it('is never wider than its parent, nor than what was wanted here', () => {
     fc.assert(
@@ -176,6 +177,7 @@ describe('what a permit may be under a permit of another plane', () => {
           expect(own.nbf).toBeGreaterThanOrEqual(other.nbf)
           expect(own.exp).toBeLessThanOrEqual(other.exp)
           expect(isTighter(own.constraints, other.constraints)).toBe(true)
+          expect(isBelow(own.assurance, other.assurance)).toBe(false)
         }
       }),
     )

@@ -14,6 +14,7 @@ import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { descend, type Descent, type Parent } from './parent.ts'
 import { redactAction } from './redact.ts'
+import { assuranceRefusal } from './assured.ts'
 import { belowForeign, elsewhere } from './federated.ts'
 import { barredByPolicy, type Observation, observedCode, observedTerms, observing } from './observed.ts'
 import { prepare, type Prepared, type Standing, standing } from './held.ts'
@@ -67,7 +68,7 @@ export async function authorize(decision: Decision, request: AuthorizeRequest | 
     if (state.answeredCount >= MAX_CHALLENGES || state.open.size >= MAX_OPEN) throw new Denied('overloaded')
     // 128 random bits never repeat; if they do, the source of randomness is broken and nothing is issued on it (ATK-048).
     if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
-    return write(decision, request, caller, asked, state, timeMs, log.origin, ports)
+    return write(decision, request, caller, asked, state, timeMs, log, ports)
   })
   return reply(committed, await saltOf(committed, asked, ports), log, shown)
 }
@@ -163,14 +164,14 @@ function commit(purpose: 'action' | 'inputs' | 'redacted' | 'shadow' | 'delegati
   return { body: { purpose, commit: commitment(purpose, salt, digest, crypto.sha256), salt, digest, text } }
 }
 
-function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, iss: string, ports: PlanePorts): Written | { readonly repeat: number } {
+function write(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, asked: AskedWith, state: LogState, timeMs: number, log: Pick<Sequencer, 'origin' | 'isWitnessed'>, ports: PlanePorts): Written | { readonly repeat: number } {
   const { inputs, beside, jti, requester, prepared } = asked
   const { act } = requester
   const descent = descentOf(request, caller, state, timeMs)
   const own = { scope: scopeOf(request.action), sub: caller.sub, act, policy: decision.policy, jti, txn: caller.foreign?.entry.txn ?? caller.parent?.txn ?? jti, aud: caller.gate, ...(caller.cnf === undefined ? {} : { cnf: caller.cnf }), tenant: caller.tenant }
   const above = caller.foreign !== undefined ? { above: aboveForeign(caller.foreign.entry) } : typeof descent === 'object' ? { above: aboveOf(own, descent.parent.selectable) } : {}
   const observation = observing(request, caller, state)
-  const barred = barredByPolicy(decision, observation) ?? refusedNow(decision, request, caller, state, timeMs, observation) ?? (typeof descent === 'string' ? descent : undefined) ?? prohibition({ ...own, ...above }, state)
+  const barred = barredByPolicy(decision, observation) ?? refusedNow(decision, request, caller, state, timeMs, observation, log.isWitnessed) ?? (typeof descent === 'string' ? descent : undefined) ?? prohibition({ ...own, ...above }, state)
   // What policy said goes first, also where something else keeps it from being observed.
   const code = barred !== undefined && decision.kind === 'deny' ? decision.code : barred
   // What the state says of a hold counts only for what nothing forbids.
@@ -210,7 +211,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     iat,
     nbf: iat,
     ...times,
-    iss,
+    iss: log.origin,
     owner: caller.owner,
     jti,
     txn: own.txn,
@@ -219,7 +220,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     ...lineage,
     approvals: stands?.kind === 'approved' ? stands.refs : [],
     risk: permit.risk,
-    assurance: observed === undefined ? 'A3' : 'A1',
+    assurance: 'assurance' in permit ? permit.assurance : 'A1', // what is only observed reaches nothing more
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',
     ...challengeOf(request),
@@ -253,7 +254,7 @@ function within({ endMs }: Descent, iat: number, seconds: number, constraints: A
 }
 
 /** What the state at this very place in the log forbids, whatever was decided before. */
-function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number, observation: Observation | undefined): Denied['code'] | undefined {
+function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest, caller: Caller, state: LogState, timeMs: number, observation: Observation | undefined, isWitnessed: boolean): Denied['code'] | undefined {
   const gate = state.gates.get(caller.gate)
   if (gate === undefined && caller.isForPlane !== true) return 'identity_unknown'
   if (state.revokedGates.has(caller.gate)) return 'key_revoked'
@@ -265,10 +266,12 @@ function refusedNow(decision: Decision, request: AuthorizeRequest | IssueRequest
   if ('environment' in request && gate?.env?.commit !== request.environment) return 'environment_mismatch'
   // The session was opened again meanwhile, elsewhere or with weaker evidence: the policies have not seen that.
   if (gate?.env?.commit !== caller.env?.commit || gate?.env?.level !== caller.env?.level) return 'environment_mismatch'
+  // A hold too: nobody is asked about what could not be permitted.
+  const short = assuranceRefusal(decision, caller, isWitnessed)
+  if (short !== undefined) return short
   const { kind } = decision
   const budgets = kind === 'deny' ? undefined : (kind === 'hold' ? decision.permit : decision).constraints.budgets
   if (budgets !== undefined && state.budgets.held >= MAX_BUDGET_TIMES) throw new Denied('overloaded')
-  // A hold too: nobody is asked about what could not be permitted.
   if (budgets !== undefined && state.budgets.exceeded(budgets, caller, timeMs) !== undefined) {
     if (observation === undefined) return 'budget_exceeded'
     observation.noted.push('budget_exceeded')

@@ -1,4 +1,4 @@
-import { type Budget, type DenialCode, Denied, type Digest, type JsonObject, MAX_BUDGETS, type Risk, isObject } from '@sealwrit/protocol'
+import { type AssuranceLevel, type Budget, type DenialCode, Denied, type Digest, highest, type JsonObject, MAX_BUDGETS, type Risk, isObject } from '@sealwrit/protocol'
 import type { Answer, PolicyEngine, Redactions } from './engine.ts'
 import { type CedarRequest, type DecisionInput, toCedar } from './mapping.ts'
 import { type ApprovalObligation, combined, unattested } from './obligations.ts'
@@ -35,6 +35,8 @@ export interface Permit extends Decided {
   readonly kind: 'permit'
   readonly constraints: { readonly lease_seconds: number; readonly max_runtime_seconds: number; readonly obligations: readonly string[]; readonly budgets?: readonly Budget[] }
   readonly risk: Risk
+  /** What its execution must reach. */
+  readonly assurance: AssuranceLevel
 }
 export interface Deny extends Decided {
   readonly kind: 'deny'
@@ -79,6 +81,7 @@ export function decide(input: DecisionInput, active: ActivePolicy): Decision {
     kind: 'permit',
     constraints: { lease_seconds: lease, max_runtime_seconds: runtime, obligations: [], ...(budgets.length === 0 ? {} : { budgets }) },
     risk: highestRisk(obligations.flatMap((o) => o.risk ?? [])),
+    assurance: highest(obligations.flatMap((o) => o.assurance ?? [])),
     ...common,
   } as unknown as Permit
   const demands = obligations.flatMap((o) => o.approval ?? [])

@@ -1,5 +1,5 @@
 import {
-  type Budget, BUDGET_SCOPES, ENVIRONMENT_LEVELS, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, isEnvironmentFact, isGroup, MAX_BUDGET_COUNT, MAX_BUDGET_SECONDS, MAX_GROUPS,
+  type AssuranceLevel, type Budget, BUDGET_SCOPES, ENVIRONMENT_LEVELS, type EnvironmentFact, type EnvironmentFacts, type EnvironmentLevel, isEnvironmentFact, isGroup, MAX_BUDGET_COUNT, MAX_BUDGET_SECONDS, MAX_GROUPS,
   MAX_QUORUM, quoted, RISKS, type Risk,
 } from '@sealwrit/protocol'
 
@@ -24,6 +24,8 @@ export interface Obligations {
   readonly leaseSeconds: number | undefined
   readonly maxRuntimeSeconds: number | undefined
   readonly risk: Risk | undefined
+  /** What an execution must reach; of several the highest. */
+  readonly assurance: AssuranceLevel | undefined
   /** How many permits it may determine in a time. */
   readonly budget: Omit<Budget, 'policy'> | undefined
   /** Members of the arguments that the plane keeps nowhere, each as the names on the way to it. */
@@ -44,6 +46,7 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
   let leaseSeconds: number | undefined
   let maxRuntimeSeconds: number | undefined
   let risk: Risk | undefined
+  let assurance: AssuranceLevel | undefined
   let budget: Obligations['budget']
   let redact: readonly (readonly string[])[] = []
   for (const [name, given] of Object.entries(annotations)) {
@@ -55,13 +58,23 @@ export function parseAnnotations(annotations: Readonly<Record<string, string | n
     else if (name === 'lease') leaseSeconds = seconds(name, value)
     else if (name === 'max_runtime') maxRuntimeSeconds = seconds(name, value)
     else if (name === 'redact') redact = redactions(value)
+    else if (name === 'assurance') assurance = readAssurance(value)
     else if (name === 'budget') budget = readBudget(value)
     else if (name === 'risk') {
       risk = RISKS.find((r) => r === value)
       if (risk === undefined) throw new Error(`@risk is one of ${RISKS.join(', ')}`)
     } else throw new Error(`unknown annotation @${name}`)
   }
-  return { approval, environment, leaseSeconds, maxRuntimeSeconds, risk, budget, redact }
+  return { approval, environment, leaseSeconds, maxRuntimeSeconds, risk, assurance, budget, redact }
+}
+
+/** Below these there is nothing to demand: a gate runs nothing that reaches less. */
+const DEMANDABLE = ['A3', 'A4', 'A5'] as const
+
+function readAssurance(value: string): AssuranceLevel {
+  const level = DEMANDABLE.find((one) => one === value)
+  if (level === undefined) throw new Error(`@assurance is one of ${DEMANDABLE.join(', ')}, not ${quoted(value)}`)
+  return level
 }
 
 /** `100/1h`, or `100/1h per:agent`: of a principal, who is always known, unless another is named. */

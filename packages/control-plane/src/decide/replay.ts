@@ -1,5 +1,5 @@
 import {
-  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, isTighter, OBSERVED_TERMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
+  type Artifact, MAX_DELEGATED_SCOPES, MAX_DEPTH_LINEAGE, MAX_SELECTOR, present, type Body, canonicalText, type DecisionEntry, Denied, type DenialCode, type Digest, Fields, IDENTITY_FORMS, isBelow, isTighter, OBSERVED_TERMS, type JsonObject, type JsonValue, parseAction, parseFacts, parseLevelAndFacts, type PolicyTexts, type Replay, type Sha256,
 } from '@sealwrit/protocol'
 import { decide, type Decision } from './decide.ts'
 import { PolicyEngine } from './engine.ts'
@@ -11,7 +11,7 @@ const MAX_ENGINES = 4
 
 /** What may refuse a request at its place in the log, whatever the policies said of it. */
 const BY_STATE: readonly DenialCode[] = [
-  'identity_unknown', 'identity_invalid', 'policy_superseded', 'policy_stale', 'policy_missing', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
+  'identity_unknown', 'identity_invalid', 'identity_missing', 'evidence_unavailable', 'policy_superseded', 'policy_stale', 'policy_missing', 'environment_mismatch', 'environment_unattested', 'tool_not_pinned', 'tool_changed',
   'approval_required', 'approval_rejected', 'approval_expired', 'quorum_not_met', 'budget_exceeded', 'obligation_unknown', 'revoked', 'killed',
   'ancestor_revoked', 'artifact_expired', 'artifact_spent', 'witness_quorum_not_met', 'state_diverged', 'subject_mismatch', 'lineage_depth', 'delegation_widens',
 ]
@@ -136,6 +136,8 @@ function compare(entry: DecisionEntry, decision: Decision): void {
     if (permit.kind !== 'permit') return differ(`the policies do not permit it (${permit.kind})`)
     if (!isConstrainedAs(entry, permit.constraints)) differ('other obligations')
     if (permit.risk !== entry.risk) differ('another risk')
+    // A permit of another plane may demand more of it.
+    if (entry.par?.foreign === undefined ? permit.assurance !== entry.assurance : isBelow(entry.assurance, permit.assurance)) differ('another assurance is demanded')
   } else if (entry.kind === 'hold') {
     if (decision.kind !== 'hold') return differ(`the policies do not hold it (${decision.kind})`)
     if (entry.approval === undefined) return // an older plane did not say what it demanded

@@ -1,4 +1,4 @@
-import type { JsonObject } from '@sealwrit/protocol'
+import { type JsonObject, LEAST_ASSURANCE } from '@sealwrit/protocol'
 import { type ActivePolicy, decide, type Decision } from './decide.ts'
 import type { DecisionInput } from './mapping.ts'
 
@@ -26,7 +26,7 @@ export function verdict(decision: Decision): JsonObject {
   switch (decision.kind) {
     case 'permit': {
       const { obligations, ...constraints } = decision.constraints
-      return { decision: 'permit', determining, risk: decision.risk, obligations: { ...constraints, ...(obligations.length === 0 ? {} : { obligations }), ...redactions(decision) } }
+      return { decision: 'permit', determining, risk: decision.risk, obligations: { ...constraints, ...(obligations.length === 0 ? {} : { obligations }), ...(decision.assurance === LEAST_ASSURANCE ? {} : { assurance: decision.assurance }), ...redactions(decision) } }
     }
     case 'hold':
       return { decision: 'hold', determining, obligations: { approval: { ...decision.approval }, ...redactions(decision) } }

@@ -53,8 +53,8 @@ function overruled(policy: Policy, all: readonly Policy[], conditions: ReadonlyM
 }
 
 /** A permit that demands something is never redundant: the strictest demand of all that match holds. */
-function demandsNothing({ obligations: { approval, environment, leaseSeconds, maxRuntimeSeconds, risk, budget, redact } }: Policy): boolean {
-  return approval === undefined && environment === undefined && leaseSeconds === undefined && maxRuntimeSeconds === undefined && risk === undefined && budget === undefined && redact.length === 0
+function demandsNothing({ obligations: { approval, environment, leaseSeconds, maxRuntimeSeconds, risk, assurance, budget, redact } }: Policy): boolean {
+  return approval === undefined && environment === undefined && leaseSeconds === undefined && maxRuntimeSeconds === undefined && risk === undefined && assurance === undefined && budget === undefined && redact.length === 0
 }
 
 const ARITHMETIC = new Set(['+', '-', '*', 'neg'])

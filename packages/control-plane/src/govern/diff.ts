@@ -1,3 +1,4 @@
+import { isBelow, LEAST_ASSURANCE } from '@sealwrit/protocol'
 import { argumentTypes } from '../decide/schema.ts'
 import type { Obligations } from '../decide/obligations.ts'
 import type { Policy, PolicySet } from '../decide/policy-set.ts'
@@ -72,6 +73,7 @@ function obligationHints(before: Obligations, after: Obligations): Hint[] {
   changed('max_runtime', before.maxRuntimeSeconds, after.maxRuntimeSeconds, longer(before.maxRuntimeSeconds, after.maxRuntimeSeconds))
   const rank = ({ risk }: Obligations): number => RISK_ORDER.indexOf(risk ?? 'low')
   changed('risk', before.risk, after.risk, rank(after) < rank(before) ? 'loosens' : 'tightens')
+  changed('assurance', before.assurance, after.assurance, isBelow(after.assurance ?? LEAST_ASSURANCE, before.assurance ?? LEAST_ASSURANCE) ? 'loosens' : 'tightens')
   changed('budget', before.budget, after.budget, after.budget === undefined ? 'loosens' : before.budget === undefined ? 'tightens' : 'unclear')
   const paths = ({ redact }: Obligations): string | undefined => (redact.length === 0 ? undefined : redact.map((path) => path.join('.')).sort().join(' '))
   changed('redact', paths(before), paths(after), 'unclear')

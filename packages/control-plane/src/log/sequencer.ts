@@ -147,6 +147,11 @@ export class Sequencer {
     return this.#stopped === undefined ? this.refresh() : this.checkpoint
   }
 
+  /** Whether a quorum cosigns what is shown of the log. */
+  get isWitnessed(): boolean {
+    return this.#witnesses !== undefined
+  }
+
   /** From here on what is shown of the log is cosigned first. @throws {TypeError} as {@link Witnesses} */
   witnessedBy(options: WitnessOptions): void {
     const { clock, crypto } = this.#ports

@@ -144,6 +144,7 @@ export interface Explained {
   readonly approval?: object
   readonly constraints?: object
   readonly risk?: string
+  readonly assurance?: string
   readonly policy: { readonly digest: Digest; readonly epoch: number; readonly determining: readonly string[] }
   readonly protected?: readonly string[]
   readonly shadow?: JsonObject

@@ -106,7 +106,7 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
       decision: kind,
       ...(decision.kind === 'deny' ? { code: decision.code } : {}),
       ...(decision.kind === 'hold' ? { approval: decision.approval } : {}),
-      ...(decision.kind === 'permit' ? { constraints: decision.constraints, risk: decision.risk } : {}),
+      ...(decision.kind === 'permit' ? { constraints: decision.constraints, risk: decision.risk, assurance: decision.assurance } : {}),
       policy,
       ...(rules.length === 0 ? {} : { protected: rules }),
       ...(decision.shadow === undefined ? {} : { shadow: decision.shadow }),

@@ -20,6 +20,9 @@ export interface Grounds {
   readonly isObserved?: boolean
 }
 
+/** What every permit demands; below it no gate runs anything. */
+export const LEAST_ASSURANCE: AssuranceLevel = 'A3'
+
 /** Nothing is known. */
 export const NO_GROUNDS: Grounds = Object.freeze({ initiator: 'none', environment: 'none', isContained: false, isWitnessed: false, isReplayed: false })
 
@@ -57,9 +60,9 @@ export function isBelow(level: AssuranceLevel, other: AssuranceLevel): boolean {
   return ASSURANCE_LEVELS.indexOf(level) < ASSURANCE_LEVELS.indexOf(other)
 }
 
-/** The highest of `levels`, and `least` where there is none above it. */
-export function highest(levels: readonly AssuranceLevel[], least: AssuranceLevel): AssuranceLevel {
-  return levels.reduce((high, level) => (isBelow(high, level) ? level : high), least)
+/** The highest of `levels`, and never less than every permit demands. */
+export function highest(levels: readonly AssuranceLevel[]): AssuranceLevel {
+  return levels.reduce((high, level) => (isBelow(high, level) ? level : high), LEAST_ASSURANCE)
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Action } from '../action.ts'
 import { type Artifact, MAX_DEPTH_LINEAGE, MAX_SKEW_SECONDS, type Permit } from '../artifact/artifact.ts'
+import { highest, isBelow } from '../artifact/assurance.ts'
 import { leafDigest, type OpenedSeal, parseSealed, verifyExtends, verifySealInclusion } from '../artifact/seal.ts'
 import { readPermit, verifyActionCommitment, verifyTimeWindow } from '../artifact/verify.ts'
 import type { Crypto } from '../crypto.ts'
@@ -160,7 +161,7 @@ export function aboveForeign(parent: Permit): readonly string[] {
   return [...ancestorsOf(parent), parent.jti].map((jti) => `artifact:${jti}`).sort()
 }
 
-type Bounds = Pick<Artifact, 'nbf' | 'exp' | 'constraints'>
+type Bounds = Pick<Artifact, 'nbf' | 'exp' | 'constraints' | 'assurance'>
 
 /** The permit that is wanted, with whatever would be wider than its parent's in its place. */
 export function narrowed<T extends Bounds>(wanted: T, parent: Bounds): T {
@@ -170,6 +171,7 @@ export function narrowed<T extends Bounds>(wanted: T, parent: Bounds): T {
     ...wanted,
     nbf: Math.max(wanted.nbf, parent.nbf),
     exp: Math.min(wanted.exp, parent.exp),
+    assurance: highest([wanted.assurance, parent.assurance]),
     constraints: {
       ...own,
       lease_seconds: Math.min(own.lease_seconds, lease),
@@ -181,6 +183,7 @@ export function narrowed<T extends Bounds>(wanted: T, parent: Bounds): T {
 
 /** Whether `own` begins, ends, runs and is bound as `parent` is, or more narrowly. */
 export function isNarrower(own: Bounds, parent: Bounds): boolean {
+  if (isBelow(own.assurance, parent.assurance)) return false
   const [mine, theirs] = [own.constraints, parent.constraints]
   return own.nbf >= parent.nbf && own.exp <= parent.exp && isTighter(mine, theirs)
 }

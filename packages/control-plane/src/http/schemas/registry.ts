@@ -15,7 +15,7 @@ export const decideRequest: z.ZodType = component('DecideRequest', z.strictObjec
 export const decideReply: z.ZodType = component(
   'Explained',
   z.strictObject({
-    decision: z.enum(['permit', 'deny', 'hold']), code: z.string().exactOptional(), approval: object.exactOptional(), constraints: object.exactOptional(), risk: z.string().exactOptional(),
+    decision: z.enum(['permit', 'deny', 'hold']), code: z.string().exactOptional(), approval: object.exactOptional(), constraints: object.exactOptional(), risk: z.string().exactOptional(), assurance: z.string().exactOptional(),
     policy: z.strictObject({ digest, epoch: seq, determining: z.array(z.string()) }), protected: z.array(z.string()).exactOptional(), shadow: object.exactOptional(), inputs: json, errors: z.array(z.string()),
   }).describe('What would be decided now, and why; nothing was issued or logged.'),
 )
