@@ -220,7 +220,7 @@ function write(decision: Decision, request: AuthorizeRequest | IssueRequest, cal
     ...lineage,
     approvals: stands?.kind === 'approved' ? stands.refs : [],
     risk: permit.risk,
-    assurance: 'assurance' in permit ? permit.assurance : 'A1', // what is only observed reaches nothing more
+    assurance: permit.assurance,
     aud: caller.gate,
     use: 'challenge' in request ? 'challenge' : 'redeem',
     ...challengeOf(request),

@@ -32,9 +32,10 @@ export function observedCode(decision: Decision, isApproved: boolean, observatio
 }
 
 /** Terms of an observed permit: those of the policies, where they have some. Nothing is counted against a budget. */
-export function observedTerms(decision: Decision): Pick<Artifact, 'constraints' | 'risk'> {
-  if (decision.kind === 'deny') return OBSERVED_TERMS
+export function observedTerms(decision: Decision): Pick<Artifact, 'constraints' | 'risk' | 'assurance'> {
+  const assurance = 'A1'
+  if (decision.kind === 'deny') return { ...OBSERVED_TERMS, assurance }
   const { constraints, risk } = decision.kind === 'hold' ? decision.permit : decision
   const { budgets: _, ...rest } = constraints
-  return { constraints: rest, risk }
+  return { constraints: rest, risk, assurance }
 }
