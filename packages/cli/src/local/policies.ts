@@ -61,13 +61,18 @@ export function readPolicyFiles({ folder, base }: PolicySource): Record<string, 
     const own = path.join(folder, BASE)
     if (base !== undefined && fs.existsSync(own) && path.resolve(own) !== base) throw new CliError(`${own} and the configured ${base} both hold protected rules`, { hint: 'keep one of them' })
     if (base !== undefined || fs.existsSync(own)) add(base ?? own, BASE)
-    const schema = [path.join(folder, SCHEMA_FILE), path.join(path.dirname(folder), SCHEMA_FILE)].find((file) => fs.existsSync(file))
+    const schema = schemaOf({ folder })
     if (schema !== undefined) files[SCHEMA_FILE] = readText(schema)
   } catch (error) {
     missing(error)
   }
   if (Object.keys(files).length === 0) throw new CliError(`no policies in ${folder}`, { code: 'policy_missing', hint: `starter policies: ${selfLine('init')}` })
   return files
+}
+
+/** The file with the schema: in the folder of the policies, or beside it. */
+export function schemaOf({ folder }: Pick<PolicySource, 'folder'>): string | undefined {
+  return [path.join(folder, SCHEMA_FILE), path.join(path.dirname(folder), SCHEMA_FILE)].find((file) => fs.existsSync(file))
 }
 
 /** Digest of the protected rules that the configuration demands of every set; undefined where it demands none. @throws {CliError} */

@@ -150,9 +150,7 @@ export function resourceOf(action: Scope): cedar.TypeAndId {
 function readArguments(args: JsonObject, types: ArgumentTypes): cedar.Context {
   const out: cedar.Context = {}
   for (const [name, type] of types) {
-    const value = args[name]
-    if (value === undefined) continue
-    out[name] = readArgument(name, value, type)
+    if (Object.hasOwn(args, name)) out[name] = readArgument(name, args[name] as JsonValue, type) // nothing that an object has by itself
   }
   return out
 }

@@ -77,7 +77,8 @@ function namespacesOf(schema: string): readonly cedar.NamespaceDefinition<string
   return Object.values(schemaJson(schema))
 }
 
-function schemaJson(schema: string): Readonly<Record<string, cedar.NamespaceDefinition<string>>> {
+/** The schema as Cedar reads it, by namespace. @throws {PolicyError} */
+export function schemaJson(schema: string): Readonly<Record<string, cedar.NamespaceDefinition<string>>> {
   const answer = cedar.schemaToJsonWithResolvedTypes(schema)
   if (answer.type === 'failure') throw new PolicyError(`${SCHEMA_FILE}: ${answer.errors.map((e) => e.message).join('; ')}`)
   return answer.json as Record<string, cedar.NamespaceDefinition<string>>
