@@ -27,7 +27,7 @@ async function round(plane: Asker, dir: string, folder: string, how: 'kill' | 'r
   fs.mkdirSync(folder)
   const going = path.join(folder, 'going')
   const client = new Client({ name: 'bench', version: '1' })
-  await client.connect(new StdioClientTransport({ command: process.execPath, args: [...fromSource, main, 'mcp', '--dir', dir, '--name', 'bench', '--agent', 'bench', '--', process.execPath, server, folder, program], stderr: 'ignore' }))
+  await client.connect(new StdioClientTransport({ command: process.execPath, args: [...fromSource, main, 'mcp', '--pin', '--dir', dir, '--name', 'bench', '--agent', 'bench', '--', process.execPath, server, folder, program], stderr: 'ignore' }))
   try {
     const call = client.callTool({ name: 'read_file', arguments: { path: path.join(folder, 'q3.txt') } }).then((result) => ({ isError: result.isError, atMs: wall() }))
     for (let i = 0; i < 10_000 && !fs.existsSync(going); i++) await pause(1)

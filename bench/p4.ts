@@ -24,7 +24,7 @@ export async function p4(): Promise<Figure[]> {
   const clients = {
     direct: await connect([server]),
     proxied: await connect([path.join(here, 'mcp-proxy.mjs'), process.execPath, server]),
-    governed: await connect(['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'mcp', '--dir', dir, '--name', 'bench', '--', process.execPath, server, folder]),
+    governed: await connect(['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'mcp', '--pin', '--dir', dir, '--name', 'bench', '--', process.execPath, server, folder]),
   }
   const values: Record<keyof typeof clients, number[]> = { direct: [], proxied: [], governed: [] }
   for (let round = -1; round < ROUNDS; round++) {

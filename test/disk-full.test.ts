@@ -7,6 +7,7 @@ import { nodeClock, nodeCryptography, nodeRng, openSqliteStore } from '@sealwrit
 import { enforce, Gate, nodeNet } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { type Action, canonicalize, commitment, Denied, digestOf, fromBase64Url, NO_WITNESSES, parseEntry, parseVerifierKey, WitnessQuorum } from '@sealwrit/protocol'
+import { pinOver } from '../packages/control-plane/test/support/pins.ts'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { end, PROGRAM, run, startPlane } from './support/processes.ts'
 import { score, sized } from './support/scoreboard.ts'
@@ -18,6 +19,7 @@ const STEP_BYTES = 4_096
 vi.setConfig({ testTimeout: 120_000 })
 const MEBIBYTES = 16
 const TOOL_DIGEST = `sha256:${'a'.repeat(64)}`
+const TOOLS = [{ name: 'touch', digest: TOOL_DIGEST }]
 const POLICY = '@id("touch") permit (principal, action == Action::"mcp.tool_call", resource == Tool::"mcp://canary/touch");\n'
 
 const made = SmallDisk.make(MEBIBYTES)
@@ -30,18 +32,20 @@ let planted = 0
 class Canary {
   readonly ran: string[] = []
   readonly #gate: Gate
+  readonly #socket: string
   readonly #name = `canary ${planted++}`
   #count = 0
   #isReady = false
 
   constructor(dir: string) {
+    this.#socket = path.join(dir, 'plane.sock')
     const { sha256 } = nodeCryptography
     const keys = generateKeyPairSync('ed25519')
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
     const commit = commitment('environment', salt, digestOf(canonicalize({}), sha256), sha256)
     const logKey = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), sha256)
     this.#gate = new Gate(
-      { socketPaths: [path.join(dir, 'plane.sock')], logKey, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
+      { socketPaths: [this.#socket], logKey, witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment: { level: 'software', salt, document: {}, commit, measure: () => commit }, capabilities: () => false },
       { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
   }
@@ -50,7 +54,10 @@ class Canary {
     const id = `${this.#name} ${this.#count++}`
     const action: Action = { type: 'mcp.tool_call', target: 'mcp://canary', name: 'touch', arguments: { id }, tool_digest: TOOL_DIGEST }
     try {
-      if (!this.#isReady) await this.#gate.recordTools('mcp://canary', [{ name: 'touch', digest: TOOL_DIGEST }])
+      if (!this.#isReady) {
+        await this.#gate.recordTools('mcp://canary', TOOLS)
+        await pinOver(this.#socket, 'mcp://canary', TOOLS)
+      }
       this.#isReady = true
       await enforce(this.#gate, { action, agent: { name: 'tester', verified: true }, facts: () => ({ paths: 'none' }) }, async () => {
         this.ran.push(id)

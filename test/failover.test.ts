@@ -7,6 +7,7 @@ import { enforce, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng } from '@s
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { openPostgresStore } from '@sealwrit/control-plane/postgres'
 import { type Action, canonicalize, commitment, Denied, digestOf, type Entry, fromBase64Url, NO_WITNESSES, parseEntry, parseVerifierKey, WitnessQuorum } from '@sealwrit/protocol'
+import { pinOver } from '../packages/control-plane/test/support/pins.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Postgres, startPostgres } from './support/postgres.ts'
 import { end, PROGRAM } from './support/processes.ts'
@@ -79,7 +80,9 @@ describe('planes of one log, killed one after the other', () => {
       { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: new MemoryFloor(), sign: (m) => sign(null, m, keys.privateKey), publicKey: fromBase64Url(keys.publicKey.export({ format: 'jwk' }).x as string) },
     )
     await gate.connect()
-    await gate.recordTools('mcp://doctor', [{ name: 'touch', digest: ACTION.tool_digest }])
+    const tools = [{ name: 'touch', digest: ACTION.tool_digest }]
+    await gate.recordTools('mcp://doctor', tools)
+    await pinOver(path.join(dirs[0], 'plane.sock'), 'mcp://doctor', tools)
 
     const canary: string[] = []
     const codes = new Map<string, number>()

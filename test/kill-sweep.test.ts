@@ -28,7 +28,7 @@ function seeded(seed: number): () => number {
 const POLICY = '@id("touch") permit (principal, action == Action::"mcp.tool_call", resource == Tool::"mcp://canary/touch");\n'
 
 async function startGateway(): Promise<{ child: ChildProcess; agent: Agent } | undefined> {
-  const child = sealwrit(['mcp', '--dir', dir, '--name', 'canary', '--agent', 'sweep', '--', process.execPath, server, canary])
+  const child = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', '--agent', 'sweep', '--', process.execPath, server, canary])
   child.stderr?.resume()
   const agent = new Agent(child)
   return (await agent.initialize()) ? { child, agent } : undefined

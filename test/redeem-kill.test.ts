@@ -3,6 +3,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { nodeClock, nodeRng, openSqliteStore } from '@sealwrit/control-plane'
 import { type AuthorizeReply, Denied, parseEntry, type RedeemReply, toBase64Url } from '@sealwrit/protocol'
+import { pinOver } from '../packages/control-plane/test/support/pins.ts'
 import { afterAll, describe, expect, it } from 'vitest'
 import { type CarriedArtifact, carriedOf, issueRequest, SocketClient } from '../packages/control-plane/test/support/push.ts'
 import { TestGate, TOOL_DIGEST, toolCall } from '../packages/control-plane/test/support/rig.ts'
@@ -45,7 +46,9 @@ describe('kill -9 of the plane between a redemption and its answer', () => {
     let plane = await startPlane(dir)
     const gate = new TestGate({ plane: undefined as never, rng: nodeRng, clock: nodeClock, token })
     let client = await connect(gate)
-    await client.request('tools.record', { session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    const tools = [{ name: 'read_file', digest: TOOL_DIGEST }]
+    await client.request('tools.record', { session: gate.session, target: 'mcp://fs', tools })
+    await pinOver(path.join(dir, 'plane.sock'), 'mcp://fs', tools)
     let state = SEED % 2_147_483_647
     const random = (): number => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
     let [answered, unanswered, untouched, issued] = [0, 0, 0, 0]

@@ -56,7 +56,7 @@ describe('secrets', () => {
   it(`ATK-120, I8: of ${5 * EACH} and more secrets in good and malformed requests none is in a leaf, receipt, error, log, metric, span or process title`, { timeout: 120_000 }, async () => {
     const token = fs.readFileSync(path.join(dir, 'token'), 'utf8').trim()
     const server = path.join(import.meta.dirname, 'support', 'canary-server.mjs')
-    const gateway = sealwrit(['mcp', '--dir', dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, path.join(root, 'canary')])
+    const gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, path.join(root, 'canary')])
     gateway.stderr?.on('data', (chunk: Buffer) => said.push(chunk.toString()))
     const agent = new Agent(gateway)
     await agent.initialize()

@@ -7,6 +7,7 @@ import * as path from 'node:path'
 import { enforce, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng } from '@sealwrit/gate'
 import { MemoryFloor } from '@sealwrit/gate/testing'
 import { type Action, canonicalize, checkpointText, commitment, Denied, digestOf, formatSignature, formatVerifierKey, fromBase64Url, NO_WITNESSES, parseVerifierKey, parseWitnessPolicy, utf8, verifyQuorum, WitnessQuorum } from '@sealwrit/protocol'
+import { pinOver } from '../packages/control-plane/test/support/pins.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { end, run, sealwrit, startPlane } from './support/processes.ts'
 
@@ -56,7 +57,11 @@ function gateWith(policy: WitnessQuorum, floor = new MemoryFloor()): { attempt: 
   let isRecorded = false
   const attempt = async (): Promise<string> => {
     try {
-      if (!isRecorded) await gate.recordTools('mcp://doctor', [{ name: 'touch', digest: ACTION.tool_digest }])
+      if (!isRecorded) {
+        const tools = [{ name: 'touch', digest: ACTION.tool_digest }]
+        await gate.recordTools('mcp://doctor', tools)
+        await pinOver(path.join(dir, 'plane.sock'), 'mcp://doctor', tools)
+      }
       isRecorded = true
       await enforce(gate, { action: ACTION, agent: { name: 'sealwrit-doctor', verified: true }, facts: () => ({ paths: 'none' }) }, async () => {
         effects++

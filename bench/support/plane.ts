@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { generateKeyPairSync, sign } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
+import { SocketClient } from '@sealwrit/control-plane/client'
 import { enforce, floorFile, Gate, nodeClock, nodeCryptography, nodeNet, nodeRng, type ReceiptOrder } from '@sealwrit/gate'
 import { NO_WITNESSES, WitnessQuorum, canonicalize, commitment, digestOf, fromBase64Url, parseVerifierKey } from '@sealwrit/protocol'
 
@@ -43,9 +44,11 @@ export function stop(child: ChildProcess): Promise<void> {
 /** A gate in this process, with an effect that does nothing. */
 export class BenchGate {
   readonly gate: Gate
+  readonly #operator: SocketClient
   #calls = 0
 
   constructor(dir: string) {
+    this.#operator = new SocketClient(path.join(dir, 'plane.sock'))
     const keys = generateKeyPairSync('ed25519')
     const { sha256 } = nodeCryptography
     const salt = 'AAAAAAAAAAAAAAAAAAAAAA'
@@ -58,7 +61,10 @@ export class BenchGate {
 
   async open(): Promise<void> {
     await this.gate.connect()
-    await this.gate.recordTools('mcp://bench', [{ name: 'read_file', digest: DIGEST }])
+    const [target, tools] = ['mcp://bench', [{ name: 'read_file', digest: DIGEST }]]
+    await this.gate.recordTools(target, tools)
+    await this.#operator.request('tools.pin', { target, tools })
+    this.#operator.close()
   }
 
   /** One whole execution; its arguments differ from those of every other. */

@@ -45,7 +45,7 @@ class Agent {
 
   static async start(name: string): Promise<Agent> {
     const client = new Client({ name, version: '1' })
-    const command = ['mcp', '--dir', dir, '--name', 'reports', '--agent', name, '--token-file', path.join(root, `${name}.token`), '--', process.execPath, path.join(here, 'server.mjs'), reports]
+    const command = ['mcp', '--pin', '--dir', dir, '--name', 'reports', '--agent', name, '--token-file', path.join(root, `${name}.token`), '--', process.execPath, path.join(here, 'server.mjs'), reports]
     await client.connect(new StdioClientTransport({ command: process.execPath, args: [...PROGRAM, ...command], cwd: path.resolve(here, '../..'), stderr: 'ignore' }))
     return new Agent(name, client)
   }

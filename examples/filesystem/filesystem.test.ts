@@ -24,7 +24,7 @@ afterAll(async () => {
 
 async function asAgent(agent: string | undefined): Promise<{ call: (name: string, args: Record<string, unknown>) => Promise<string>; close: () => Promise<void> }> {
   const client = new Client({ name: 'writer', version: '1' }) // what a client calls itself proves nothing
-  const args = [...PROGRAM, 'mcp', '--dir', dir, '--name', 'files', ...(agent === undefined ? [] : ['--agent', agent]), '--', 'npx', '@modelcontextprotocol/server-filesystem', files]
+  const args = [...PROGRAM, 'mcp', '--pin', '--dir', dir, '--name', 'files', ...(agent === undefined ? [] : ['--agent', agent]), '--', 'npx', '@modelcontextprotocol/server-filesystem', files]
   await client.connect(new StdioClientTransport({ command: process.execPath, args, cwd: import.meta.dirname, stderr: 'ignore' }))
   return {
     call: async (name, given) => {

@@ -36,7 +36,7 @@ interface Gateway {
 }
 
 async function gateway(name: string, words: readonly string[]): Promise<Gateway> {
-  const child = sealwrit(['mcp', '--json', '--dir', dir, '--name', name, '--listen', '127.0.0.1:0', ...words], { cwd: repository })
+  const child = sealwrit(['mcp', '--pin', '--json', '--dir', dir, '--name', name, '--listen', '127.0.0.1:0', ...words], { cwd: repository })
   children.push(child)
   let [out, errors] = ['', '']
   child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))
@@ -137,7 +137,7 @@ describe('a server over HTTP', () => {
   it('in sessions, for a client over stdio: what is permitted is called, with progress, and the rest is denied', async () => {
     const url = await everything()
     const agent = new ClientV1({ name: 'client', version: '1' }) as unknown as AnyClient
-    await agent.connect(new StdioClientTransport({ command: process.execPath, args: [...PROGRAM, 'mcp', '--dir', dir, '--name', 'everything', '--url', url], cwd: repository, stderr: 'ignore' }) as never)
+    await agent.connect(new StdioClientTransport({ command: process.execPath, args: [...PROGRAM, 'mcp', '--pin', '--dir', dir, '--name', 'everything', '--url', url], cwd: repository, stderr: 'ignore' }) as never)
     expect((await agent.listTools()).tools.map(({ name }) => name)).toContain('echo')
     expect(JSON.stringify(await agent.callTool({ name: 'echo', arguments: { message: 'hello' } }))).toContain('Echo: hello')
     const progress: unknown[] = []
@@ -171,7 +171,7 @@ describe('the command', () => {
     ['headers for a child', ['--header-file', 'x', ...FILESYSTEM], '--url'],
     ['an origin that is none', ['--listen', '127.0.0.1:0', '--allow-origin', '*', '--', 'npx', '@modelcontextprotocol/server-filesystem', files], '--allow-origin'],
   ])('refuses %s with a hint', async (_what, words, hint) => {
-    const { exit, stderr } = await run(['mcp', '--dir', dir, '--name', 'x', ...words], { cwd: repository })
+    const { exit, stderr } = await run(['mcp', '--pin', '--dir', dir, '--name', 'x', ...words], { cwd: repository })
     expect([exit, stderr.includes(hint), stderr.includes('    at ')]).toEqual([2, true, false])
   })
 
@@ -185,7 +185,7 @@ describe('the command', () => {
     await once(server, 'listening')
     const headers = path.join(root, 'headers')
     fs.writeFileSync(headers, 'Authorization: Bearer ${UPSTREAM_TOKEN}\n', { mode: 0o600 })
-    const words = ['mcp', '--json', '--dir', dir, '--name', 'secret', '--listen', '127.0.0.1:0', '--url', `http://127.0.0.1:${(server.address() as net.AddressInfo).port}/mcp`, '--header-file', headers]
+    const words = ['mcp', '--pin', '--json', '--dir', dir, '--name', 'secret', '--listen', '127.0.0.1:0', '--url', `http://127.0.0.1:${(server.address() as net.AddressInfo).port}/mcp`, '--header-file', headers]
     const child = sealwrit(words, { cwd: repository, env: { UPSTREAM_TOKEN: 'very-secret' } })
     children.push(child)
     let told = ''

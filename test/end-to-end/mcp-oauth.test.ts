@@ -29,7 +29,7 @@ beforeAll(async () => {
   fs.writeFileSync(path.join(root, 'sealwrit.yaml'), `policies: .sealwrit/policies\nidentity:\n  issuers:\n    - issuer: ${ISSUER}\n      audience: https://plane.example\n      resources: [${RESOURCE}]\n      algorithms: [EdDSA]\n      jwks_file: jwks.json\n`)
   plane = await startPlane(dir)
   const url = await server.server.listen()
-  gateway = sealwrit(['mcp', '--json', '--dir', dir, '--name', 'crm', '--url', url, '--listen', '127.0.0.1:0', '--oauth-issuer', ISSUER, '--resource', RESOURCE, '--scope', 'mcp:call'])
+  gateway = sealwrit(['mcp', '--pin', '--json', '--dir', dir, '--name', 'crm', '--url', url, '--listen', '127.0.0.1:0', '--oauth-issuer', ISSUER, '--resource', RESOURCE, '--scope', 'mcp:call'])
   for (const stream of [gateway.stdout, gateway.stderr]) stream?.on('data', (chunk: Buffer) => (told += chunk.toString()))
   while (!told.trimEnd().endsWith('}')) await new Promise((resolve) => setTimeout(resolve, 20))
   port = Number(new URL((JSON.parse(told) as { endpoint: string }).endpoint).port)
@@ -173,7 +173,7 @@ describe('ATK-102: who asks over HTTP, by tokens of an issuer', () => {
     ['Communication Security: an issuer over plain http', ['--resource', RESOURCE, '--oauth-issuer', 'http://login.example.com']],
     ['Open Redirection, Client ID Metadata Documents: an address that runs something', ['--resource', 'javascript:alert(1)', '--oauth-issuer', ISSUER]],
   ])('%s is not taken', async (_what, words) => {
-    const { exit } = await run(['mcp', '--dir', dir, '--name', 'crm2', '--url', 'https://x.example/mcp', '--listen', '127.0.0.1:0', ...words])
+    const { exit } = await run(['mcp', '--pin', '--dir', dir, '--name', 'crm2', '--url', 'https://x.example/mcp', '--listen', '127.0.0.1:0', ...words])
     expect(exit).toBe(2)
   })
 

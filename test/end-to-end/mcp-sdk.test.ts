@@ -16,7 +16,7 @@ let plane: Awaited<ReturnType<typeof startPlane>>
 
 const wrap = (name: string, server: readonly string[]): { command: string; args: string[]; cwd: string; stderr: 'ignore' } => ({
   command: process.execPath,
-  args: ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'mcp', '--dir', dir, '--name', name, '--', ...server],
+  args: ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'mcp', '--pin', '--dir', dir, '--name', name, '--', ...server],
   cwd: path.resolve(import.meta.dirname, '../..'), // `npx PACKAGE` is resolved from here
   stderr: 'ignore',
 })

@@ -15,7 +15,7 @@ const bin = (name: string): string => path.resolve(import.meta.dirname, '../../n
 const main = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
 const NODE = ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main]
 const file = path.join(root, 'servers.json')
-const words = (dir: string, ...more: string[]): string[] => [...NODE, 'mcp', '--dir', dir, '--servers', file, ...more]
+const words = (dir: string, ...more: string[]): string[] => [...NODE, 'mcp', '--pin', '--dir', dir, '--servers', file, ...more]
 const POLICY = `
 @id("reads") permit (principal, action == Action::"mcp.tool_call", resource in Server::"mcp://a") when { resource.name == "read_text_file" };
 @id("graph") permit (principal, action == Action::"mcp.tool_call", resource == Tool::"mcp://graph/read_graph");
@@ -88,7 +88,7 @@ describe('several real servers behind one gateway', () => {
   ])('a file with %s is refused with a usage error', (_name, content, more, says) => {
     const other = path.join(root, 'wrong.json')
     fs.writeFileSync(other, JSON.stringify(content))
-    const { status, stderr } = spawnSync(process.execPath, [...NODE, 'mcp', '--dir', plane.dir, '--servers', other, ...more], { encoding: 'utf8', input: '' })
+    const { status, stderr } = spawnSync(process.execPath, [...NODE, 'mcp', '--pin', '--dir', plane.dir, '--servers', other, ...more], { encoding: 'utf8', input: '' })
     expect([status, stderr]).toEqual([2, expect.stringContaining(says)])
   })
 })

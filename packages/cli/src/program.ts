@@ -43,6 +43,7 @@ export function buildProgram(): Command {
     .option('--intent <purpose>', 'registered purpose of the calls that declare none themselves')
     .option('--attestation <file>', 'signed statement about the server (a Sigstore bundle); sealwrit.yaml of the plane says whose count')
     .option('--shadow', 'run also what policy denies, where sealwrit.yaml of the plane says `mode: shadow`; nothing of that is governed')
+    .option('--pin', 'pin the tools that the server lists first, while nothing of it was ever pinned; what it adds or changes later waits for `tool pin`')
     .option('--executable-digest <digest>', 'start nothing but this program (`mcp install --bind` writes it)')
     .option('--script-digest <digest>', 'and nothing but this script, where an interpreter runs one')
     .option('--env <name...>', 'further environment variables that the server gets')
@@ -142,6 +143,7 @@ export function buildProgram(): Command {
     .action(async (file: string, o: { audience: string }) => (await import('./commands/issue.ts')).issue(file, all(program, o)))
   addApprovals(add, program)
   addRegistrations(add, program)
+  addTools(add, program)
   addKeys(add, program)
   addPeople(add, program)
   addFederation(add, program)
@@ -155,6 +157,22 @@ export function buildProgram(): Command {
 
 /** Adds a command with what every command has. */
 type Add = (nameAndArgs: string, description: string, example: string, parent?: Command) => Command
+
+/** What of the tools of servers may be called. */
+function addTools(add: Add, program: Command): void {
+  const tool = add('tool', 'tools of MCP servers: only what somebody pinned can be called', 'sealwrit tool pin fs')
+  const load = () => import('./commands/tool.ts')
+  const under = (own: object): object => all(program, { ...tool.opts(), ...own })
+  add('list [server]', 'tools that gates saw, and whether they are pinned, changed or wait', 'sealwrit tool list fs --json', tool).action(async (server: string | undefined, o: object) => (await load()).toolList(server, under(o)))
+  add('pin <server> [tool...]', 'look at what waits of a server, or at these tools, and pin it', 'sealwrit tool pin fs read_file', tool)
+    .option('--all', 'also tools whose pin was taken away')
+    .option('--yes', 'do not ask')
+    .action(async (server: string, names: string[], o: object) => (await load()).toolPin(server, names, under(o)))
+  add('diff <server> [tool]', 'what the server changed in definitions since they were pinned', 'sealwrit tool diff fs write_file', tool).action(async (server: string, name: string | undefined, o: object) => (await load()).toolDiff(server, name, under(o)))
+  add('unpin <server> [tool...]', 'take pins away: calls of these tools are refused', 'sealwrit tool unpin fs write_file', tool)
+    .option('--all', 'every tool of the server')
+    .action(async (server: string, names: string[], o: object) => (await load()).toolUnpin(server, names, under(o)))
+}
 
 /** Who is known: agents with their keys, and gates. */
 function addRegistrations(add: Add, program: Command): void {

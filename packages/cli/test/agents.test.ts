@@ -34,7 +34,7 @@ afterAll(async () => {
   fs.rmSync(root, { recursive: true, force: true })
 })
 async function wrapped(...args: string[]): Promise<Agent> {
-  const gateway = sealwrit(['mcp', '--dir', dir, '--name', 'canary', ...args, '--', process.execPath, server, canary])
+  const gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', ...args, '--', process.execPath, server, canary])
   gateway.stderr?.resume()
   gateways.push(gateway)
   const agent = new Agent(gateway)
@@ -174,7 +174,7 @@ describe('sealwrit agent', () => {
     ['two ways at once', ['--agent', 'a', '--agent-key', 'k.pem', '--token-file', 't'], /exclude each other/],
     ['an SVID without its key', ['--svid', 'c.pem'], /belong together/],
   ])('mcp with %s does not start', async (_what, args, message) => {
-    const { exit, stderr } = await run(['mcp', '--dir', dir, '--name', 'canary', ...args, '--', process.execPath, server, canary])
+    const { exit, stderr } = await run(['mcp', '--pin', '--dir', dir, '--name', 'canary', ...args, '--', process.execPath, server, canary])
     expect([exit, stderr]).toEqual([expect.any(Number), expect.stringMatching(message)])
     expect(exit).not.toBe(0)
   })

@@ -38,7 +38,7 @@ beforeAll(async () => {
   fs.writeFileSync(path.join(dir, 'policies', 'touch.cedar'), POLICY)
   fs.writeFileSync(canary, '')
   plane = await startPlane(dir)
-  gateway = sealwrit(['mcp', '--dir', dir, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
+  gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
   gateway.stderr?.resume()
   agent = new Agent(gateway)
   expect(await agent.initialize()).toBe(true)

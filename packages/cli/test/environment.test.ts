@@ -52,7 +52,7 @@ afterAll(async () => {
   fs.rmSync(root, { recursive: true, force: true })
 })
 async function wrapped(...args: string[]): Promise<Agent> {
-  const gateway = sealwrit(['mcp', '--dir', dir, '--name', 'canary', '--agent', 'coder', ...args, '--', process.execPath, server, canary])
+  const gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', '--agent', 'coder', ...args, '--', process.execPath, server, canary])
   gateway.stderr?.resume()
   gateways.push(gateway)
   const agent = new Agent(gateway)
@@ -99,7 +99,7 @@ describe('evidence of the environment, from files to policy', () => {
   })
   it('ATK-014: a statement of somebody else, or about another script, opens no session', async () => {
     const failing = async (file: string): Promise<string> => {
-      const { exit, stderr } = await run(['mcp', '--dir', dir, '--name', 'canary', '--attestation', file, '--', process.execPath, server, canary])
+      const { exit, stderr } = await run(['mcp', '--pin', '--dir', dir, '--name', 'canary', '--attestation', file, '--', process.execPath, server, canary])
       expect(exit).not.toBe(0)
       return stderr
     }

@@ -84,7 +84,7 @@ federation:
   const added = await parsed(run(['agent', 'add', 'coder', '--dir', dirs.home, '--json']))
   agentKey = added.file
   await parsed(run(['agent', 'add', 'coder', '--dir', dirs.away, '--key', added.key, '--json']))
-  const gateway = sealwrit(['mcp', '--dir', dirs.home, '--name', 'canary', '--agent', 'coder', '--agent-key', agentKey, '--foreign-artifact', borrowed, '--', process.execPath, server, canary])
+  const gateway = sealwrit(['mcp', '--pin', '--dir', dirs.home, '--name', 'canary', '--agent', 'coder', '--agent-key', agentKey, '--foreign-artifact', borrowed, '--', process.execPath, server, canary])
   gateway.stderr?.resume()
   children.push(gateway)
   agent = new Agent(gateway)

@@ -24,7 +24,7 @@ beforeAll(async () => {
   const running = await startPlane(dir)
   plane = running.child
   url = running.url
-  gateway = sealwrit(['mcp', '--dir', dir, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
+  gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
   gateway.stderr?.resume()
   agent = new Agent(gateway)
   expect(await agent.initialize()).toBe(true)

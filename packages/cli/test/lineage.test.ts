@@ -17,7 +17,7 @@ let url: string
 let gate: string
 
 async function wrapped(...args: string[]): Promise<Agent> {
-  const child = sealwrit(['mcp', '--dir', dir, '--name', 'canary', ...args, '--', process.execPath, server, canary])
+  const child = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', ...args, '--', process.execPath, server, canary])
   child.stderr?.resume()
   gateways.push(child)
   const agent = new Agent(child)

@@ -22,7 +22,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
 beforeAll(async () => {
   fs.writeFileSync(path.join(root, 'server.mjs'), SERVER)
   plane = await startPlane(dir)
-  const gateway = sealwrit(['mcp', '--dir', dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, path.join(root, 'server.mjs')], { cwd: root })
+  const gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, path.join(root, 'server.mjs')], { cwd: root })
   gateway.stderr?.resume()
   const agent = new Agent(gateway)
   expect(await agent.initialize()).toBe(true)

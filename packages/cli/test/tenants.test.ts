@@ -86,7 +86,7 @@ describe('sealwrit tenant', () => {
     expect((await cli('policy', 'activate', path.join(at('payments'), 'policies'), '--tenant', 'payments')).stdout).toContain('is epoch 2')
     const before = await Promise.all(['default', 'pay', 'payments'].map((tenant) => told<{ entries: { seq: number }[] }>('log', '--tenant', tenant, '--limit', '1')))
     for (const [tenant, expected] of [['payments', 1], ['pay', 1]] as const) {
-      const gateway = sealwrit(['mcp', '--dir', dir, '--tenant', tenant, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
+      const gateway = sealwrit(['mcp', '--pin', '--dir', dir, '--tenant', tenant, '--name', 'canary', '--agent', 'coder', '--', process.execPath, server, canary])
       gateway.stderr?.resume()
       const agent = new Agent(gateway)
       expect(await agent.initialize()).toBe(true)

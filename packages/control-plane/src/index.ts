@@ -29,6 +29,7 @@ export { type HoldEvent, MAX_NOTICES, MAX_TRIES, Notices, SIGNATURE_HEADER, type
 export { activate, type ActivationAnswer, type ActivationRequest, parseActivation } from './govern/activation.ts'
 export { parsePinRequest } from './rpc/tool-methods.ts'
 export { declareArguments, type PinnedSchema, proposeArguments, type ProposedArgument, type ProposedArguments } from './govern/arguments.ts'
+export type { ListedTool, ShownTool, ToolState } from './govern/tools.ts'
 export { analyzePolicies, type Finding } from './govern/analyze.ts'
 export { type Change, type ChangeKind, compareVerdicts, type Recorded, RequestReplay } from './govern/compare.ts'
 export { diffPolicySets, type Direction, type PolicyDifference, type SetDifference } from './govern/diff.ts'

@@ -18,7 +18,7 @@ interface Opened {
 }
 
 /** Tools are pinned by who starts the gateway, as they are listed first. */
-const PIN: readonly string[] = []
+const PIN: readonly string[] = ['--pin']
 
 /** The words that start a gateway before a server of this name. */
 export function gatewayWords(dir: string, name: string, server: readonly string[], listen?: string): string[] {

@@ -77,12 +77,12 @@ function readAction(file: string): JsonObject {
   return value
 }
 
-/** A tool call without the digest of its definition gets the recorded one. */
+/** A tool call without the digest of its definition gets the pinned one. */
 async function withDefinition(action: JsonObject, folder: PlaneFolder): Promise<JsonObject> {
   if (action['type'] !== 'mcp.tool_call' || 'tool_digest' in action) return action
   const found = (await allOf(folder, 'tools.list')).find(({ target, name }) => target === action['target'] && name === action['name'])
-  if (found !== undefined) return { ...action, tool_digest: found.digest }
-  throw new CliError(`tool_not_pinned: ${DENIALS.tool_not_pinned.meaning}`, { exit: DENIALS.tool_not_pinned.exit, code: 'tool_not_pinned', hint: `a tool is recorded with its first call through the gate; see what is: ${selfLine('log', '--kind', 'tool')}` })
+  if (found?.pinned !== undefined) return { ...action, tool_digest: found.pinned }
+  throw new CliError(`tool_not_pinned: ${DENIALS.tool_not_pinned.meaning}`, { exit: DENIALS.tool_not_pinned.exit, code: 'tool_not_pinned', hint: `see what waits to be pinned: ${selfLine('tool', 'list')}` })
 }
 
 /** Readable by its owner alone: the salt in it is what a reader of the log does not have. */

@@ -33,6 +33,7 @@ export interface McpOptions extends GlobalOptions, IdentityOptions, ServerOption
   readonly executableDigest?: string
   readonly shadow?: boolean
   readonly scriptDigest?: string
+  readonly pin?: boolean
 }
 
 /** Governs MCP servers, children of this process or behind addresses: this process is the gate, for one client on its streams or for many over HTTP. */
@@ -46,6 +47,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const shared = {
     folder,
     witnesses: gateWitnesses(folder, options.witnessPolicy),
+    isPinning: options.pin === true,
     planes: (options.plane ?? []).map((file) => path.resolve(file)),
     observes: options.shadow === true ? (true as const) : undefined,
     preset: {

@@ -11,6 +11,7 @@ import { McpSession } from '../doctor/mcp-session.ts'
 import { CliError } from '../errors.ts'
 import { evidenceLines } from '../evidence/collect.ts'
 import { planeFolder, type PlaneFolder, readVerifierKey, starterFolder } from '../local/folder.ts'
+import { recordingTools } from '../local/pins.ts'
 import { selfArguments } from '../self.ts'
 import { version } from '../version.ts'
 import { HostileWire } from './hostile-wire.ts'
@@ -24,6 +25,7 @@ forbid (principal, action == Action::"mcp.tool_call", resource is Tool)
 when { resource.name == "move_file" };
 `
 const START_MS = 20_000
+const TARGET = 'mcp://files'
 
 /** A plane, a gate and a real MCP server of the demo's own, in a temporary folder. */
 export class Stage {
@@ -104,7 +106,7 @@ export class Stage {
     void runStdioGateway({
       gate, input, output,
       openSeat: (port) => new McpGateway({
-        gate, target: 'mcp://files', agent: 'demo-agent', facts: (args) => pathFacts(args, roots, this.root), receiptOrder: 'before_reply',
+        gate, target: TARGET, recordTools: recordingTools(gate, { folder: this.folder, target: TARGET, isPinning: true, tell: () => undefined }), agent: 'demo-agent', facts: (args) => pathFacts(args, roots, this.root), receiptOrder: 'before_reply',
         open: openChild({ executable: command.executable, args: command.args, cwd: this.root, environment: serverEnvironment(process.env, []) }, errors),
       }, port),
     })

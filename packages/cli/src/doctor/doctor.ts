@@ -41,7 +41,7 @@ export async function doctor(options: GlobalOptions): Promise<void> {
 async function probe(folder: PlaneFolder, canary: string): Promise<Finding[]> {
   fs.writeFileSync(canary, '')
   const server = path.join(path.dirname(fileURLToPath(import.meta.url)), `canary-server${path.extname(fileURLToPath(import.meta.url))}`)
-  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--dir', folder.dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--pin', '--dir', folder.dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
   let errors = ''
   gateway.stderr.on('data', (chunk: Buffer) => {
     errors = `${errors}${chunk.toString()}`.slice(-2_000)

@@ -11,6 +11,7 @@ import { type PlaneFolder, readVerifierKey } from './folder.ts'
 import { takeSlot } from './gate-slot.ts'
 import { type BoundLaunch, holdLaunch } from './launch.ts'
 import { mcpServer, type ServerOptions } from './mcp-server.ts'
+import { recordingTools } from './pins.ts'
 
 /** A server that is to be governed: how it is reached, and what it must be started from. */
 export interface Governable extends ServerOptions {
@@ -29,7 +30,9 @@ export interface Shared {
   readonly planes: readonly string[]
   /** Runs also what policy denies, where the plane observes. */
   readonly observes?: true | undefined
-  readonly preset: Omit<GatewayOptions, 'gate' | 'target' | 'open' | 'facts'>
+  readonly preset: Omit<GatewayOptions, 'gate' | 'target' | 'open' | 'facts' | 'recordTools'>
+  /** Whether who starts this pins what a server lists first. */
+  readonly isPinning: boolean
 }
 
 /** One governed server: its gate, and a seat for each client. */
@@ -42,7 +45,7 @@ export interface GovernedServer {
 }
 
 /** Measures a server, and opens a gate of its own before it. @throws {CliError | Denied} */
-export async function govern(server: Governable, { folder, witnesses, planes, observes, preset }: Shared): Promise<GovernedServer> {
+export async function govern(server: Governable, { folder, witnesses, planes, observes, preset, isPinning }: Shared): Promise<GovernedServer> {
   const { name, command, cwd, attestation, bound } = server
   const reached = await mcpServer(command, server, { cwd, searchFrom: [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)] })
   const environment = measureServer({ command: reached.measured, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: attestation === undefined ? undefined : readAttestation(attestation) }, nodeClock, nodeCryptography, nodeRng)
@@ -54,7 +57,9 @@ export async function govern(server: Governable, { folder, witnesses, planes, ob
     gate.close()
     throw fs.existsSync(folder.socket) ? error : unreachable(folder)
   }
-  const seat: GatewayOptions = { ...preset, gate, target: `mcp://${name}`, open: reached.open, facts: reached.facts }
+  const target = `mcp://${name}`
+  const recordTools = recordingTools(gate, { folder, target, isPinning, tell: (text) => void process.stderr.write(`sealwrit: ${text}\n`) })
+  const seat: GatewayOptions = { ...preset, gate, target, open: reached.open, facts: reached.facts, recordTools }
   return {
     name,
     gate,

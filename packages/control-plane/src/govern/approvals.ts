@@ -6,7 +6,6 @@ import { type Held, hasGrants, MAX_GIVEN } from '../log/approvals.ts'
 import type { Written } from '../log/group.ts'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { LogState } from '../log/state.ts'
-import { usable } from '../log/tools.ts'
 import { type Page, pageOf, type Paged } from '../page.ts'
 import type { PlaneClock, PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
@@ -108,7 +107,7 @@ function verifyOpen(held: Held, timeMs: number): void {
 function verifyGrant(grant: GrantBounds | undefined, held: Held, state: LogState, timeMs: number): void {
   if (grant === undefined) return
   if (timeMs >= grant.until * 1_000) throw new Denied('artifact_expired', 'the grant is over')
-  const pinned = held.scope.type === 'mcp.tool_call' ? usable(state.tools.get(toolKey(held.scope))) : undefined
+  const pinned = held.scope.type === 'mcp.tool_call' ? state.tools.get(toolKey(held.scope))?.pinned?.digest : undefined
   if (grant.tool_digest !== pinned) throw new Denied('tool_changed', 'the grant is for another definition of the tool')
 }
 

@@ -1,7 +1,6 @@
 import { canonicalize, type Digest, digestOf, type EnvironmentFacts, factsOf, type GateEntry, isObject, parseEnvironmentDocument, parseStrictText, type Sha256 } from '@sealwrit/protocol'
 import type { DecisionInput } from '../decide/mapping.ts'
 import type { Sequencer } from '../log/sequencer.ts'
-import { usable } from '../log/tools.ts'
 import type { Store } from '../store/store.ts'
 
 /** Environments, and sets of tool definitions, whose facts are kept. */
@@ -55,7 +54,7 @@ export class Environments {
     const { tools, toolsSeq } = this.#log.state
     const known = this.#tools.get(target)
     if (known?.at === toolsSeq) return known.digest
-    const own = [...tools.values()].flatMap((tool) => (tool.target === target ? [[tool.name, usable(tool)] as const] : [])).filter((one): one is readonly [string, Digest] => one[1] !== undefined)
+    const own = [...tools.values()].flatMap((tool) => (tool.target === target ? [[tool.name, tool.pinned?.digest] as const] : [])).filter((one): one is readonly [string, Digest] => one[1] !== undefined)
     const digest = own.length === 0 ? undefined : digestOf(canonicalize(Object.fromEntries(own)), this.#sha256)
     return keep(this.#tools, target, { at: toolsSeq, digest }).digest
   }

@@ -1,7 +1,7 @@
 import { canonicalText, commitment, Denied, type Digest, digestOf, isObject, type JsonObject, MAX_SEEN_DEFINITIONS, MAX_TOOL_DEFINITION, parseStrictText, type PinnedTool, present, type SeenTool, toBase64Url, TOKEN_BYTES, type ToolEntry, toolKey, type ToolsRequest, type ToolStanding, utf8, verifyTool } from '@sealwrit/protocol'
 import type { Sequencer } from '../log/sequencer.ts'
 import type { LogState } from '../log/state.ts'
-import { MAX_RECORDED_TOOLS, usable } from '../log/tools.ts'
+import { MAX_RECORDED_TOOLS } from '../log/tools.ts'
 import { type Page, pageOf, type Paged } from '../page.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Store, StoredBody } from '../store/store.ts'
@@ -69,7 +69,7 @@ export class Tools {
         })
       }),
     )
-    return tools.map(({ name }) => present<PinnedTool>({ name, pinned: usable(this.#log.state.tools.get(toolKey({ target, name }))) }))
+    return tools.map(({ name }) => present<PinnedTool>({ name, pinned: this.#log.state.tools.get(toolKey({ target, name }))?.pinned?.digest }))
   }
 
   /** @throws {Denied} `limit_exceeded`, `arguments_not_canonical`, `action_mismatch` */

@@ -1,4 +1,5 @@
 import type { Plane } from '@sealwrit/control-plane'
+import { SocketClient } from '@sealwrit/control-plane/client'
 
 /** Somebody who is always there, and pins every tool as it is seen first: for tests about something else. A changed one stays changed. */
 export function pinsAtOnce(plane: Plane): Plane {
@@ -11,4 +12,14 @@ export function pinsAtOnce(plane: Plane): Plane {
     return record(request)
   }
   return plane
+}
+
+/** Somebody pins tools that a gate has seen, over the plane's socket. */
+export async function pinOver(socket: string, target: string, tools: readonly { readonly name: string; readonly digest: string }[]): Promise<void> {
+  const client = new SocketClient(socket)
+  try {
+    await client.request('tools.pin', { target, tools })
+  } finally {
+    client.close()
+  }
 }

@@ -1,6 +1,5 @@
 import { type Action, type ActionType, type Agent, Denied, type Facts, Fields, isAgentName, isObject, type JsonObject, type JsonValue, parseAction, parseFacts, quoted, TASK_METHODS, toolKey } from '@sealwrit/protocol'
 import type { LogState } from '../../log/state.ts'
-import { usable } from '../../log/tools.ts'
 import { MalformedMember } from '../problem.ts'
 
 /** The tool that nobody recorded: what is asked about it is answered by what the log says of tools. */
@@ -65,7 +64,7 @@ function actionOf(name: string, given: JsonValue | undefined, resource: Entity, 
   if (!KNOWN.includes(name)) throw new MalformedMember('/action/name', `unknown action ${quoted(name)}; one of ${KNOWN.join(', ')}`)
   if (name !== wanted) throw new MalformedMember('/resource/type', `no resource of ${name}`)
   const shape: Record<string, JsonValue> = { type: name, target, name: what, arguments: args }
-  if (name === 'mcp.tool_call') shape['tool_digest'] = resource.properties?.['tool_digest'] ?? usable(state.tools.get(toolKey({ target, name: what }))) ?? NO_TOOL
+  if (name === 'mcp.tool_call') shape['tool_digest'] = resource.properties?.['tool_digest'] ?? state.tools.get(toolKey({ target, name: what }))?.pinned?.digest ?? NO_TOOL
   shape['arguments'] = { ...UNTOLD[wanted], ...args }
   return member('/resource', () => parseAction(shape))
 }
