@@ -21,6 +21,7 @@ export function addClients(add: Add, mcp: Command, all: <T extends object>(own: 
   choosing(add('install', 'put the servers of an MCP client behind the gateway; shows what changes, and asks', 'sealwrit mcp install --client cursor --dry-run', mcp))
     .option('--agent <name>', 'the agent’s name for all of them')
     .option('--agent-key <file>', 'key of that agent (`sealwrit agent add`)')
+    .option('--pin', 'pin the tools that each server lists first; what it adds or changes later waits for `tool pin`')
     .option('--shadow', 'start them with --shadow: where the plane observes, what policy denies runs too')
     .option('--bind', 'start only the very programs and scripts that are there now; install again after an update')
     .action(async (o: object) => (await import('./commands/mcp-install.ts')).mcpInstall(own(o as { client: string })))

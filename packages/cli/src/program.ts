@@ -37,7 +37,7 @@ export function buildProgram(): Command {
     .option('--store <store>', 'sqlite:FILE or postgres://… (or SEALWRIT_STORE; default: store.db in the folder)')
     .option('--activate', 'activate the policies of the folder, as the first start does; else the set that the log names stays')
     .action(async (o: { listen: string }) => (await import('./commands/up.ts')).up(everyTenant(program, o)))
-  const mcp = add('mcp', 'govern an MCP server, a command or one behind an address: give this to an MCP client in its place', 'sealwrit mcp --name fs -- npx @modelcontextprotocol/server-filesystem ./files\n  sealwrit mcp --name crm --url https://mcp.example.com/mcp --header-file crm.headers\n  sealwrit mcp --name fs --listen 127.0.0.1:4181 -- npx @modelcontextprotocol/server-filesystem ./files\n  $ sealwrit mcp --servers servers.json')
+  const mcp = add('mcp', 'govern an MCP server, a command or one behind an address: give this to an MCP client in its place', 'sealwrit mcp --name fs --pin -- npx @modelcontextprotocol/server-filesystem ./files\n  sealwrit mcp --name crm --url https://mcp.example.com/mcp --header-file crm.headers\n  sealwrit mcp --name fs --listen 127.0.0.1:4181 -- npx @modelcontextprotocol/server-filesystem ./files\n  $ sealwrit mcp --servers servers.json')
     .option('--name <name>', 'the server’s name in policies and in the log')
     .option('--agent <name>', 'the agent’s name (default: what the client calls itself, marked unverified)')
     .option('--intent <purpose>', 'registered purpose of the calls that declare none themselves')

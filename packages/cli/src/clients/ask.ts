@@ -1,14 +1,13 @@
 import { spawn } from 'node:child_process'
 import * as path from 'node:path'
-import { isObject, type JsonValue } from '@sealwrit/protocol'
+import { isObject } from '@sealwrit/protocol'
 import { McpSession } from '../doctor/mcp-session.ts'
 import { type Client } from './clients.ts'
 import { isTable, isTexts } from './document.ts'
 import type { PlannedServer } from './plan.ts'
 
-/** Pages of a list, and tools in it, that are read. */
+/** Pages of a list that are read. */
 const MAX_PAGES = 100
-const MAX_TOOLS = 2_000
 /** Time that a gateway has to end, in milliseconds. */
 const STOP_MS = 3_000
 /** What is kept of its words, in characters. */
@@ -33,10 +32,11 @@ export function startOf(planned: PlannedServer, client: Client, clientCwd: strin
   return { command, args: [...args.slice(0, mcp), '--shadow', ...args.slice(mcp)], env: Object.fromEntries(given), cwd: path.resolve(clientCwd, typeof cwd === 'string' ? cwd : '') }
 }
 
-export type Asked = { readonly definitions: readonly JsonValue[] } | { readonly reason: string }
-
-/** Starts one server behind its gateway, asks for its tools, and ends it. What the gateway measures is what runs, as ever. */
-export async function askForTools(start: Exclude<Start, { reason: string }>): Promise<Asked> {
+/**
+ * Starts one server behind its gateway, asks for its tools, and ends it: the gateway tells the plane what it saw. What it measures is what runs, as ever.
+ * @returns what went wrong
+ */
+export async function askForTools(start: Exclude<Start, { reason: string }>): Promise<{ readonly reason: string } | undefined> {
   const child = spawn(start.command, [...start.args], { cwd: start.cwd, env: { ...process.env, ...start.env }, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true })
   let said = ''
   child.stderr.on('data', (chunk: Buffer) => {
@@ -50,7 +50,8 @@ export async function askForTools(start: Exclude<Start, { reason: string }>): Pr
   try {
     const session = new McpSession(child.stdout, child.stdin)
     await session.initialize('sealwrit-import')
-    return { definitions: await allTools(session) }
+    await listAll(session)
+    return undefined
   } catch (error) {
     const words = said.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('sealwrit: --shadow')).slice(-3).join('; ')
     return { reason: words === '' ? (error as Error).message : words }
@@ -62,17 +63,12 @@ export async function askForTools(start: Exclude<Start, { reason: string }>): Pr
   }
 }
 
-async function allTools(session: McpSession): Promise<readonly JsonValue[]> {
-  const definitions: JsonValue[] = []
+async function listAll(session: McpSession): Promise<void> {
   let cursor: string | undefined
-  for (let page = 0; page < MAX_PAGES && definitions.length < MAX_TOOLS; page++) {
+  for (let page = 0; page < MAX_PAGES; page++) {
     const { result } = await session.request('tools/list', cursor === undefined ? {} : { cursor })
-    const tools = isObject(result) ? result['tools'] : undefined
-    if (!Array.isArray(tools)) break
-    definitions.push(...(tools as readonly JsonValue[]).slice(0, MAX_TOOLS - definitions.length))
-    const next = (result as { nextCursor?: JsonValue }).nextCursor
-    if (typeof next !== 'string') break
+    const next = isObject(result) ? result['nextCursor'] : undefined
+    if (typeof next !== 'string') return
     cursor = next
   }
-  return definitions
 }

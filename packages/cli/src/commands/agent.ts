@@ -112,7 +112,7 @@ function tellKey(key: string, file: string | undefined, expires: number | undefi
   line(`  key      ${key}  ${ending(expires)}`)
   if (file === undefined) return
   line(`  private  ${plain(file)}`)
-  line(`  use it   ${selfLine('mcp', '--pin', '--name', 'fs', '--agent', 'NAME', '--agent-key', file, '--', 'npx', '@modelcontextprotocol/server-filesystem', './files').replace('NAME', path.basename(path.dirname(file)))}`)
+  line(`  use it   ${selfLine('mcp', '--name', 'fs', '--pin', '--agent', 'NAME', '--agent-key', file, '--', 'npx', '@modelcontextprotocol/server-filesystem', './files').replace('NAME', path.basename(path.dirname(file)))}`)
 }
 
 function ending(expires: number | undefined): string {

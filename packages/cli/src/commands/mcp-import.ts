@@ -2,13 +2,13 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { type DecisionInput, DRAFT_FILE, PolicyError, type Proposal, proposePolicy, type Recommendation, recommendPolicies, recordedInput, SCHEMA_FILE } from '@sealwrit/control-plane'
 import { nodeCryptography } from '@sealwrit/gate'
-import { Denied, isAgentName, isObject } from '@sealwrit/protocol'
+import { Denied, isAgentName, isObject, type JsonValue } from '@sealwrit/protocol'
 import { stringify } from 'yaml'
 import { askForTools, type Start, startOf } from '../clients/ask.ts'
 import type { Client } from '../clients/clients.ts'
 import { confirm } from '../confirm.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { askPlane } from '../local/client.ts'
+import { allOf, askPlane } from '../local/client.ts'
 import type { PlaneFolder } from '../local/folder.ts'
 import { chosenPolicies, readPolicyFiles } from '../local/policies.ts'
 import { recordedRequests } from '../local/requests.ts'
@@ -46,7 +46,7 @@ export async function mcpImport(options: ImportOptions): Promise<void> {
   const schema = policies[SCHEMA_FILE]
   if (schema === undefined) throw new CliError(`no ${SCHEMA_FILE} beside the policies`, { code: 'policy_missing' })
   const imported: Imported[] = []
-  for (const { name, start } of found) imported.push(await importOne(name, start, chosen.get(name) ?? [], options.agent, policies))
+  for (const { name, start } of found) imported.push(await importOne(name, start, chosen.get(name) ?? [], options.agent, policies, folder))
   const observed = await draftObserved(folder, found.map(({ name }) => name), schema, options)
   const files = filesOf(imported, observed)
   if (options.output !== undefined) write(options.output, files)
@@ -76,16 +76,27 @@ function chosenTools({ allow = [] }: ImportOptions, names: readonly string[]): R
   return chosen
 }
 
-async function importOne(server: string, start: Start, chosen: readonly string[], agent: string | undefined, policies: Readonly<Record<string, string>>): Promise<Imported> {
+async function importOne(server: string, start: Start, chosen: readonly string[], agent: string | undefined, policies: Readonly<Record<string, string>>, folder: PlaneFolder): Promise<Imported> {
   if ('reason' in start) return { name: server, reason: start.reason }
-  const asked = await askForTools(start)
-  if ('reason' in asked) return { name: server, reason: asked.reason }
+  const failed = await askForTools(start)
+  if (failed !== undefined) return { name: server, reason: failed.reason }
+  const definitions = await seenOf(`mcp://${server}`, folder)
   try {
-    return { name: server, proposal: proposePolicy({ server, definitions: asked.definitions, chosen, agent }, policies, nodeCryptography.sha256) }
+    return { name: server, proposal: proposePolicy({ server, definitions, chosen, agent }, policies, nodeCryptography.sha256) }
   } catch (error) {
     if (error instanceof PolicyError) throw new CliError(`${server}: ${error.message}`, { code: 'policy_error' })
     throw error
   }
+}
+
+/** What its gateway saw of a server: an agent is shown none of it before somebody pins it. */
+async function seenOf(target: string, folder: PlaneFolder): Promise<readonly JsonValue[]> {
+  const definitions: JsonValue[] = []
+  for (const { name } of await allOf(folder, 'tools.list', { target })) {
+    const { definition } = await askPlane(folder, 'tools.show', { target, name })
+    if (definition !== undefined) definitions.push(definition)
+  }
+  return definitions
 }
 
 /** The least that permits what these servers were already asked for, also what was denied: a draft to be read. */
@@ -154,6 +165,7 @@ function agentLines(client: Client, { agent = client.name }: ImportOptions): rea
 
 function tell(files: Readonly<Record<string, string>>, client: Client, options: ImportOptions): void {
   if (options.output !== undefined) line(`${bold(`${Object.keys(files).length} files`)} in ${plain(options.output)}: read them, copy what you want beside your policies, and \`policy activate\``)
+  line(`agents see no tool of them before you look at it and pin it: \`${selfLine('tool', 'list')}\``)
   if (options.allow === undefined) line(dim('nothing is permitted by them yet: choose with --allow SERVER/TOOL'))
   line('an agent of its own, with a key:')
   for (const text of agentLines(client, options)) line(`  ${plain(text)}`)

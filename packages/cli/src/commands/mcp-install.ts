@@ -29,6 +29,7 @@ export interface InstallOptions extends ClientOptions {
   readonly agentKey?: string | undefined
   readonly bind?: boolean
   readonly shadow?: boolean
+  readonly pin?: boolean
 }
 
 /** A configuration file of a client that is there. */
@@ -56,6 +57,7 @@ export async function mcpInstall(options: InstallOptions): Promise<void> {
   if (options.json === true) return json({ written: isDone, files: plans.map(({ plan }) => fileJson(plan)) })
   if (changing.length === 0) return line(dim('nothing to change'))
   line(isDone ? `${green('written')}  start ${plain(clientFor(options).title)} again; undo: ${selfLine('mcp', 'uninstall', '--client', options.client, '--dir', folder.dir)}` : dim('nothing was written'))
+  if (options.pin !== true) line(dim(`agents see no tool before it is pinned: \`${selfLine('tool', 'list')}\` once the client listed them, or install with --pin`))
 }
 
 /** Puts back what install replaced. */
@@ -110,9 +112,9 @@ function placesOf(client: Client): ReturnType<Client['places']> {
   return places.filter(({ file }, i) => places.findIndex((other) => other.file === file) === i)
 }
 
-export function gatewayOf({ dir }: PlaneFolder, { agent, agentKey, shadow }: Pick<InstallOptions, 'agent' | 'agentKey' | 'shadow'>): Gateway {
+export function gatewayOf({ dir }: PlaneFolder, { agent, agentKey, shadow, pin }: Pick<InstallOptions, 'agent' | 'agentKey' | 'shadow' | 'pin'>): Gateway {
   if (agentKey !== undefined && agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
-  return { command: process.execPath, args: selfArguments(), dir: path.resolve(dir), further: [...(agent === undefined ? [] : ['--agent', agent]), ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)]), ...(shadow === true ? ['--shadow'] : [])] }
+  return { command: process.execPath, args: selfArguments(), dir: path.resolve(dir), further: [...(agent === undefined ? [] : ['--agent', agent]), ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)]), ...(pin === true ? ['--pin'] : []), ...(shadow === true ? ['--shadow'] : [])] }
 }
 
 export function planFor({ read, client }: Found, gateway: Gateway, options: InstallOptions): Plan {

@@ -169,7 +169,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
   const running = await openPlanes(tenantDirs(folder.dir).map(planeFolder), parseListen(options.listen), options.store, options.activate === true)
   const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
-  const wrap = selfLine('mcp', '--pin', '--dir', folder.dir, '--name', 'fs', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
+  const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--pin', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
   if (options.json === true) {
     const told = await Promise.all(running.tenants.map(async (one) => ({ tenant: one.folder.tenant, socket: one.folder.socket, origin: one.plane.log.origin, entries: one.plane.log.size, policies: await policiesOf(one) })))
     const { tenant: _tenant, ...own } = told[0] as (typeof told)[number]
@@ -181,6 +181,7 @@ export async function up(options: GlobalOptions & { listen: string; store?: stri
     line()
     line('Wrap an MCP server: give this command to an MCP client in place of the server’s own, from any folder:')
     line(`  ${wrap}`)
+    line(dim(`  --pin pins the tools that it lists first; what it adds or changes later waits for \`${selfLine('tool', 'pin', 'fs')}\``))
     line()
     line(`Try it: ${selfLine('demo')}`)
     line(`See it: ${selfLine('log', '--dir', folder.dir)}`)
