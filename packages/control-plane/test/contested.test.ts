@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { score, sized } from '../../../test/support/scoreboard.ts'
 import { type Postgres, startPostgres } from '../../../test/support/postgres.ts'
 import { type CarriedArtifact, carriedOf, issueRequest, SocketClient } from './support/push.ts'
-import { PERMIT_ALL, policySet, sha256, TestGate, TOOL_DIGEST, toolCall } from './support/rig.ts'
+import { PERMIT_ALL, pinTools, policySet, sha256, TestGate, toolCall } from './support/rig.ts'
 
 const ARTIFACTS = sized(1_000, 100_000)
 const SEED = Number(process.env['SEALWRIT_SEED'] ?? 20_261_123)
@@ -87,7 +87,7 @@ describe.each(STORES)('contested single use: %s', (name, planeCount, open) => {
       await gate.enrolOver(racer)
       racers.push(racer)
     }
-    await racers[0]?.request('tools.record', { session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: TOOL_DIGEST }] })
+    await pinTools(first, gate, ['read_file'])
 
     const random = seeded(SEED)
     const jtis: string[] = []
