@@ -45,7 +45,7 @@ export async function p4http(): Promise<Figure[]> {
   const script = path.join(import.meta.dirname, 'support', 'mcp-http.mjs')
   const direct = await serve([script, 'server'])
   const proxied = await serve([script, direct.endpoint])
-  const governed = await serve(['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'mcp', '--json', '--dir', dir, '--name', 'bench', '--url', direct.endpoint, '--listen', '127.0.0.1:0'])
+  const governed = await serve(['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, 'mcp', '--pin', '--json', '--dir', dir, '--name', 'bench', '--url', direct.endpoint, '--listen', '127.0.0.1:0'])
   const clients = { direct: await connect(direct), proxied: await connect(proxied), governed: await connect(governed) }
   const figures: Figure[] = []
   for (const inFlight of IN_FLIGHT) {

@@ -21,7 +21,7 @@ const started = async (mode?: string): Promise<void> => {
 }
 /** Calls the canary's tool, which no policy permits, through a gateway. */
 const touched = async (...options: string[]): Promise<string> => {
-  const child = sealwrit(['mcp', '--dir', dir, '--name', 'canary', ...options, '--', process.execPath, server, canary])
+  const child = sealwrit(['mcp', '--pin', '--dir', dir, '--name', 'canary', ...options, '--', process.execPath, server, canary])
   const agent = new Agent(child)
   const answer = (await agent.initialize()) ? await agent.touch('x') : 'gone'
   child.stdin?.end()
