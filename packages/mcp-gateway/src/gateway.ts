@@ -3,10 +3,10 @@ import { type Action, actionDigest, type Agent, Denied, type Facts, isObject, ty
 import { answerOf, deniedAnswer, refusal, resultAnswer } from './client/answers.ts'
 import { LOG_LEVELS, UnsupportedRevision } from './client/facts.ts'
 import type { Answer, Asked, ClientFacts, ClientPort, Reply, Seat } from './client/seat.ts'
-import { TAKES_INPUT, toAction, withoutInputs } from './govern/action.ts'
+import { toAction, withoutInputs } from './govern/action.ts'
 import { bridged, opened } from './govern/bridge.ts'
 import { Executing } from './govern/execute.ts'
-import { type InputRequired, inputRequired, MAX_ROUNDS, StateSeal } from './govern/inputs.ts'
+import { MAX_ROUNDS, StateSeal, type Wanted, wantedIn } from './govern/inputs.ts'
 import { Listening } from './govern/listening.ts'
 import { LISTS } from './govern/lists.ts'
 import { Reach } from './govern/reach.ts'
@@ -205,6 +205,8 @@ export class McpGateway implements Seat {
     const server = await this.#open(asked)
     const before = { isFirst: cursor === undefined, changes: this.#tools.changes }
     const reply = await this.#upstream.request(method, cursor === undefined ? {} : { cursor }, await this.#sending(asked))
+    const { refused } = this.#read(reply, asked)
+    if (refused !== undefined) return answerOf({ error: unreadable(refused) })
     const pinned = 'result' in reply && method === 'tools/list' ? await this.#tools.shown(reply.result, before, (m, p) => this.#ask(m, p, asked)) : undefined
     const shown: Reply = 'result' in reply ? { result: await this.#reach.shown(pinned ?? reply.result, asked) } : reply
     return answerOf(bridged(shown, method, client.revision, server))
@@ -216,7 +218,10 @@ export class McpGateway implements Seat {
     const server = await this.#open(asked)
     this.#logLevel = level
     if (server.revision === STATELESS) return resultAnswer({})
-    return answerOf(await this.#upstream.request('logging/setLevel', { level }, await this.#sending(asked)))
+    const reply = await this.#upstream.request('logging/setLevel', { level }, await this.#sending(asked))
+    const { refused } = this.#read(reply, asked)
+    if (refused !== undefined) return answerOf({ error: unreadable(refused) })
+    return 'error' in reply ? answerOf(reply) : resultAnswer({})
   }
 
   // ---- what has an effect
@@ -243,8 +248,9 @@ export class McpGateway implements Seat {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const executed = await this.#executing.execute(this.#request(action, asked), asked, server, { ...(await this.#sending(asked)), ...this.#routed(action) })
       const { reply } = executed
-      const { needed, refused } = this.#read(reply, method)
+      const { input: needed, pages, refused } = this.#read(reply, asked)
       if (refused !== undefined) return answerOf({ error: unreadable(refused) })
+      if (pages !== undefined) await this.#reverse.permitInput(pages, asked)
       if (needed === undefined) {
         const shown = bridged(method === 'tasks/list' && 'result' in reply ? { result: this.#tasks.shown(reply.result) } : reply, method, client.revision, server)
         return shown === reply ? executed.answer : answerOf(shown)
@@ -268,13 +274,10 @@ export class McpGateway implements Seat {
     if (action.name !== 'tasks/list' && !this.#tasks.has((action.arguments as JsonObject)['taskId'])) throw new Denied('subject_mismatch', 'a task of somebody else')
   }
 
-  /** What an answer of the current revision says that it is must be known: anything else is recorded, and not passed on. */
-  #read(reply: Reply, method: string): { readonly needed?: InputRequired | undefined; readonly refused?: Denied } {
+  /** What an answer asks for must be known: anything else is recorded, and not passed on. */
+  #read(reply: Reply, { method, client }: Asked): Wanted & { readonly refused?: Denied } {
     try {
-      const needed = TAKES_INPUT.has(method) ? inputRequired(reply) : undefined
-      const type = 'result' in reply ? reply.result['resultType'] : undefined
-      if (needed === undefined && type !== undefined && type !== 'complete') throw new Denied('type_mismatch', 'an unknown type of result')
-      return { needed }
+      return wantedIn(reply, method, client.revision)
     } catch (error) {
       return { refused: this.#refused(error instanceof Denied ? error : new Denied('unavailable')) }
     }

@@ -6,9 +6,6 @@ import { verifyMirrored } from '../tools/mirrored.ts'
 const MAX_URI = 2_048
 const MAX_TOOL_NAME = 256
 
-/** Methods whose answers may ask for input first, so that a retry brings some. @see MCP 2026-07-28, basic/patterns/mrtr "Supported Requests" */
-export const TAKES_INPUT: ReadonlySet<string> = new Set(['tools/call', 'resources/read', 'prompts/get'])
-
 /** What an action is made from beside its parameters. */
 export interface Judging {
   readonly target: string

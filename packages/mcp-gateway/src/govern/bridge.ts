@@ -33,11 +33,9 @@ export function opened(client: Revision, server: ServerFacts): JsonObject {
   const { instructions } = server.answer as { instructions?: JsonValue }
   const said = typeof instructions === 'string' ? { instructions } : {}
   if (client === SESSIONS) {
-    const own = server.revision === SESSIONS ? server.answer : { serverInfo: named(server.info), ...said }
-    return { ...own, protocolVersion: SESSIONS, capabilities: server.revision === SESSIONS ? withTasks(capabilities, server.capabilities) : capabilities }
+    return { serverInfo: named(server.info), ...said, protocolVersion: SESSIONS, capabilities: server.revision === SESSIONS ? withTasks(capabilities, server.capabilities) : capabilities }
   }
-  const own = server.revision === STATELESS ? server.answer : { ...said, _meta: { [SERVER_META]: server.info } }
-  return { ...own, resultType: 'complete', supportedVersions: [...REVISIONS], capabilities, ttlMs: 0, cacheScope: 'private' }
+  return { ...said, _meta: { [SERVER_META]: server.info }, resultType: 'complete', supportedVersions: [...REVISIONS], capabilities, ttlMs: 0, cacheScope: 'private' }
 }
 
 /** An implementation always has a name and a version in the older revision. */

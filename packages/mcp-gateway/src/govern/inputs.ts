@@ -1,6 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { canonicalText, Denied, type Digest, isObject, type JsonObject, type JsonValue } from '@sealwrit/protocol'
 import type { Reply } from '../client/seat.ts'
+import { type Revision, SESSIONS } from '../revision.ts'
 
 /** Inputs that a server may ask for in one answer. */
 export const MAX_INPUT_REQUESTS = 16
@@ -33,6 +34,44 @@ export function inputRequired(reply: Reply): InputRequired | undefined {
     return [key, method, params] as const
   })
   return { requests, state }
+}
+
+/** Methods whose answers may ask for input first, so that a retry brings some. @see MCP 2026-07-28, basic/patterns/mrtr "Supported Requests" */
+const TAKES_INPUT: ReadonlySet<string> = new Set(['tools/call', 'resources/read', 'prompts/get'])
+/** Methods that a server of sessions may refuse until pages were opened. */
+const TAKES_PAGES: ReadonlySet<string> = new Set([...TAKES_INPUT, 'tasks/result'])
+/** The error that says so. @see MCP 2025-11-25, client/elicitation "URL Elicitation Required Error" */
+const PAGES_REQUIRED = -32042
+
+/** What an answer asks of the client: input in the current revision, pages to be opened in the older one. */
+export interface Wanted {
+  readonly input?: InputRequired
+  readonly pages?: InputRequired
+}
+
+/**
+ * What `reply` asks the client for, beside or in place of a result: the other direction, whatever it is wrapped in.
+ * @throws {Denied} `type_mismatch` for an answer of a type that is not known, or that this method does not have; as {@link inputRequired}
+ */
+export function wantedIn(reply: Reply, method: string, client: Revision): Wanted {
+  if ('error' in reply) {
+    if (reply.error['code'] !== PAGES_REQUIRED) return {}
+    if (client !== SESSIONS || !TAKES_PAGES.has(method)) throw new Denied('type_mismatch', 'an error that asks for something, where nothing may be asked for')
+    return { pages: pagesRequired(reply.error) }
+  }
+  const input = TAKES_INPUT.has(method) ? inputRequired(reply) : undefined
+  if (input !== undefined) return { input }
+  const type = reply.result['resultType']
+  if (type !== undefined && type !== 'complete') throw new Denied('type_mismatch', 'an unknown type of result')
+  return {}
+}
+
+/** Each page is an elicitation, as if the server had asked for it. @throws {Denied} `request_malformed`, `limit_exceeded` */
+function pagesRequired({ data }: { readonly data?: JsonValue }): InputRequired {
+  const elicitations = isObject(data) ? data['elicitations'] : undefined
+  if (!Array.isArray(elicitations) || elicitations.length === 0 || !elicitations.every(isObject)) throw new Denied('request_malformed', 'elicitations of another form')
+  if (elicitations.length > MAX_INPUT_REQUESTS) throw new Denied('limit_exceeded', 'input that is asked for')
+  return { requests: elicitations.map((params: JsonObject, i: number) => [`${i}`, 'elicitation/create', params] as const), state: undefined }
 }
 
 /** A state that was given with another request, to somebody else, by an earlier process, or by nobody. @see MCP 2026-07-28, basic/patterns/mrtr */

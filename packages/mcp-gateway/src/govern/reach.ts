@@ -1,6 +1,7 @@
 import type { Gate } from '@sealwrit/gate'
 import { type Agent, isObject, type JsonObject, type JsonValue, type PermissibleScope } from '@sealwrit/protocol'
 import type { Asked, ClientFacts } from '../client/seat.ts'
+import { SERVER_META } from '../revision.ts'
 import { askable } from './bridge.ts'
 
 /** How long it is remembered what a client could be asked for, in milliseconds: whatever is asked is judged anyway. */
@@ -39,14 +40,14 @@ export class Reach {
   async shown(result: JsonObject, asked: Asked): Promise<JsonObject> {
     const [list, type, fixed] = OF_LIST[asked.method] as NonNullable<(typeof OF_LIST)[string]>
     const items = result[list]
-    if (!Array.isArray(items)) return result
-    const named = items.filter((item: JsonValue): item is JsonObject => isObject(item) && typeof item['name'] === 'string')
+    const page = pageOf(result)
+    const named = (Array.isArray(items) ? items : []).filter((item: JsonValue): item is JsonObject => isObject(item) && typeof item['name'] === 'string')
     if (fixed !== undefined) {
       const [isOpen] = named.length === 0 ? [true] : await this.#ask([{ type, name: fixed }], asked)
-      return { ...result, [list]: isOpen === true ? named : [] }
+      return { ...page, [list]: isOpen === true ? named : [] }
     }
     const open = await this.#ask(named.map((item) => ({ type, name: item['name'] as string })), asked)
-    return { ...result, [list]: named.filter((_, i) => open[i] === true) }
+    return { ...page, [list]: named.filter((_, i) => open[i] === true) }
   }
 
   /** What of its capabilities a server may be told, since it could be permitted to ask for it. @throws {Denied} where the plane does not say */
@@ -69,5 +70,16 @@ export class Reach {
   #ask(scopes: readonly PermissibleScope[], { client, identify }: Asked): Promise<readonly boolean[]> {
     if (scopes.length === 0) return Promise.resolve([])
     return this.#gate.permissible({ agent: this.#agentOf(client), target: this.#target, scopes, identify: identify ?? this.#identify })
+  }
+}
+
+/** What is around the items of a list. Nothing else passes: what is not filtered is not shown. */
+function pageOf({ resultType, nextCursor, ttlMs, _meta }: Readonly<Partial<Record<'resultType' | 'nextCursor' | 'ttlMs' | '_meta', JsonValue>>>): JsonObject {
+  const server = isObject(_meta) ? _meta[SERVER_META] : undefined
+  return {
+    ...(resultType === 'complete' ? { resultType } : {}),
+    ...(typeof nextCursor === 'string' ? { nextCursor } : {}),
+    ...(typeof ttlMs === 'number' ? { ttlMs } : {}),
+    ...(isObject(server) ? { _meta: { [SERVER_META]: server } } : {}),
   }
 }

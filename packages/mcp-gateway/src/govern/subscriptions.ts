@@ -88,7 +88,7 @@ export class Subscriptions {
 
   /** What the server announces by itself, where it has sessions. @returns false for what is no announcement, or of interest to nobody */
   announce(method: string, params: JsonObject): boolean {
-    if (!(method in CHANGES) && method !== UPDATED) return false
+    if (!Object.hasOwn(CHANGES, method) && method !== UPDATED) return false
     for (const { filter, deliver } of this.#watches) if (isWanted(filter, method, params)) deliver(method, withoutContent(method, params))
     return true
   }
@@ -100,7 +100,7 @@ export class Subscriptions {
         if (method === ACKNOWLEDGED) return resolve({ agreed: agreedOf(params, filter), ended })
         if (isWanted(filter, method, params)) deliver(method, withoutContent(method, params))
       }
-      const sent = this.#upstream.request('subscriptions/listen', { notifications: { ...filter } as JsonObject }, { ...this.#sending, signal, notified })
+      const sent = this.#upstream.request('subscriptions/listen', { notifications: { ...filter } as JsonObject }, { ...this.#sending, signal, notified, isStream: true })
       const ended = sent.then(
         (reply: Reply) => ('error' in reply ? reject(new Denied('unavailable', 'the server refuses subscriptions')) : undefined),
         (error: unknown) => reject(error instanceof Error ? error : new Denied('unavailable')),

@@ -28,6 +28,8 @@ export interface Sending {
   readonly progress?: RequestId | undefined
   readonly notified?: (method: string, params: JsonObject) => void
   readonly route?: Pick<Route, 'name' | 'mirrored'>
+  /** It is answered only when it ends, and the server may end it by a cancellation. */
+  readonly isStream?: true
   /** What it executes, where it does: a late answer is recorded with it. */
   readonly scope?: Scope
 }
@@ -222,7 +224,7 @@ export class Upstream {
     if (typeof id === 'string' || typeof id === 'number') {
       const asked = this.#askedBack.get(id)
       if (asked !== undefined) return asked.abort(new Denied('unavailable', 'cancelled by the server'))
-      if (this.#revision === STATELESS && this.#waiting.get(id as number)?.sending.notified !== undefined && this.#answer(id, undefined, { result: { resultType: 'complete' } })) return
+      if (this.#revision === STATELESS && this.#waiting.get(id as number)?.sending.isStream === true && this.#answer(id, undefined, { result: { resultType: 'complete' } })) return
     }
     this.#events.bad(new BadMessage('method_unknown', 'a cancellation of nothing'))
   }

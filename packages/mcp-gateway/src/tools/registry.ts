@@ -91,7 +91,7 @@ export class ToolRegistry {
    */
   async shown(result: JsonObject, asked: { readonly isFirst: boolean; readonly changes: number }, ask: AskServer): Promise<JsonObject> {
     const { tools } = result as { tools?: JsonValue }
-    if (!Array.isArray(tools)) return result
+    if (!Array.isArray(tools)) return { ...result, tools: [] }
     if (asked.isFirst && typeof result['nextCursor'] !== 'string') {
       const listing = new Listing(this.#ports.sha256, this.#ports.thread)
       listing.take(tools)
