@@ -10,6 +10,8 @@ import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport as HttpV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../support/pass-through.ts'
+import { until } from '../../packages/mcp-gateway/test/http/server.ts'
+import { HttpServerOf } from '../../packages/mcp-gateway/test/http/through.ts'
 import { end, PROGRAM, run, sealwrit, startPlane } from '../support/processes.ts'
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-http-')))
@@ -158,6 +160,30 @@ describe('a server over HTTP', () => {
       await agent.close()
       await end(at.child)
     }
+  })
+})
+
+describe('a kill while a call runs', () => {
+  it.each(['2026-07-28', '2025-11-25'] as const)('ends it for the client, and at a server of %s over HTTP', async (revision) => {
+    const server = new HttpServerOf(revision, [{ name: 'echo', inputSchema: { type: 'object' } }])
+    let [reached, closed] = [false, false]
+    server.onCall = (_got, res) => {
+      reached = true
+      res.on('close', () => (closed = true))
+      return true
+    }
+    const name = `kill-${revision}`
+    const at = await gateway(name, ['--url', await server.server.listen()])
+    const agent = await client('v1', at)
+    await agent.listTools()
+    const called = agent.callTool({ name: 'echo', arguments: {} })
+    await until(() => reached, 10_000)
+    expect((await run(['kill', `tool:mcp://${name}/echo`, '--dir', dir])).exit).toBe(0)
+    expect(denial(await called)).toBe('killed')
+    await until(() => closed, 5_000)
+    if (revision === '2025-11-25') await until(() => server.of('notifications/cancelled').length === 1 && server.server.got.some(({ method }) => method === 'DELETE'), 5_000)
+    await end(at.child)
+    await server.server.close()
   })
 })
 

@@ -157,6 +157,31 @@ describe('a server over HTTP, stateless', () => {
     expect(at.closed).toBeUndefined()
   })
 
+  it('is ended at once, with everything that waits', async () => {
+    let closed = 0
+    const { server, at } = await linked((_got, res) => void res.on('close', () => closed++))
+    for (let id = 1; id <= 5; id++) at.link.send(...request(id))
+    await until(() => server.got.length === 5)
+    at.link.kill('it runs what may not run')
+    await until(async () => closed === 5 && (await server.connections) === 0)
+    expect(at.closed).toBeUndefined() // who ended it knows
+  })
+
+  it('makes the gateway go nowhere by what it answers (ATK-098, ATK-102)', async () => {
+    const trap = new ScriptedServer((_got, res) => json(res, {}))
+    servers.push(trap)
+    const there = await trap.listen()
+    const statuses = [200, 301, 302, 303, 307, 308, 401, 402, 403, 407, 421, 426, 503]
+    const { at } = await linked((got, res) => {
+      res.writeHead(statuses[Number(got.message?.['id']) - 1] ?? 500, { location: there, refresh: `0; url=${there}`, link: `<${there}>; rel=preload`, 'alt-svc': `h2="${new URL(there).host}"`, 'www-authenticate': `Bearer resource_metadata="${there}", authorization_uri="${there}"`, 'content-location': there, 'content-type': 'text/html', 'proxy-authenticate': 'Basic' })
+      res.end(`<meta http-equiv="refresh" content="0;url=${there}">`)
+    })
+    for (let id = 1; id <= statuses.length; id++) at.link.send(...request(id))
+    await until(() => at.failures.size === statuses.length)
+    expect(trap.got).toEqual([])
+    for (const denied of at.failures.values()) expect(denied.message).not.toContain(there)
+  })
+
   it('that nobody serves fails at once', async () => {
     const at = new Linked(`http://127.0.0.1:${await freePort()}/mcp`)
     links.push(at)

@@ -12,7 +12,7 @@ import type { Visitor } from './visitor.ts'
 /** Requests of one client that may be under way at once. */
 export const MAX_UNDER_WAY = 256
 /** Streams of one session that can be asked for again. */
-export const MAX_STREAMS = 16
+export const MAX_STREAMS = 8
 /** The header that names a session. */
 export const SESSION_HEADER = 'mcp-session-id'
 

@@ -3,9 +3,9 @@ import type { Clock } from '@sealwrit/protocol'
 
 /** Bytes that may wait for a client that does not read. */
 export const MAX_UNREAD_BYTES = 33_554_432
-/** Events, and bytes of them, that are kept for a client that comes back for them. */
+/** Events, and units of them, that are kept of one stream for a client that comes back for them. */
 export const MAX_KEPT_EVENTS = 256
-export const MAX_KEPT_BYTES = 1_048_576
+export const MAX_KEPT_BYTES = 262_144
 /** A comment goes out after this time without an event, so that nobody in between ends the connection, in milliseconds. */
 export const KEEP_ALIVE_MS = 15_000
 
