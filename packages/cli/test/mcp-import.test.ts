@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process'
 import * as fs from 'node:fs'
+import * as http from 'node:http'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { Agent } from '../../../test/support/agent.ts'
 import { end, run, startPlane } from '../../../test/support/processes.ts'
+
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 }) // each starts many processes
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-import-')))
 const [home, project, dir] = ['home', 'project', '.sealwrit'].map((name) => path.join(root, name)) as [string, string, string]
@@ -60,7 +63,7 @@ async function asClient(name: string): Promise<{ answer: string; said: string }>
 }
 
 describe('an installed server', () => {
-  it('ATK-098: gets its words as they stand, the variables that its entry names and no others, and is governed', { timeout: 30_000 }, async () => {
+  it('ATK-098: gets its words as they stand, the variables that its entry names and no others, and is governed', async () => {
     configure({ odd: LISTED })
     expect((await command('install', '--yes')).exit).toBe(0)
     expect((await asClient('odd')).answer).toBe('tool_not_pinned') // no such tool; nothing was called
@@ -71,7 +74,7 @@ describe('an installed server', () => {
     expect(fs.readdirSync(project)).toEqual(['server.mjs'])
     await command('uninstall', '--yes')
   })
-  it('ATK-098: that is bound is not started when its script is another one, or its program: executable_mismatch', { timeout: 30_000 }, async () => {
+  it('ATK-098: that is bound is not started when its script is another one, or its program: executable_mismatch', async () => {
     configure({ bound: LISTED, url: { url: 'https://a.example/mcp' } })
     expect((await command('install', '--yes', '--bind')).stdout).toMatch(/wrap {5}bound[\s\S]*left {5}url {2}there is no program to bind/)
     expect((await asClient('bound')).answer).toBe('tool_not_pinned')
@@ -88,6 +91,40 @@ describe('an installed server', () => {
   })
 })
 
+describe('an installed server behind an address', () => {
+  it('gets its headers from a file and from what the client keeps in a variable, and no command line shows them', async () => {
+    const seen: http.IncomingHttpHeaders[] = []
+    const remote = http.createServer((request, response) => {
+      seen.push(request.headers)
+      let text = ''
+      request.on('data', (chunk: Buffer) => (text += chunk.toString()))
+      request.on('end', () => {
+        const { id, method } = (text === '' ? {} : JSON.parse(text)) as { id?: number; method?: string }
+        if (id === undefined) return response.writeHead(request.method === 'POST' ? 202 : 405).end()
+        const result = method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : { tools: [{ name: 'far', inputSchema: { type: 'object' } }] }
+        return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      })
+    })
+    await new Promise<void>((resolve) => remote.listen(0, '127.0.0.1', resolve))
+    try {
+      configure({ web: { url: `http://127.0.0.1:${(remote.address() as { port: number }).port}/mcp`, headers: { Authorization: 'Bearer tok-secret-1', 'X-Team': '${env:TEAM}' } } })
+      expect((await command('import', '--yes', '--dry-run')).stdout).toContain('left   web  its headers have no file yet')
+      await command('install', '--yes')
+      const installed = fs.readFileSync(config, 'utf8')
+      expect(installed).not.toContain('tok-secret')
+      fs.writeFileSync(config, installed.replace('${env:TEAM}', 'core')) // as the client expands it
+      expect((await asClient('web')).answer).toBe('tool_not_pinned')
+      expect(seen.length).toBeGreaterThan(0)
+      for (const headers of seen) expect(headers).toMatchObject({ authorization: 'Bearer tok-secret-1', 'x-team': 'core' })
+      fs.writeFileSync(config, installed)
+      await command('uninstall', '--yes')
+    } finally {
+      remote.closeAllConnections()
+      remote.close()
+    }
+  })
+})
+
 describe('mcp import', () => {
   it('starts nothing before somebody said so', async () => {
     fs.rmSync(report, { force: true })
@@ -97,7 +134,7 @@ describe('mcp import', () => {
     expect((await command('import')).stderr).toContain('add --yes')
     expect(fs.existsSync(report)).toBe(false)
   })
-  it('lists tools through the gateway and proposes a policy that permits what was chosen, with its tests', { timeout: 30_000 }, async () => {
+  it('lists tools through the gateway and proposes a policy that permits what was chosen, with its tests', async () => {
     configure({ odd: LISTED, gone: { command: 'node', args: ['missing.js'] }, var: { command: 'node', args: ['${workspaceFolder}/x.js'] } })
     const out = path.join(root, 'out')
     const done = await command('import', '--yes', '--allow', 'odd/peek', '-o', out)
@@ -110,7 +147,7 @@ describe('mcp import', () => {
     expect(await run(['policy', 'test', out, '--dir', dir])).toMatchObject({ exit: 0 })
     expect((await command('import', '--yes', '-o', out)).stderr).toContain('EEXIST')
   })
-  it('drafts from what was asked for, also from what was denied, and knows servers that stand behind the gateway already', { timeout: 30_000 }, async () => {
+  it('drafts from what was asked for, also from what was denied, and knows servers that stand behind the gateway already', async () => {
     configure({ odd: LISTED })
     await command('install', '--yes')
     const child = spawn(process.execPath, (JSON.parse(fs.readFileSync(config, 'utf8')) as { mcpServers: { odd: { args: string[] } } }).mcpServers.odd.args, { cwd: project, stdio: ['pipe', 'pipe', 'inherit'] })

@@ -36,7 +36,7 @@ const verified = async (): Promise<{ verdict: string; notShown: string[] }> => {
 }
 
 describe('mode: shadow and mcp --shadow', () => {
-  it('what policy denies runs only where plane and gate were both started for it, and is never called governed', { timeout: 120_000 }, async () => {
+  it('what policy denies runs only where plane and gate were both started for it, and is never called governed', { timeout: 240_000 }, async () => {
     await started()
     expect([await touched('--shadow'), lines()]).toEqual(['policy_no_match', 0])
 
