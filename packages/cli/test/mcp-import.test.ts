@@ -155,11 +155,11 @@ describe('mcp import', () => {
     await agent.initialize()
     await agent.request('tools/list', {})
     const denied = await agent.request('tools/call', { name: 'wipe', arguments: {} })
-    expect(JSON.stringify(denied)).toMatch(/policy_no_match|tool_not_pinned/)
+    expect(JSON.stringify(denied)).toContain('policy_no_match')
     await end(child)
     const { files, servers } = JSON.parse((await command('import', '--yes', '--json')).stdout) as { files: Record<string, string>; servers: object[] }
     expect(servers).toMatchObject([{ name: 'odd', file: 'odd.cedar' }])
-    if (JSON.stringify(denied).includes('policy_no_match')) expect(files['recommended.cedar']).toContain('resource == Tool::"mcp://odd/wipe"')
+    expect(files['recommended.cedar']).toContain('resource == Tool::"mcp://odd/wipe"')
     await command('uninstall', '--yes')
   })
   it('says what is wrong with what it is told', async () => {
