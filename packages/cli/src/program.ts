@@ -226,6 +226,8 @@ function addLog(add: Add, program: Command): void {
     .option('--decision <decision>', 'permit, deny or hold')
     .option('--code <code>', 'denied with this code')
     .option('--outcome <outcome>', 'permits that ended so, or are open')
+    .option('--assurance <level>', 'executions whose receipt states this level, A0 to A5')
+    .option('--min-assurance <level>', 'and those of at least this level')
     .option('--since <time>', 'decided from then on')
     .option('--until <time>', 'decided before')
     .option('--cursor <cursor>', 'where the page before ended')

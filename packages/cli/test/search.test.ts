@@ -41,15 +41,18 @@ describe('sealwrit log search', () => {
     const found = JSON.parse((await search('--json', '--decision', 'permit', '--outcome', 'completed')).stdout) as { executions: { seq: number; id: string }[] }
     expect(found.executions).toHaveLength(3)
     const { stdout, exit } = await search('--agent', 'sealwrit-doctor', '--tool', 'mcp://doctor/touch')
-    expect([exit, stdout.trim().split('\n').map((line) => line.trim().split(/\s+/).slice(3))]).toEqual([0, found.executions.toReversed().map(({ id }) => ['permit', 'completed', 'mcp://doctor/touch', 'agent:sealwrit-doctor', id])])
+    expect([exit, stdout.trim().split('\n').map((line) => line.trim().split(/\s+/).slice(3))]).toEqual([0, found.executions.toReversed().map(({ id }) => ['permit', 'completed', 'A3', 'mcp://doctor/touch', 'agent:sealwrit-doctor', id])])
     const first = await search('--limit', '1')
     expect(first.stdout).toMatch(/deny {4}policy_no_match {2}mcp:\/\/doctor\/resources\/read/)
     const cursor = /--cursor (\d+)/.exec(first.stdout)?.[1] as string
     expect((await search('--limit', '5', '--cursor', cursor)).stdout.match(/permit/g)).toHaveLength(3)
     expect((await search('--until', '2020-01-01')).stdout).toContain('nothing fits')
+    const reached = async (...args: string[]): Promise<readonly unknown[]> => (JSON.parse((await search('--json', ...args)).stdout) as { executions: unknown[] }).executions
+    expect((await Promise.all([['--assurance', 'A3'], ['--assurance', 'A4'], ['--min-assurance', 'A0'], ['--min-assurance', 'A4']].map((args) => reached(...args)))).map(({ length }) => length)).toEqual([3, 0, 3, 0])
   }, 60_000)
   it.each<[string[], string]>([
-    [['--code', 'nothing'], 'does not know a decision, code or outcome'],
+    [['--code', 'nothing'], 'does not know a decision, code, outcome or level'],
+    [['--assurance', 'A6'], 'does not know a decision, code, outcome or level'],
     [['--since', 'yesterday'], '--since takes a day or a time with its zone'],
     [['--limit', '0'], '--limit takes a whole number from 1 to 1000'],
   ])('%j says what is wrong', async (args, message) => {

@@ -26,12 +26,12 @@ let gate: TestGate
 beforeAll(async () => {
   rig = await Rig.open('search', policySet(`${PERMIT_ALL}\n@id("no-writes")\nforbid (principal, action == Action::"mcp.tool_call", resource) when { resource.name == "write_file" };`))
   gate = await rig.gate()
-  const one = async (agent: string, tool: string, outcome?: 'completed' | 'failed'): Promise<void> => {
+  const one = async (agent: string, tool: string, outcome?: 'completed' | 'failed', assurance?: string): Promise<void> => {
     rig.clock.advance(1_000)
     const request = gate.request(toolCall(tool), { agent: { name: agent, verified: true } })
     if (outcome === undefined) return void (await gate.authorize(request))
     const { permit, leaf } = await gate.permit(request)
-    await gate.report(gate.receiptFor(permit.jti, leaf, outcome === 'failed' ? { outcome, cause: 'tool_error' } : {}))
+    await gate.report(gate.receiptFor(permit.jti, leaf, { ...(outcome === 'failed' ? { outcome, cause: 'tool_error' } : {}), ...(assurance === undefined ? {} : { assurance }) }))
   }
   for (let i = 0; i < 4; i++) {
     await one('coder', 'read_file', 'completed')
@@ -39,6 +39,7 @@ beforeAll(async () => {
     await one('coder', 'write_file')
     await one('reviewer', 'unheard_of')
   }
+  for (const assurance of ['A0', 'A2']) await one('reviewer', 'read_file', 'completed', assurance)
   await one('coder', 'read_file') // stays open
   served = await Served.open(rig.plane)
 })
@@ -50,18 +51,18 @@ afterAll(async () => {
 const search = (query: string): Promise<Page> => served.json<Page>('GET', `/v1/executions${query}`)
 
 /** What a search must find, from the entries themselves. */
-async function expected(fits: (entry: Entry & JsonObject, outcome: string) => boolean): Promise<number[]> {
+async function expected(fits: (entry: Entry & JsonObject, outcome: string, assurance: string | undefined) => boolean): Promise<number[]> {
   const entries = (await rig.plane.log.readRun(0, rig.plane.log.size)).map(({ text }) => parseEntry(text) as Entry & JsonObject)
-  const outcomes = new Map<string, string>()
-  for (const entry of entries) if (entry.kind === 'receipt') outcomes.set(entry.jti, (JSON.parse(Buffer.from(entry.receipt.split('.')[1] as string, 'base64url').toString()) as { outcome: string }).outcome)
-  return entries.filter((entry) => ['permit', 'deny', 'hold'].includes(entry.kind) && fits(entry, entry.kind === 'permit' ? (outcomes.get(entry.jti) ?? 'open') : '')).map(({ seq }) => seq).reverse()
+  const told = new Map<string, { outcome: string; assurance: string }>()
+  for (const entry of entries) if (entry.kind === 'receipt') told.set(entry.jti, JSON.parse(Buffer.from(entry.receipt.split('.')[1] as string, 'base64url').toString()) as { outcome: string; assurance: string })
+  return entries.filter((entry) => ['permit', 'deny', 'hold'].includes(entry.kind) && fits(entry, entry.kind === 'permit' ? (told.get(entry.jti)?.outcome ?? 'open') : '', entry.kind === 'permit' ? told.get(entry.jti)?.assurance : undefined)).map(({ seq }) => seq).reverse()
 }
 
 describe('a search of executions', () => {
   const nth = async (n: number): Promise<number> => (await search('')).executions[n]?.time as number
   it('finds by agent, tool, decision, code, outcome and time, newest first, what the entries say', async () => {
-    const [late, early] = [await nth(3), await nth(9)]
-    const cases: readonly [string, (entry: Entry & JsonObject, outcome: string) => boolean][] = [
+    const [late, early] = [await nth(5), await nth(11)]
+    const cases: readonly [string, (entry: Entry & JsonObject, outcome: string, assurance: string | undefined) => boolean][] = [
       ['', () => true],
       ['?agent=coder', ({ act }) => (act as { sub: string }).sub === 'agent:coder'],
       ['?agent=agent:reviewer&decision=permit', ({ kind, act }) => kind === 'permit' && (act as { sub: string }).sub === 'agent:reviewer'],
@@ -72,13 +73,19 @@ describe('a search of executions', () => {
       ['?outcome=open', (_entry, outcome) => outcome === 'open'],
       [`?from=${early}&to=${late}`, ({ time }) => time >= early && time < late],
       [`?from=${early}&agent=coder&decision=permit&outcome=completed&tool=mcp://fs/read_file`, ({ time, act }, outcome) => time >= early && outcome === 'completed' && (act as { sub: string }).sub === 'agent:coder'],
+      ['?assurance=A3', (_entry, _outcome, assurance) => assurance === 'A3'],
+      ['?assurance=A1', () => false],
+      ['?min_assurance=A0', (_entry, _outcome, assurance) => assurance !== undefined],
+      ['?min_assurance=A2', (_entry, _outcome, assurance) => assurance === 'A2' || assurance === 'A3'],
+      ['?min_assurance=A2&assurance=A2&agent=reviewer', (_entry, _outcome, assurance) => assurance === 'A2'],
+      ['?min_assurance=A3&assurance=A2', () => false],
       ['?agent=nobody', () => false],
     ]
     for (const [query, fits] of cases) {
       const found = (await search(query)).executions.map(({ seq }) => seq)
       expect([query, found]).toEqual([query, await expected(fits)])
     }
-    expect((await search('?outcome=failed&limit=1')).executions[0]).toEqual({ seq: expect.any(Number), time: expect.any(Number), decision: 'permit', outcome: 'failed', id: expect.stringMatching(/^[\w-]{22}$/), agent: 'agent:reviewer', sub: rig.plane.sub, scope: { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file' } })
+    expect((await search('?outcome=failed&limit=1')).executions[0]).toEqual({ seq: expect.any(Number), time: expect.any(Number), decision: 'permit', outcome: 'failed', assurance: 'A3', id: expect.stringMatching(/^[\w-]{22}$/), agent: 'agent:reviewer', sub: rig.plane.sub, scope: { type: 'mcp.tool_call', target: 'mcp://fs', name: 'read_file' } })
   })
   it('goes through pages of any size without leaving out or doubling anything, also while more is decided', async () => {
     const all = (await search('?agent=coder')).executions.map(({ seq }) => seq)
@@ -105,7 +112,7 @@ describe('a search of executions', () => {
     const permit = before.executions.find(({ outcome }) => outcome === 'completed') as Found
     expect((await served.json<{ entries: Entry[] }>('GET', `/v1/executions/${permit.id}`)).entries.map(({ kind }) => kind)).toEqual(['permit', 'receipt'])
   })
-  it.each(['?code=nothing', '?decision=maybe', '?outcome=great', '?from=x', '?from=-1', '?agent=', '?limit=0', '?cursor=zz', '?other=1', '?agent=a&agent=b'])('refuses %s', async (query) => {
+  it.each(['?code=nothing', '?decision=maybe', '?outcome=great', '?assurance=A6', '?assurance=', '?min_assurance=a3', '?from=x', '?from=-1', '?agent=', '?limit=0', '?cursor=zz', '?other=1', '?agent=a&agent=b'])('refuses %s', async (query) => {
     expect((await served.ask('GET', `/v1/executions${query}`)).status).toBe(400)
   })
 })

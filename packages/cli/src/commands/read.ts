@@ -42,7 +42,7 @@ function detail(entry: JsonObject): string {
   const text = (name: string): string => memberText(entry[name])
   switch (entry['kind']) {
     case 'permit':
-      return ['observed' in entry ? `OBSERVED, not governed: ${text('observed')}` : '', what, who, forWhat, evidence(entry['env']), text('jti')].filter((part) => part !== '').join('  ')
+      return ['observed' in entry ? `OBSERVED, not governed: ${text('observed')}` : '', what, who, forWhat, evidence(entry['env']), entry['assurance'] === 'A4' || entry['assurance'] === 'A5' ? `demands ${entry['assurance']}` : '', text('jti')].filter((part) => part !== '').join('  ')
     case 'deny':
       return [text('code'), what, who, forWhat, 'denial' in entry ? 'by the gate' : ''].filter((part) => part !== '').join('  ')
     case 'receipt':
@@ -89,8 +89,8 @@ function evidence(env: JsonValue | undefined): string {
 }
 
 function receiptOutcome(token: string): string {
-  const { outcome, cause } = peekClaims(token) as { outcome?: string; cause?: string }
-  return `${outcome ?? 'unreadable'}${cause === undefined ? '' : ` (${cause})`}`
+  const { outcome, cause, assurance } = peekClaims(token) as { outcome?: string; cause?: string; assurance?: string }
+  return `${outcome ?? 'unreadable'}${cause === undefined ? '' : ` (${cause})`}${assurance === undefined ? '' : `  ${assurance}`}`
 }
 
 /** Shows one execution or entry, stage by stage. */

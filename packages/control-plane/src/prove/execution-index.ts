@@ -1,4 +1,4 @@
-import { type DenialCode, DENIALS, type Entry, fromBase64Url, type Outcome, OUTCOMES, ownText, type Scope, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
+import { ASSURANCE_LEVELS, type AssuranceLevel, type DenialCode, DENIALS, type Entry, fromBase64Url, type Outcome, OUTCOMES, ownText, type Scope, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
 
 /** Rows that stand together in memory. */
 const CHUNK = 16_384
@@ -23,6 +23,8 @@ export interface FoundDecision {
   /** What policy denied a permit with that is only observed. */
   readonly observed?: DenialCode
   readonly outcome?: Ending
+  /** What its receipt states that was reached. */
+  readonly assurance?: AssuranceLevel
   /** The `jti` of a permit, or the id of a hold. */
   readonly id?: string
   readonly agent?: string
@@ -38,6 +40,9 @@ export interface DecisionFilter {
   readonly decision?: (typeof DECISIONS)[number] | undefined
   readonly code?: DenialCode | undefined
   readonly outcome?: Ending | undefined
+  /** The level that its receipt states, and the least of it. */
+  readonly assurance?: AssuranceLevel | undefined
+  readonly min_assurance?: AssuranceLevel | undefined
   /** Milliseconds since 1970; `to` is exclusive. */
   readonly from?: number | undefined
   readonly to?: number | undefined
@@ -76,6 +81,8 @@ class Chunk {
   /** One more than the place in {@link CODES}; 0 for none. */
   readonly code = new Uint8Array(CHUNK)
   readonly ending = new Uint8Array(CHUNK)
+  /** One more than the place in the levels; 0 where no receipt states one. */
+  readonly assurance = new Uint8Array(CHUNK)
   readonly id = new Uint8Array(CHUNK * TOKEN_BYTES)
 }
 
@@ -117,9 +124,9 @@ export class ExecutionIndex {
       case 'hold':
         return this.#add(entry, 2, undefined, entry.hold)
       case 'receipt':
-        return this.#end(entry.jti, outcomeOf(entry.receipt), true)
+        return this.#end(entry.jti, ...toldBy(entry.receipt), true)
       case 'expiry':
-        return this.#end(entry.jti, entry.outcome, entry.outcome === 'expired')
+        return this.#end(entry.jti, entry.outcome, 0, entry.outcome === 'expired')
       default:
     }
   }
@@ -144,11 +151,14 @@ export class ExecutionIndex {
     if (id !== undefined) chunk.id.set(fromBase64Url(id), at * TOKEN_BYTES)
   }
 
-  #end(jti: string, outcome: Outcome | 'expired', isLast: boolean): void {
+  #end(jti: string, outcome: Outcome | 'expired', assurance: number, isLast: boolean): void {
     const row = this.#open.get(jti)
     if (row === undefined) return
     if (isLast) this.#open.delete(jti) // what the plane ended as indeterminate a late receipt may still resolve
-    if (row >= this.#dropped) this.#chunk(row).ending[row % CHUNK] = ENDINGS.indexOf(outcome)
+    if (row < this.#dropped) return
+    const chunk = this.#chunk(row)
+    chunk.ending[row % CHUNK] = ENDINGS.indexOf(outcome)
+    chunk.assurance[row % CHUNK] = assurance
   }
 
   #chunk(row: number): Chunk {
@@ -173,6 +183,8 @@ export class ExecutionIndex {
     const decision = filter.decision === undefined ? undefined : DECISIONS.indexOf(filter.decision)
     const code = filter.code === undefined ? undefined : CODES.indexOf(filter.code) + 1
     const ending = filter.outcome === undefined ? undefined : ENDINGS.indexOf(filter.outcome)
+    const assurance = filter.assurance === undefined ? undefined : ASSURANCE_LEVELS.indexOf(filter.assurance) + 1
+    const least = filter.min_assurance === undefined ? 0 : ASSURANCE_LEVELS.indexOf(filter.min_assurance) + 1
     const [from, to] = [filter.from ?? 0, filter.to ?? Number.POSITIVE_INFINITY]
     for (let row = start - 1; row >= this.#dropped; row -= (row % CHUNK) + 1) {
       const chunk = this.#chunk(row)
@@ -181,6 +193,8 @@ export class ExecutionIndex {
         if (decision !== undefined && chunk.decision[at] !== decision) continue
         if (code !== undefined && chunk.code[at] !== code) continue
         if (ending !== undefined && (chunk.decision[at] !== 0 || chunk.ending[at] !== ending)) continue
+        const level = chunk.assurance[at] as number
+        if (level < least || (assurance !== undefined && level !== assurance)) continue
         const time = chunk.time[at] as number
         if (time < from || time >= to) continue
         const [ownAgent, ownTool] = [chunk.agent[at], chunk.tool[at]]
@@ -197,11 +211,13 @@ export class ExecutionIndex {
     const decision = DECISIONS[chunk.decision[at] as number] as FoundDecision['decision']
     const own = entry?.kind === decision ? entry : undefined
     const code = CODES[(chunk.code[at] as number) - 1]
+    const assurance = ASSURANCE_LEVELS[(chunk.assurance[at] as number) - 1]
     const [agent, sub, scope] = [own?.act?.sub ?? this.#agents.text(chunk.agent[at] as number), own?.sub ?? this.#subs.text(chunk.sub[at] as number), own?.scope ?? scopeOf(this.#scopes.text(chunk.scope[at] as number))]
     return {
       seq: chunk.seq[at] as number, time: chunk.time[at] as number, decision,
       ...(code === undefined ? {} : decision === 'permit' ? { observed: code } : { code }),
       ...(decision === 'permit' ? { outcome: ENDINGS[chunk.ending[at] as number] as Ending } : {}),
+      ...(assurance === undefined ? {} : { assurance }),
       ...(decision === 'deny' ? {} : { id: toBase64Url(chunk.id.subarray(at * TOKEN_BYTES, (at + 1) * TOKEN_BYTES)) }),
       ...(agent === undefined ? {} : { agent }), ...(sub === undefined ? {} : { sub }), ...(scope === undefined ? {} : { scope }),
     }
@@ -224,9 +240,12 @@ function scopeOf(text: string | undefined): Scope | undefined {
   return { type, target, name }
 }
 
-/** What a receipt says that became of it. It was verified when it was logged; no text inside JSON holds a bare quotation mark, so this is the member. */
-function outcomeOf(receipt: string): Outcome {
+/**
+ * What a receipt says that became of it, and one more than the place of the assurance that it states. It was verified when it was logged;
+ * no text inside JSON holds a bare quotation mark, so these are the members.
+ */
+function toldBy(receipt: string): [Outcome, number] {
   const claims = Buffer.from(receipt.split('.', 2)[1] ?? '', 'base64url').toString('utf8')
-  const found = /"outcome":"([a-z_]+)"/.exec(claims)?.[1]
-  return OUTCOMES.find((outcome) => outcome === found) ?? 'indeterminate'
+  const [outcome, assurance] = [/"outcome":"([a-z_]+)"/, /"assurance":"(A[0-5])"/].map((member) => member.exec(claims)?.[1])
+  return [OUTCOMES.find((one) => one === outcome) ?? 'indeterminate', ASSURANCE_LEVELS.findIndex((level) => level === assurance) + 1]
 }

@@ -1,4 +1,4 @@
-import { Denied, type DenialCode, type Entry, Fields, isDenialCode, type JsonValue } from '@sealwrit/protocol'
+import { ASSURANCE_LEVELS, Denied, type DenialCode, type Entry, Fields, isDenialCode, type JsonValue } from '@sealwrit/protocol'
 import type { Sequencer } from '../log/sequencer.ts'
 import { type Page, type Paged, placeIn, readPage } from '../page.ts'
 import { type DecisionFilter, DECISIONS, ENDINGS, type ExecutionIndex, type FoundDecision } from './execution-index.ts'
@@ -22,6 +22,8 @@ export function parseSearch(value: JsonValue): SearchRequest {
     decision: fields.optional('decision', (name) => fields.oneOf(name, DECISIONS)),
     code: fields.optional('code', (name) => codeIn(fields.text(name))),
     outcome: fields.optional('outcome', (name) => fields.oneOf(name, ENDINGS)),
+    assurance: fields.optional('assurance', (name) => fields.oneOf(name, ASSURANCE_LEVELS)),
+    min_assurance: fields.optional('min_assurance', (name) => fields.oneOf(name, ASSURANCE_LEVELS)),
     from: fields.optional('from', (name) => fields.integer(name)),
     to: fields.optional('to', (name) => fields.integer(name)),
     page: readPage(fields),

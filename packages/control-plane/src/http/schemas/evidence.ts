@@ -1,4 +1,4 @@
-import { DENIALS, type DenialCode, MAX_PROOF_LENGTH } from '@sealwrit/protocol'
+import { ASSURANCE_LEVELS, DENIALS, type DenialCode, MAX_PROOF_LENGTH } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { DECISIONS, ENDINGS } from '../../prove/execution-index.ts'
 import { component, entry, json, object, paging, scope, sealed, seq, text, timeMs } from './values.ts'
@@ -8,12 +8,13 @@ const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
 export const searchQuery: z.ZodType = z.strictObject({
   agent: z.optional(text()).describe('Name of an agent.'), tool: z.optional(text(3_200)).describe('Server and tool, as in `mcp://fs/read_file`.'),
   decision: z.optional(z.enum(DECISIONS)), code: z.optional(code), outcome: z.optional(z.enum(ENDINGS)).describe('Of permits.'),
+  assurance: z.optional(z.enum(ASSURANCE_LEVELS)).describe('What the receipt states that was reached.'), min_assurance: z.optional(z.enum(ASSURANCE_LEVELS)).describe('The least of it.'),
   from: z.optional(timeMs).describe('Milliseconds since 1970.'), to: z.optional(timeMs).describe('Milliseconds since 1970, exclusive.'), ...paging,
 })
 const found = component(
   'FoundExecution',
   z.strictObject({
-    seq, time: seq, decision: z.enum(DECISIONS), code: code.exactOptional(), observed: code.describe('What policy denied it with: it is only observed, not governed.').exactOptional(), outcome: z.enum(ENDINGS).exactOptional(), id: z.string().exactOptional(),
+    seq, time: seq, decision: z.enum(DECISIONS), code: code.exactOptional(), observed: code.describe('What policy denied it with: it is only observed, not governed.').exactOptional(), outcome: z.enum(ENDINGS).exactOptional(), assurance: z.enum(ASSURANCE_LEVELS).describe('What its receipt states that was reached.').exactOptional(), id: z.string().exactOptional(),
     agent: z.string().exactOptional(), sub: z.string().exactOptional(), scope: scope.exactOptional(),
   }).describe('A decision, and how a permit ended. `id` is the `jti` of a permit or the id of a hold.'),
 )
