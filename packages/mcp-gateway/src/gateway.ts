@@ -66,6 +66,7 @@ export class McpGateway implements Seat {
   #opening: Promise<ServerFacts> | undefined
   /** The session that `initialize` began. */
   #session: ClientFacts | undefined
+  #isReady = false
   /** What the server was told that the client with the session offers. */
   #offered: JsonObject = {}
   #logLevel: string | undefined
@@ -191,7 +192,10 @@ export class McpGateway implements Seat {
     return server
   }
 
+  /** Once in a session, however often it is said. */
   #clientReady(): void {
+    if (this.#session === undefined || this.#isReady) return
+    this.#isReady = true
     void this.#opening?.then((server) => {
       if (server.revision === SESSIONS) this.#upstream.notify('notifications/initialized', {})
       this.#listening.begin()

@@ -53,15 +53,23 @@ export class Executing {
     const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<Answered>> => {
       hasRun = true
       expired.addEventListener('abort', () => setTimeout(() => this.#kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
-      const signal = AbortSignal.any([expired, asked.signal])
-      const sent = this.#upstream.request(method, params, { ...sending, signal, meta: parentMeta(artifact), scope: scopeOf(action) }, server.revision)
-      span.permitted(artifact)
-      const reply = await sent
-      const task = action.type === 'mcp.tool_call' && action.task !== undefined ? this.#tasks.begun(reply) : undefined
-      if (task === undefined) return effectOf(reply, maxResultBytes)
-      answerEarly({ reply, answer: answerOf(reply) })
-      const { client, capabilities } = sending
-      return effectOf(await this.#tasks.ended(task, (named, about) => this.#upstream.request(named, about, { client, capabilities }), expired), maxResultBytes)
+      const isTask = action.type === 'mcp.tool_call' && action.task !== undefined
+      if (isTask) this.#tasks.enter()
+      let task: string | undefined
+      try {
+        const signal = AbortSignal.any([expired, asked.signal])
+        const sent = this.#upstream.request(method, params, { ...sending, signal, meta: parentMeta(artifact), scope: scopeOf(action) }, server.revision)
+        span.permitted(artifact)
+        const reply = await sent
+        task = isTask ? this.#tasks.begun(reply) : undefined
+        const effect = effectOf(reply, maxResultBytes)
+        if (task === undefined) return effect
+        answerEarly(effect.value)
+        const { client, capabilities } = sending
+        return effectOf(await this.#tasks.ended(task, (named, about) => this.#upstream.request(named, about, { client, capabilities }), expired), maxResultBytes)
+      } finally {
+        if (isTask) this.#tasks.leave(task)
+      }
     }
     const executed = this.#enforced(enforce(gate, { ...request, trace: span }, run, receiptOrder), span, () => hasRun)
     executed.catch(() => undefined) // where a task was told of already, its end is in the log

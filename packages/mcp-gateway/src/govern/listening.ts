@@ -71,7 +71,17 @@ export class Listening {
       this.#end(uri)
       const ends = new AbortController()
       this.#resources.set(uri, ends)
-      await this.#watch({ resourceSubscriptions: [uri] }, (method, params) => this.#port.notify(method, params), ends.signal)
+      const over = (): void => {
+        if (this.#resources.get(uri) === ends) this.#end(uri)
+      }
+      try {
+        const { agreed, ended } = await this.#watch({ resourceSubscriptions: [uri] }, (method, params) => this.#port.notify(method, params), ends.signal)
+        if (agreed.resourceSubscriptions?.includes(uri) !== true) throw new Denied('unavailable', 'the server does not agree to it')
+        void ended.finally(over)
+      } catch (error) {
+        over()
+        throw error
+      }
     })
     return resultAnswer({})
   }
@@ -95,9 +105,10 @@ export class Listening {
 
   async #enforced(request: GateRequest, effect: () => Promise<void>): Promise<void> {
     const { gate, receiptOrder } = this.#options
-    await enforce(gate, request, async (): Promise<Effect<true>> => {
+    const { outcome } = await enforce(gate, request, async (): Promise<Effect<true>> => {
       await effect()
       return { outcome: 'completed', resultBytes: new Uint8Array(0), value: true }
     }, receiptOrder)
+    if (outcome === 'failed') throw new Denied('unavailable', 'it was permitted, and did not succeed')
   }
 }

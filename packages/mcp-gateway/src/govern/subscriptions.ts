@@ -76,12 +76,16 @@ export class Subscriptions {
     this.#watches.add(watch)
     const over = (): void => void this.#watches.delete(watch)
     signal.addEventListener('abort', over, { once: true })
+    const end = (): void => {
+      over()
+      signal.removeEventListener('abort', over)
+    }
     try {
       const watched = this.#server.revision === STATELESS ? await this.#listen(watch, signal) : await this.#subscribe(watch, signal)
-      void watched.ended.finally(over)
+      void watched.ended.finally(end)
       return watched
     } catch (error) {
-      over()
+      end()
       throw error
     }
   }
@@ -102,25 +106,31 @@ export class Subscriptions {
       }
       const sent = this.#upstream.request('subscriptions/listen', { notifications: { ...filter } as JsonObject }, { ...this.#sending, signal, notified, isStream: true })
       const ended = sent.then(
-        (reply: Reply) => ('error' in reply ? reject(new Denied('unavailable', 'the server refuses subscriptions')) : undefined),
+        (reply: Reply) => reject(new Denied('unavailable', 'error' in reply ? 'the server refuses subscriptions' : 'the server ended it before it was acknowledged')),
         (error: unknown) => reject(error instanceof Error ? error : new Denied('unavailable')),
       )
     })
   }
 
   /** Sessions: lists are announced unasked, resources where they are subscribed to. */
-  async #subscribe({ filter }: Watch, signal: AbortSignal): Promise<{ agreed: Filter; ended: Promise<void> }> {
+  async #subscribe(watch: Watch, signal: AbortSignal): Promise<{ agreed: Filter; ended: Promise<void> }> {
+    const { filter } = watch
     const agreed: string[] = []
-    for (const uri of filter.resourceSubscriptions ?? []) {
-      const reply = this.#isSubscribedElsewhere(uri) ? { result: {} } : await this.#upstream.request('resources/subscribe', { uri }, this.#sending)
-      if ('result' in reply) agreed.push(uri)
+    const leave = (): void => {
+      this.#watches.delete(watch)
+      for (const uri of agreed) if (!this.#isSubscribedElsewhere(uri, 0)) void this.#upstream.request('resources/unsubscribe', { uri }, this.#sending).catch(() => undefined)
     }
-    const ended = new Promise<void>((resolve) =>
-      signal.addEventListener('abort', () => {
-        resolve()
-        for (const uri of agreed) if (!this.#isSubscribedElsewhere(uri, 0)) void this.#upstream.request('resources/unsubscribe', { uri }, this.#sending).catch(() => undefined)
-      }, { once: true }),
-    )
+    try {
+      for (const uri of filter.resourceSubscriptions ?? []) {
+        const reply = this.#isSubscribedElsewhere(uri) ? { result: {} } : await this.#upstream.request('resources/subscribe', { uri }, this.#sending)
+        if ('result' in reply) agreed.push(uri)
+        if (signal.aborted) throw signal.reason instanceof Denied ? signal.reason : new Denied('unavailable', 'ended')
+      }
+    } catch (error) {
+      leave()
+      throw error
+    }
+    const ended = new Promise<void>((resolve) => signal.addEventListener('abort', () => (leave(), resolve()), { once: true }))
     const { resourceSubscriptions: _, ...lists } = filter
     return { agreed: { ...lists, ...(filter.resourceSubscriptions === undefined ? {} : { resourceSubscriptions: agreed }) }, ended }
   }
