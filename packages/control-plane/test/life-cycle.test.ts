@@ -1,5 +1,5 @@
 import { expireHolds } from '@sealwrit/control-plane'
-import { BundleVerifier, type Entry, isLegal, type JsonObject, OUTCOMES, type Standing, Standings } from '@sealwrit/protocol'
+import { BundleVerifier, type Entry, isLegal, type JsonObject, lifecycleOf, OUTCOMES, type Standing, Standings } from '@sealwrit/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { nodeCryptography } from '@sealwrit/control-plane'
@@ -128,6 +128,7 @@ describe('the life cycle', () => {
   it(`I2, I3: whatever is tried in ${HISTORIES} histories of any steps, no execution and no hold takes a step that is not legal, and each comes to its one ending`, { timeout: 600_000 }, async () => {
     let [steps, illegal, executions] = [0, 0, 0]
     const ended = new Set<string>()
+    const shown = new Set<string>()
     const history = fc.array(fc.tuple(fc.constantFrom(...Object.keys(STEPS), ...OFTEN), fc.nat()), { minLength: 20, maxLength: 60 })
     await fc.assert(fc.asyncProperty(history, async (played) => {
       const rig = await rigs('life cycle')
@@ -143,6 +144,11 @@ describe('the life cycle', () => {
       await pass(rig, 400_000)
       await world.chart.follow(rig)
       for (const [id, stage] of world.chart.standings.all) expect(['issued', 'carried', 'admitted', 'held'], `${id} has no ending`).not.toContain(stage)
+      for (const { jti } of world.executions) {
+        const { entries } = await rig.plane.reader.show(jti)
+        expect(lifecycleOf(entries), jti).toMatchObject({ contradicted: [], isEnded: true, standing: world.chart.standings.of(jti), id: jti })
+        shown.add(entries.map(({ kind }) => kind).join(' '))
+      }
       const verifier = new BundleVerifier({ crypto: nodeCryptography, logKey: rig.key, gateKeys: [] })
       verifier.head({ v: 1, origin: rig.plane.log.origin, tenant: 'default', checkpoint: (await rig.plane.log.evidenced()).note })
       for (const { text } of await rig.plane.log.readRun(0, rig.plane.log.size)) verifier.leaf(text)
@@ -155,6 +161,7 @@ describe('the life cycle', () => {
     console.log(`life cycle: ${HISTORIES} histories, ${steps} steps, ${executions} executions, ${illegal} illegal steps tried, 0 taken (seed ${SEED})`)
     expect([...ended].sort()).toEqual(['completed', 'denied', 'expired', 'failed', 'indeterminate', 'lost', 'not_started', 'released', 'terminated'])
     expect(illegal).toBeGreaterThan(HISTORIES)
+    expect([...shown]).toEqual(expect.arrayContaining(['permit receipt', 'permit expiry receipt', 'permit redemption receipt', 'hold approval permit receipt']))
   })
 
   it('the chart itself refuses what is not legal', async () => {
