@@ -118,7 +118,7 @@ export function resultsPage(all: readonly Decided[]): string {
     const cells = (['attack', 'benign'] as const).flatMap((intent) =>
       PARTS.map((part) => {
         const { n, denied, held } = share(of(intent, part, some))
-        return n === 0 ? '' : intent === 'attack' ? `${percent(denied + held, n)} of ${n}` : `${percent(denied, n)}, held ${percent(held, n)}, of ${n}`
+        return n === 0 ? '' : intent === 'attack' ? `${percent(denied + held, n)}, denied ${percent(denied, n)}, of ${n}` : `${percent(denied, n)}, held ${percent(held, n)}, of ${n}`
       }),
     )
     return `| ${name} | ${cells.join(' | ')} |`
