@@ -7,13 +7,20 @@ LEGAL = {'carried': ('admitted', 'expired'), 'issued': ENDINGS + ('lost',), 'adm
 
 class LifeCycles:
     def __init__(self, not_established):
-        self.standing, self.endings, self.redeemed, self.not_established = {}, {}, set(), not_established
+        self.standing, self.endings, self.redeemed, self.not_established = {}, {}, set(), not_established  # also of what was denied
 
     def step(self, jti, to, why):
         need(to in LEGAL.get(self.standing[jti], ()), why)
         self.standing[jti] = to
 
+    def deny(self, deny):
+        """No other decision has its id."""
+        if 'jti' in deny:
+            need(deny['jti'] not in self.standing, 'a denial has the id of another decision')
+            self.standing[deny['jti']] = 'denied'
+
     def permit(self, permit):
+        need(permit['jti'] not in self.standing, 'the permit has the id of another decision')
         self.standing[permit['jti']] = 'carried' if permit['use'] == 'redeem' else 'issued'
 
     def redemption(self, jti):

@@ -153,6 +153,7 @@ class Evidence:
     def check_deny(self, deny, _leaf):
         """`denial` is signed by the gate that the entry names, with the same code, gate and tenant."""
         self.lineages.deny(deny)
+        self.lives.deny(deny)
         if 'denial' in deny and self.key_of(deny, deny.get('aud')) and self.counts(deny, deny['aud']):
             claims = read_account(deny['denial'], 'execution-denial+jwt', deny['aud'], self.gates[deny['aud']])
             need([claims[name] for name in ('code', 'gate', 'tenant')] == [deny[name] for name in ('code', 'aud', 'tenant')], 'denial and entry disagree')

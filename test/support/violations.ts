@@ -47,6 +47,8 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   yield { title: 'an expired that is resolved', value: built('carried', expiry('carried', 'expired'), receipt('carried', {}, { resolves: index('carried') + 1 })) }
   yield { title: 'a pull permit that expired', value: built('pull', expiry('pull', 'expired')) }
   yield { title: 'a spent permit that expired', value: built('carried', redemption('carried'), expiry('carried', 'expired')) }
+  yield { title: 'a denial with the id of a permit', value: built('pull', { kind: 'deny', code: 'parent_unknown', jti: entry('pull')['jti'] }) }
+  yield { title: 'a permit with the id of a denial', value: built('tool', { kind: 'deny', code: 'parent_unknown', jti: token('twice') }, { ...entry('pull'), jti: token('twice'), txn: token('twice') }) }
   for (const [title, ending] of Object.entries({ receipt: receipt('carried'), indeterminate: expiry('carried', 'indeterminate') })) yield { title: `a carried permit that nobody spent, with the ending ${title}`, value: built('carried', ending) }
   for (const check of CHECKS) yield { title: `a receipt of what ran though ${check} had not passed`, value: built('pull', receipt('pull', { checks: { ...(receiptClaims()['checks'] as JsonObject), [check]: 'missing' } })) }
   yield { title: 'an expiry of another leaf', value: built('pull', expiry('pull', 'indeterminate', { leaf_hash: `sha256:${'0'.repeat(64)}` })) }

@@ -1,7 +1,7 @@
 import { MAX_SKEW_SECONDS, type Permit } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { ownText } from '../encoding.ts'
-import type { ExpiryEntry, ReceiptEntry, RedemptionEntry } from '../log/entries.ts'
+import type { DenyEntry, ExpiryEntry, ReceiptEntry, RedemptionEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import { unadmitted } from '../lifecycle/lifecycle.ts'
 import { isEnding, isLegal, type Standing } from '../lifecycle/table.ts'
@@ -38,6 +38,7 @@ const IN_ORDER = 'the life cycle of the execution is complete and in order'
  */
 export class Endings {
   readonly #permits = new Map<string, KnownPermit>()
+  readonly #denied = new Set<string>()
   readonly #names = new Map<string, string>()
   readonly #tally: Tally
   #effective = 0
@@ -49,7 +50,19 @@ export class Endings {
   permitted(permit: Permit, leaf: string, grounds: KnownGrounds): void {
     const { jti, seq, aud, tenant, use, nbf, exp } = permit
     if (this.#permits.has(jti)) this.#tally.found('contradicted', 'two permits have one id', { seq, jti })
+    else if (this.#denied.has(jti)) this.#tally.found('contradicted', 'the permit has the id of what was denied', { seq, jti })
     else this.#permits.set(ownText(jti), { seq, leaf: ownText(leaf), aud: this.#name(aud), tenant: this.#name(tenant), use, nbf, exp, grounds, redemption: undefined, standing: use === 'redeem' ? 'carried' : 'issued', ending: undefined, isBroken: false })
+  }
+
+  /** What was denied is over: no permit and no second denial has its id. */
+  denied({ jti, seq }: DenyEntry & EntryHead): void {
+    if (jti === undefined) return
+    if (this.#permits.has(jti) || this.#denied.has(jti)) this.#tally.found('contradicted', 'a denial has the id of another decision', { seq, jti })
+    this.#denied.add(ownText(jti))
+  }
+
+  isDenied(jti: string): boolean {
+    return this.#denied.has(jti)
   }
 
   /** One string for each gate and tenant, not one a permit. */

@@ -5,10 +5,10 @@ import { ownText } from '../encoding.ts'
 import type { JsonValue } from '../json/value.ts'
 import { isDelegated, isTermsWithin, parseDelegationTerms } from '../lineage/delegation.ts'
 import { ancestorsOf, verifyDescent } from '../lineage/lineage.ts'
-import type { DenyEntry, PolicyEntry, RedemptionEntry } from '../log/entries.ts'
+import type { PolicyEntry, RedemptionEntry } from '../log/entries.ts'
 import type { EntryHead } from '../log/entry.ts'
 import type { Body } from './bundle.ts'
-import type { KnownPermit } from './endings.ts'
+import type { Endings } from './endings.ts'
 import type { Tally } from './tally.ts'
 
 /** A permit that lets others ask for something below it. */
@@ -26,18 +26,17 @@ const NARROWS = 'what was asked for, and what it delegates itself, is within wha
 /** Which permit descends from which: a child has its parent before it in the log, and can do no more. */
 export class Lineages {
   readonly #tally: Tally
-  readonly #known: (jti: string) => KnownPermit | undefined
+  readonly #lives: Pick<Endings, 'permit' | 'isDenied'>
   readonly #parents = new Map<string, KnownParent>()
   /** Ancestors of children, by their id. */
   readonly #above = new Map<string, readonly string[]>()
   /** Ids that were named before anything stood under them. */
   readonly #missing = new Set<string>()
-  readonly #denied = new Set<string>()
 
-  /** @param known what the bundle says of the life of a permit */
-  constructor(tally: Tally, known: (jti: string) => KnownPermit | undefined) {
+  /** @param lives what the bundle says of the life of executions */
+  constructor(tally: Tally, lives: Pick<Endings, 'permit' | 'isDenied'>) {
     this.#tally = tally
-    this.#known = known
+    this.#lives = lives
   }
 
   /** @param isWhole whether every entry before it was seen */
@@ -62,7 +61,7 @@ export class Lineages {
     }
     const parent = this.#parents.get(named)
     if (parent === undefined) {
-      if (this.#denied.has(named)) return this.#tally.found('contradicted', 'the permit descends from what was denied (ancestor_denied)', at)
+      if (this.#lives.isDenied(named)) return this.#tally.found('contradicted', 'the permit descends from what was denied (ancestor_denied)', at)
       if (isWhole) return this.#tally.found('contradicted', 'the permit names a parent that does not stand before it, delegates nothing, or is void (parent_unknown)', at)
       this.#missing.add(named)
       return this.#tally.found('not established', 'the permit descends from one that is not in this bundle', at)
@@ -79,7 +78,7 @@ export class Lineages {
   /** What has its ending authorizes nothing new, and what nobody spent nothing after its start window. */
   #verifyOpen(ancestors: readonly string[], timeMs: number, isWhole: boolean): void {
     for (const jti of ancestors) {
-      const known = this.#known(jti)
+      const known = this.#lives.permit(jti)
       if (known === undefined) continue
       if (known.ending !== undefined) throw new Denied('artifact_expired', 'an ancestor had its ending')
       if (isWhole && known.use === 'redeem' && known.redemption === undefined && timeMs >= known.exp * 1_000) throw new Denied('artifact_expired', 'an ancestor was never spent')
@@ -97,10 +96,6 @@ export class Lineages {
       if (!isDelegated(asked, outer)) throw new Denied('delegation_widens', 'something else was asked for')
       if (own !== undefined && !isTermsWithin(parseDelegationTerms(own), outer)) throw new Denied('delegation_widens', 'it delegates more')
     }, at)
-  }
-
-  denied({ jti }: DenyEntry & EntryHead): void {
-    if (jti !== undefined) this.#denied.add(ownText(jti))
   }
 
   redeemed({ jti, seq, time }: RedemptionEntry & EntryHead, isWhole: boolean): void {

@@ -125,7 +125,7 @@ export class BundleVerifier implements BundleListener {
     this.#people = new People(this.#tally)
     this.#tools = new Tools(this.#tally)
     this.#observations = new Observations(this.#tally)
-    this.#lineages = new Lineages(this.#tally, (jti) => this.#endings.permit(jti))
+    this.#lineages = new Lineages(this.#tally, this.#endings)
     this.#bodies = new Bodies(trust.crypto.sha256, this.#tally)
     this.#approvals = new Approvals(trust.crypto, this.#tally, () => this.#bundle?.tenant)
     this.#assurance = new Assurance(this.#tally)
@@ -256,7 +256,7 @@ export class BundleVerifier implements BundleListener {
         if (entry.policy !== undefined) this.#decided(entry.policy.digest)
         if (entry.kind === 'deny') {
           this.#gates.denial(entry)
-          this.#lineages.denied(entry)
+          this.#endings.denied(entry)
         } else this.#approvals.held(entry, leafDigest(hash))
         return undefined
       case 'gate':
