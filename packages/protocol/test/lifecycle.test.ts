@@ -41,6 +41,7 @@ describe('the life cycle', () => {
     expect(states(of(permit('redeem'), expiry('expired')))).toBe('+++++....+')
     expect(states(of(permit('challenge'), expiry('indeterminate')))).toBe('+++++????+')
     expect(states(of(permit('redeem'), redemption, expiry('indeterminate')))).toBe('++++++???+')
+    expect(states(of({ ...permit('challenge'), observed: 'policy_denied' }, receipt('completed', undefined, { assurance: 'A1' })))).toBe('+++x++++++')
     const by = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, states(of(permit('challenge'), receipt(outcome)))]))
     expect(by).toEqual({ completed: '++++++++++', failed: '++++++x+++', terminated: '++++++x+++', not_started: '+++++x.+++', indeterminate: '++++++?+++' })
   })

@@ -172,10 +172,11 @@ function heldStages({ refused, hold, approvals }: Parts): Partial<Record<Stage, 
 }
 
 function issuedStages(permit: Permit, { redemption, expiry, receipt, approvals }: Parts): Partial<Record<Stage, Shown>> {
-  const { seq, time, env, jti } = permit
+  const { seq, time, env, jti, observed } = permit
   const rests = approvals.length === 0 ? '' : `, approved at ${approvals.map((at) => `#${at}`).join(', ')}`
   const issued: Partial<Record<Stage, Shown>> = {
     attest: env.level === 'none' ? NOT_SHOWN : { state: 'passed', seq, detail: env.level },
+    ...(observed === undefined ? {} : { evaluate: { state: 'failed here', seq, time, detail: `${observed}, only observed` } }), // it ran all the same, and nothing calls it governed
     authorize: { state: 'passed', seq, time, detail: `${jti}${rests}` },
   }
   const spent: Shown | undefined = redemption === undefined ? undefined : { state: 'passed', seq: redemption.seq, time: redemption.time, detail: 'redeemed' }
