@@ -40,7 +40,7 @@ export async function gateway(): Promise<Figure[]> {
   spawnSync(process.execPath, [path.resolve(here, '../node_modules/typescript/bin/tsc'), '-b', path.resolve(here, '..')], { stdio: 'inherit' })
   const folder = workFolder()
   const { dir, child } = await startPlane(folder, 0)
-  const ways = { direct: [server], proxied: PROXY, governed: [BUILT, 'mcp', '--dir', dir, '--name', 'bench', '--', process.execPath, server, folder] }
+  const ways = { direct: [server], proxied: PROXY, governed: [BUILT, 'mcp', '--pin', '--dir', dir, '--name', 'bench', '--', process.execPath, server, folder] }
 
   const starts: Record<keyof typeof ways, number[]> = { direct: [], proxied: [], governed: [] }
   for (let i = -1; i < STARTS; i++) {

@@ -49,6 +49,6 @@ describe('documents', () => {
   })
   it('the README’s commands exist', () => {
     const scripts = (JSON.parse(read('package.json')) as { scripts: Record<string, string> }).scripts
-    for (const name of ['start', 'test', 'typecheck', 'build', 'bench', 'soak', 'lint']) expect(scripts).toHaveProperty(name)
+    for (const name of ['start', 'test', 'typecheck', 'build', 'bench', 'soak', 'conformance', 'lint']) expect(scripts).toHaveProperty(name)
   })
 })

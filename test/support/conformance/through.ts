@@ -30,7 +30,7 @@ export async function openTransport(url: string, user: AgreeingUser | undefined,
   const over = (at: string, token?: string): Transport =>
     new StreamableHTTPClientTransport(new URL(at), { ...(user === undefined ? {} : { authProvider: user }), ...(token === undefined ? {} : { requestInit: { headers: { authorization: `Bearer ${token}` } } }) })
   if (how === undefined) return { fresh: () => over(url), user, end: async () => undefined }
-  const name = scenario.replaceAll(/[^a-z0-9]+/g, '-')
+  const name = `${scenario}-${how}-${process.env['MCP_CONFORMANCE_PROTOCOL_VERSION'] ?? ''}`.replaceAll(/[^a-z0-9]+/g, '-')
   if (how === 'stdio') return { fresh: () => new StdioClientTransport({ command: process.execPath, args: gatewayWords(dir, name, ['--url', url]), stderr: 'inherit', env: { ...(process.env as Record<string, string>) } }), user, end: async () => undefined }
   const front = await startFront(gatewayWords(dir, name, ['--url', url], '127.0.0.1:0'))
   return { fresh: () => over(front.url, front.token), user, end: front.end }
