@@ -7,6 +7,7 @@ import { toHeader } from '../mirror.ts'
 import { SESSIONS, STATELESS } from '../revision.ts'
 import { ResponseReader } from './http-response.ts'
 import type { LinkEvents, OpenLink, Route, ServerLink } from './link.ts'
+import { loopbackLookup } from './server-url.ts'
 
 /** Connections to a server at once: one for each call that waits, each answer to it, and its stream. */
 export const MAX_CONNECTIONS = 320
@@ -81,7 +82,7 @@ class HttpLink implements ServerLink {
     this.#events = events
     this.#pool = new Pool(server.url.origin, {
       connections: MAX_CONNECTIONS, pipelining: 1, allowH2: false, maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: IDLE_MS, keepAliveMaxTimeout: 60_000, connectTimeout: CONNECT_MS,
-      connect: { rejectUnauthorized: true, timeout: CONNECT_MS },
+      connect: { rejectUnauthorized: true, timeout: CONNECT_MS, ...(server.url.protocol === 'http:' ? { lookup: loopbackLookup } : {}) },
     })
   }
 

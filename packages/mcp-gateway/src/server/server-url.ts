@@ -1,3 +1,6 @@
+import * as dns from 'node:dns'
+import type { LookupFunction } from 'node:net'
+
 /** Longest address of a server, and of the file with headers for it, in UTF-16 units. */
 export const MAX_URL = 2_048
 const MAX_HEADERS_TEXT = 65_536
@@ -26,6 +29,17 @@ export function serverUrl(text: string): URL {
   if (url.username !== '' || url.password !== '') throw new TypeError('credentials in an address are shown wherever it is')
   if (url.hash !== '') throw new TypeError('a fragment is never sent')
   return url
+}
+
+/** Looks up a name of this machine, and takes no address of another one for it: what goes there goes in clear. */
+export const loopbackLookup: LookupFunction = (name, options, done) => {
+  dns.lookup(name, { ...options, all: true }, (error, addresses) => {
+    const own = error === null ? addresses.filter(({ address }) => /^127\.|^::1$/.test(address)) : []
+    const [first] = own
+    if (first === undefined) return done(error ?? Object.assign(new Error('not this machine'), { code: 'ENOTLOOPBACK' }), '', 0)
+    if (options.all === true) done(null, own)
+    else done(null, first.address, first.family)
+  })
 }
 
 /**

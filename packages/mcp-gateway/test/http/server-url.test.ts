@@ -1,5 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { serverHeaders, serverUrl } from '@sealwrit/mcp-gateway/server-http'
+import { loopbackLookup } from '../../src/server/server-url.ts'
+
+describe('a name of this machine', () => {
+  const look = (name: string, all: boolean): Promise<unknown> => new Promise((resolve, reject) => loopbackLookup(name, { all }, (error, address) => (error === null ? resolve(address) : reject(error))))
+
+  it('leads nowhere else', async () => {
+    expect(await look('localhost', false)).toMatch(/^(127\.|::1)/)
+    expect(await look('localhost', true)).toMatchObject([{ address: expect.stringMatching(/^(127\.|::1)/) as string }])
+    // Where a resolver says something else of such a name, it is not gone to.
+    for (const name of ['192.0.2.1', '10.0.0.1', '::', '2001:db8::1', '::ffff:10.0.0.1']) await expect(look(name, false)).rejects.toMatchObject({ code: 'ENOTLOOPBACK' })
+  })
+})
 
 describe('the address of a server (ATK-098)', () => {
   it.each(['https://mcp.example.com/mcp', 'https://mcp.example.com:8443/a/b?c=d', 'http://127.0.0.1:3000/mcp', 'http://localhost/mcp', 'http://[::1]:1/'])('may be %s', (url) => {
