@@ -127,6 +127,18 @@ describe('@assurance', () => {
     expect(rig.plane.log.state.approvals.holds.size).toBe(0)
   })
 
+  it('of an execution that runs is looked at when it is renewed, under the set that is active then', async () => {
+    for (const [given, isRenewed] of [[{ key: true, signed: true, witness: true }, true], [{ key: true, signed: false, witness: true }, false], [{ key: false, signed: true, witness: true }, false], [{ key: true, signed: true, witness: false }, false]] as const) {
+      const { rig, gate, ask } = await asked(PERMIT_ALL, given)
+      expect(told(await ask())).toBe('permit')
+      const { jti } = (await newest(rig)) as Permit
+      const renewed = async (): Promise<boolean> => (await rig.plane.renew({ session: gate.session, nonce: rig.token(), jtis: [jti] }, gate.id, { size: 0 })).sealed.entry.includes(jti)
+      expect(await renewed()).toBe(true)
+      await rig.plane.activate({ files: policySet(demanding('A4')).files, tests: [], how: { mode: 'enforce', urgent: false, confirm: false, rebase: false } })
+      expect([given, await renewed()]).toEqual([given, isRenewed])
+    }
+  })
+
   it('that the log says otherwise than the policies is contradicted by a replay', async () => {
     const { rig, ask } = await asked(PERMIT_ALL, { key: false, signed: false, witness: false })
     expect(told(await ask())).toBe('permit')

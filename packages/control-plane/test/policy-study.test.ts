@@ -87,6 +87,8 @@ describe('the difference of two sets', () => {
     ['another condition', A, A.replace('inside', 'none'), ['changed test/r: condition changed, unclear']],
     ['a permit that became a forbid', A, A.replace('permit', 'forbid'), ['changed test/r: permit became forbid, tightens']],
     ['a longer lease', `@lease("10s") ${A}`, `@lease("1m") ${A}`, ['changed test/r: @lease changed, loosens']],
+    ['an assurance that is demanded', A, `@assurance("A4") ${A}`, ['changed test/r: @assurance added, tightens']],
+    ['an assurance that is lower', `@assurance("A5") ${A}`, `@assurance("A4") ${A}`, ['changed test/r: @assurance changed, loosens']],
     ['an approval that is gone', `@approval("group:a quorum:1") ${A}`, A, ['changed test/r: @approval removed, loosens']],
     ['spaces and comments alone', A, `${A.replace(', ', ',\n  ')} // why`, []],
   ])('tells %s', (_name, before, after, expected) => expect(hints(before, after)).toEqual(expected))
@@ -109,6 +111,7 @@ describe('what can be told without a solver', () => {
     ['not: a forbid of a narrower scope', `@id("a") ${P}; @id("f") forbid (principal == Agent::"a", action, resource == Tool::"mcp://fs/x");`, []],
     ['a duplicate', `@id("a") ${P}; @id("b") ${P};`, ['duplicate test/b test/a']],
     ['a permit that a wider one makes redundant', `@id("a") ${P}; @id("w") permit (principal, action, resource is Tool);`, ['redundant test/a test/w']],
+    ['not redundant: one that demands assurance', `@id("a") @assurance("A4") ${P}; @id("w") permit (principal, action, resource is Tool);`, []],
     ['not redundant: one that demands something, since the strictest demand holds', `@id("a") @lease("9s") ${P}; @id("w") permit (principal, action, resource is Tool);`, []],
     ['an optional attribute without `has`', `@id("a") forbid (principal, action, resource) when { context.args.path == "x" };`, ['may_error test/a']],
     ['arithmetic that can overflow', '@id("a") forbid (principal, action, resource) when { context.lineage.depth + 1 > 3 };', ['may_error test/a']],
