@@ -41,7 +41,7 @@ describe('the life cycle', () => {
     expect(states(of(permit('redeem'), expiry('expired')))).toBe('+++++....+')
     expect(states(of(permit('challenge'), expiry('indeterminate')))).toBe('+++++????+')
     expect(states(of(permit('redeem'), redemption, expiry('indeterminate')))).toBe('++++++???+')
-    expect(states(of({ ...permit('challenge'), observed: 'policy_denied' }, receipt('completed', undefined, { assurance: 'A1' })))).toBe('+++x++++++')
+    for (const [observed, shown] of Object.entries({ policy_denied: '+++x++++++', policy_no_match: '+++x++++++', tool_not_pinned: '++x+++++++', approval_required: '++++x+++++', budget_exceeded: '++++x+++++' })) expect(states(of({ ...permit('challenge'), observed }, receipt('completed', undefined, { assurance: 'A1' }))), observed).toBe(shown)
     const by = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, states(of(permit('challenge'), receipt(outcome)))]))
     expect(by).toEqual({ completed: '++++++++++', failed: '++++++x+++', terminated: '++++++x+++', not_started: '+++++x.+++', indeterminate: '++++++?+++' })
   })

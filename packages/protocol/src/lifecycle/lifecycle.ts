@@ -1,12 +1,12 @@
 import { parseApprovalRefs } from '../approval/approval.ts'
 import type { Permit } from '../artifact/artifact.ts'
-import { CHECKS, type Check } from '../denial.ts'
+import { CHECKS, type Check, DENIALS } from '../denial.ts'
 import { present } from '../json/present.ts'
 import type { DenyEntry, ExpiryEntry, HoldEntry, ReceiptEntry, RedemptionEntry } from '../log/entries.ts'
 import type { Entry, EntryHead } from '../log/entry.ts'
 import { peekClaims } from '../receipt/jws.ts'
 import type { Receipt } from '../receipt/receipt.ts'
-import { deniedAt, isBefore, type Stage, STAGE_CHECKS, STAGES } from './stages.ts'
+import { DENIED_AT, deniedAt, isBefore, type Stage, STAGE_CHECKS, STAGES } from './stages.ts'
 import { claimsOf, Standings } from './standings.ts'
 import { isEnding, isLegal, type Standing } from './table.ts'
 
@@ -176,8 +176,9 @@ function issuedStages(permit: Permit, { redemption, expiry, receipt, approvals }
   const rests = approvals.length === 0 ? '' : `, approved at ${approvals.map((at) => `#${at}`).join(', ')}`
   const issued: Partial<Record<Stage, Shown>> = {
     attest: env.level === 'none' ? NOT_SHOWN : { state: 'passed', seq, detail: env.level },
-    ...(observed === undefined ? {} : { evaluate: { state: 'failed here', seq, time, detail: `${observed}, only observed` } }), // it ran all the same, and nothing calls it governed
     authorize: { state: 'passed', seq, time, detail: `${jti}${rests}` },
+    // It ran all the same, and nothing calls it governed.
+    ...(observed === undefined ? {} : { [DENIED_AT[DENIALS[observed].check]]: { state: 'failed here', seq, time, detail: `${observed}, only observed` } }),
   }
   const spent: Shown | undefined = redemption === undefined ? undefined : { state: 'passed', seq: redemption.seq, time: redemption.time, detail: 'redeemed' }
   const claims = receipt === undefined ? undefined : claimsOf(receipt.receipt)

@@ -20,7 +20,7 @@ export const STAGE_CHECKS: Readonly<Record<Stage, readonly Check[]>> = Object.fr
 })
 
 /** Where the plane stops what fails a check. */
-const DENIED_AT: Readonly<Record<Check, Stage>> = Object.freeze({
+export const DENIED_AT: Readonly<Record<Check, Stage>> = Object.freeze({
   identity: 'identify',
   environment: 'attest',
   policy: 'evaluate',
