@@ -1,3 +1,4 @@
+// oxlint-disable-next-line typescript/triple-slash-reference -- a declaration of a part of a package that has none of its own
 /// <reference path="./undici-pool.d.ts" />
 import { type Clock, Denied } from '@sealwrit/protocol'
 import type { Dispatcher } from 'undici'

@@ -52,13 +52,13 @@ export class Sessions {
   close(reason: string): void {
     this.#open = false
     this.#cancelSweep()
-    for (const session of [...this.#sessions.values()]) session.end(reason)
+    for (const session of this.#sessions.values()) session.end(reason)
   }
 
   #sweep(): void {
     this.#cancelSweep = this.#ports.clock.after(SWEEP_MS, () => {
       const before = this.#ports.clock.monotonicMs() - SESSION_IDLE_MS
-      for (const session of [...this.#sessions.values()]) if (!session.isBusy && session.lastUsedMs < before) session.end('not used for too long')
+      for (const session of this.#sessions.values()) if (!session.isBusy && session.lastUsedMs < before) session.end('not used for too long')
       this.#sweep()
     })
   }

@@ -73,7 +73,7 @@ export class Stateless {
   close(reason: string): void {
     this.#open = false
     this.#cancelSweep()
-    for (const principal of [...this.#seats.keys()]) this.#leave(principal, reason)
+    for (const principal of this.#seats.keys()) this.#leave(principal, reason)
   }
 
   /** @throws {Denied} `overloaded` */
@@ -115,7 +115,7 @@ export class Stateless {
   #sweep(): void {
     this.#cancelSweep = this.#clock.after(SWEEP_MS, () => {
       const before = this.#clock.monotonicMs() - SEAT_IDLE_MS
-      for (const [principal, { underWay, lastUsedMs }] of [...this.#seats]) if (underWay === 0 && lastUsedMs < before) this.#leave(principal, 'not used for too long')
+      for (const [principal, { underWay, lastUsedMs }] of this.#seats) if (underWay === 0 && lastUsedMs < before) this.#leave(principal, 'not used for too long')
       this.#sweep()
     })
   }
