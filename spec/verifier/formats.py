@@ -74,12 +74,15 @@ with open(os.path.join(HERE, 'forms.json'), 'rb') as forms, open(os.path.join(HE
     FORMS = parse(forms.read())
     FORMS['$code'] = '|'.join(re.findall(r'^\| [a-z]+ \| `([a-z_]+)` \|', page.read().decode(), re.MULTILINE))
 FORMS['$cause'] = FORMS['$code'] + '|tool_error|upstream_closed|cancelled'
+MEASURE = '[a-z][a-z0-9_]{0,39}'
 TESTS = {'$text': lambda v: isinstance(v, str) and 0 < units(v) <= 1_024, '$string': lambda v: isinstance(v, str) and units(v) <= 1_024,
          '$name': lambda v: isinstance(v, str) and 0 < units(v) <= 2_048, '$carried': lambda v: isinstance(v, str) and units(v) <= 65_536, '$count': lambda v: type(v) is int and v >= 0, '$positive': lambda v: type(v) is int and v > 0, '$true': lambda v: v is True, '$1': lambda v: type(v) is int and v == 1, '$quorum': lambda v: type(v) is int and 1 <= v <= 16, '$uses': lambda v: type(v) is int and 0 <= v <= 1_000, '$depth': lambda v: type(v) is int and 0 <= v <= 8, '$levels': lambda v: type(v) is int and 1 <= v <= 8, '$below': lambda v: type(v) is int and 1 <= v <= 1_000_000,
          '$seconds': lambda v: type(v) is int and 0 <= v <= 86_400, '$time': lambda v: type(v) is int and 0 <= v <= 253_402_300_799_999,
          '$object': lambda v: isinstance(v, dict), '$boolean': lambda v: type(v) is bool,
          '$epoch': lambda v: type(v) is int and 0 <= v <= 256, '$selector': lambda v: isinstance(v, str) and units(v) <= 3_200 and not re.search('[\x00-\x1f\x7f-\x9f]', v) and (v == 'all' or re.fullmatch(
              '(artifact|lineage):[A-Za-z0-9_-]{21}[AQgw]|(agent|subject|tool|target|policy|key|tenant):.+', v) is not None),
+         '$label': lambda v: isinstance(v, str) and 0 < units(v) <= 64, '$maturity': lambda v: type(v) is int and 0 <= v <= 5, '$grades': lambda v: isinstance(v, dict) and 0 < len(v) <= 16 and all(re.fullmatch(MEASURE, name) and type(n) is int and 0 <= n <= 5 for name, n in v.items()),
+         '$measures': lambda v: isinstance(v, dict) and len(v) <= 128 and all(re.fullmatch(MEASURE, name) and type(n) is int and 0 <= n for name, n in v.items()),
          '$any': lambda v: True, '$files': lambda v: isinstance(v, dict) and all(isinstance(text, str) for text in v.values())}
 
 def units(text):
@@ -192,6 +195,8 @@ def read_entry(text, bundle):
         need('urgent' not in entry or entry.get('mode') != 'shadow', 'an urgent shadow')
     if entry['kind'] == 'lease':
         need(len(set(entry['jtis'])) == len(entry['jtis']), 'an execution is renewed twice')
+    if entry['kind'] == 'assessment':
+        need(entry['level'] == min(entry['dimensions'].values()), 'the level is not the least of its dimensions')
     if entry['kind'] == 'erasure':
         edges = [edge for r in entry['ranges'] for edge in (r['from'], r['to'])]
         need(edges and edges == sorted(set(edges)), 'ranges not in order')

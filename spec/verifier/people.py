@@ -2,7 +2,7 @@
 from formats import need
 
 ROLES = ['viewer', 'approver', 'operator', 'admin']
-NEEDED = {'revocation': 'operator', 'kill': 'operator', 'erasure': 'admin', 'agent': 'admin', 'policy': 'admin', 'key': 'admin', 'tool': 'admin'}
+NEEDED = {'revocation': 'operator', 'kill': 'operator', 'erasure': 'admin', 'agent': 'admin', 'policy': 'admin', 'key': 'admin', 'tool': 'admin', 'assessment': 'operator'}
 
 class People:
     def __init__(self):

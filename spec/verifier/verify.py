@@ -224,6 +224,7 @@ class Evidence:
         self.bodies.erasure(erasure)
 
     def check_hold(self, hold, leaf): self.approvals.hold(hold, leaf)
+    def check_assessment(self, found, _leaf): need(found['size'] <= found['seq'] and found['at'] <= found['time'] + 30_000, 'an assessment of what was not there yet')
     def check_voucher(self, voucher, _leaf): self.approvals.voucher(voucher)
 
     def check_key(self, key, _leaf):

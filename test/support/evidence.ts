@@ -124,6 +124,7 @@ export function richBundle(name: string, cosign?: (note: string) => string): Ric
   add('not_started', { kind: 'receipt', jti: refused.jti, receipt: account({ ...notStarted, jti: refused.jti, leaf_hash: refused.leaf, session, sequence: sequence++, outcome: 'not_started', cause: 'action_mismatch' }) })
   const held = decision('hold')
   add('hold', { kind: 'hold', hold: token('hold'), sub: 'user:1', act: { sub: 'agent:tester', verified: true }, aud: GATE_KEY.kid, challenge: token('hold challenge'), ...held.members }, held.action, held.inputs)
+  add('assessment', { kind: 'assessment', model: 'maturity/1', size: 1, root: `sha256:${'a'.repeat(64)}`, at: NOW * 1_000, level: 0, dimensions: { one: 0, other: 3 }, measures: { entries: 1_000_000 }, by: 'user:1' })
   add('erasure', { kind: 'erasure', ranges: [{ from: at['hold'], to: (at['hold'] as number) + 1 }], cause: 'request', by: 'user:1' })
   for (const more of [{}, { event: 'activated', previous: policyDigest, base: `sha256:${'a'.repeat(64)}`, urgent: true }, { mode: 'shadow' }, { event: 'staged', from: NOW * 1_000 }, { event: 'rolled_back', previous: policyDigest, mode: 'enforce' }, { event: 'withdrawn', mode: 'shadow', by: 'user:1' }]) add(`policy ${JSON.stringify(more)}`, { kind: 'policy', digest: policyDigest, policies: ['a/0'], epoch: 3, ...more })
   const watched = decision('watched')

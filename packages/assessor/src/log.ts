@@ -96,6 +96,9 @@ export class LogMeasures {
         }
         if (entry.purpose === 'log' && entry.event === 're_anchored') this.#restoredMs = time
         return
+      case 'assessment':
+        if (isRecent) this.#assessments.add(seq)
+        return
       case 'policy':
         if (entry.event === 'rolled_back') this.#rolledBackMs = time
         return

@@ -242,6 +242,7 @@ function addLog(add: Add, program: Command): void {
   add('assess', 'grade how mature this deployment is, from the evidence in its log: what is not shown counts for nothing', 'sealwrit assess --points')
     .option('--points', 'every point, with the entries that decide it')
     .option('--html <file>', 'write one page with charts, steps, points and what frameworks ask for')
+    .option('--record', 'write the assessment into the log, as an entry that anybody can compute again')
     .option('--compare <file>', 'a report of before (`assess --json`): what changed since')
     .option('--history <file...>', 'older reports, for the trend on the page')
     .action(async (o: object) => (await import('./commands/assess.ts')).assess(all(program, o)))

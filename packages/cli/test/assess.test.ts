@@ -68,6 +68,36 @@ describe('sealwrit assess', () => {
     expect(run('assess', '--compare', wrong)).toMatchObject({ status: 2, stderr: expect.stringContaining('is no report') as string })
   })
 
+  it('can be recorded, and comes out again from the log; numbers that nobody computed are contradicted', () => {
+    const { recorded } = JSON.parse(run('assess', '--record', '--json').stdout) as { recorded: number }
+    expect(valueOf(assessed(), 'assessments')).toBe(1)
+    const folder = path.join(root, 'recorded')
+    const bundle = path.join(root, 'recorded.json')
+    const verified = (): { verdict: string; findings: { claim: string; seq: number }[]; established: { claim: string }[] }[] => {
+      fs.rmSync(folder, { recursive: true, force: true })
+      fs.rmSync(bundle, { force: true })
+      run('log', 'mirror', folder)
+      run('export', 'all', '-o', bundle)
+      return [folder, bundle].map((file) => JSON.parse(run('verify', file, '--json').stdout) as never)
+    }
+    for (const report of verified()) {
+      expect([report.verdict, report.findings]).toEqual(['established', []])
+      expect(report.established.map(({ claim }) => claim)).toContain('an assessment comes out again from the entries that it is of')
+    }
+    expect(run('show', String(recorded)).stdout).toContain('assessment')
+    const lie = JSON.parse(run('assess', '--json').stdout) as Record<string, never> & { measures: Record<string, { value: number }>; dimensions: Record<string, number> }
+    const { model, size, root: digest, at, dimensions, measures } = lie as never as { model: string; size: number; root: string; at: number; dimensions: Record<string, number>; measures: Record<string, { value: number }> }
+    const numbers = Object.fromEntries(Object.entries(measures).map(([name, { value }]) => [name, Math.round(value * 1e6)]))
+    const asked = { model, size, root: digest, at, level: 5, dimensions: Object.fromEntries(Object.keys(dimensions).map((name) => [name, 5])), measures: { ...numbers, executions: 1e9 } }
+    const script = `import { SocketClient } from '@sealwrit/control-plane/client'; const c = new SocketClient(${JSON.stringify(path.join(dir, 'plane.sock'))}); console.log(JSON.stringify(await c.request('assessments.record', ${JSON.stringify(asked)}).catch((e) => ({ code: e.code })))); c.close()`
+    const said = spawnSync(process.execPath, ['--conditions=@sealwrit/source', '--input-type=module', '-e', script], { encoding: 'utf8', cwd: path.resolve(import.meta.dirname, '..') })
+    expect(said.stdout).toContain('"seq"')
+    for (const report of verified()) {
+      expect(report.verdict).toBe('contradicted')
+      expect(report.findings[0]?.claim).toMatch(/comes out again .*executions is/)
+    }
+  })
+
   it.each<[string, (bundle: Buffer) => Buffer, string]>([
     ['edited', (tile) => Buffer.from(tile.toString('latin1').replace('policy_no_match', 'policy_no_mat_h'), 'latin1'), 'the log cannot be read whole'],
     ['edited into something that reads well', (tile) => Buffer.from(tile.toString('latin1').replace(/"completed"|agent:sealwrit-doctor/, (found) => (found === '"completed"' ? '"compleded"' : 'agent:sealwrit-tcotor')), 'latin1'), 'the entries are not those that the log key signed'],

@@ -63,6 +63,7 @@ const BODIES: Readonly<Record<string, object>> = {
   'tool pinned': { kind: 'tool', event: 'pinned', target: 'mcp://fs', name: 'read_file', digest: digest('b'), previous: digest('a'), by: 'user:1' },
   'tool unpinned': { kind: 'tool', event: 'unpinned', target: 'mcp://fs', name: 'read_file', digest: digest('b'), by: 'user:1' },
   'hold that says what it is for': { kind: 'hold', hold: SESSION, ...question, intent: 'invoice-review', purpose_commit: digest('9') },
+  assessment: { kind: 'assessment', model: 'maturity/1', size: 3, root: `sha256:${'a'.repeat(64)}`, at: NOW * 1_000, level: 1, dimensions: { runtime_governance: 1 }, measures: { entries: 3_000_000 }, by: 'user:1' },
 }
 const ENTRIES: readonly (readonly [string, Entry])[] = Object.entries(BODIES).map(([name, body], seq) => [name, parseEntry(canonicalText({ v: 1, seq, time: NOW * 1_000 + seq, tenant: 'default', ...body } as JsonObject))])
 
@@ -93,7 +94,7 @@ describe('vectors of the export (SEALWRIT_UPDATE=1 writes them)', () => {
   const known = vectors()
   it('cover every kind that a log holds', () => {
     const read = ENTRY_KINDS.filter((kind) => ENTRIES.some(([, entry]) => entry.kind === kind))
-    expect(read).toEqual(['permit', 'deny', 'hold', 'receipt', 'expiry', 'approval', 'policy', 'key', 'gate', 'tool', 'erasure', 'voucher'])
+    expect(read).toEqual(['permit', 'deny', 'hold', 'receipt', 'expiry', 'approval', 'policy', 'key', 'gate', 'tool', 'erasure', 'assessment', 'voucher'])
     expect(known.map(({ name }) => name)).toEqual(ENTRIES.map(([name]) => name))
   })
   it.each(ENTRIES)('%s', (name, entry) => {

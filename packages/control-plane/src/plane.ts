@@ -26,6 +26,7 @@ import { Registry } from './govern/registry.ts'
 import { Stops } from './govern/stops.ts'
 import { activate, type ActivationAnswer, type ActivationRequest } from './govern/activation.ts'
 import { Policies, policyFiles, type PolicyRules, watchStaged } from './govern/policies.ts'
+import { Assessments } from './govern/assessments.ts'
 import { Tools } from './govern/tools.ts'
 import type { Notices } from './govern/notices.ts'
 import { People } from './govern/people.ts'
@@ -96,6 +97,7 @@ export class Plane {
   readonly accounts: Accounts
   readonly stops: Stops
   readonly tools: Tools
+  readonly assessments: Assessments
   readonly keys: Keys
   readonly federation: Federation
   readonly identifier: Identifier
@@ -130,6 +132,7 @@ export class Plane {
     this.events = new Events(log, ports.clock, ports.store.isShared)
     this.keys = new Keys(log, ports)
     this.tools = new Tools(log, ports)
+    this.assessments = new Assessments(log)
     this.stops = new Stops(log, this.events, options.liftQuorum ?? 1)
     this.federation = new Federation(log, ports)
     this.people = new People(log, ports, this.#owner, this.federation, options.notices)

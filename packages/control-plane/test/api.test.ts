@@ -1,6 +1,6 @@
 import SwaggerParser from '@apidevtools/swagger-parser'
 import { MAX_REFUSED_PER_ADDRESS, type Route, ROUTES } from '@sealwrit/control-plane'
-import { canonicalText, DENIALS, digestOf, isDenialCode, type JsonObject, type SealedEntry, utf8 } from '@sealwrit/protocol'
+import { canonicalText, DENIALS, digestOf, isDenialCode, type JsonObject, parseCheckpointText, parseNote, rootDigest, type SealedEntry, utf8 } from '@sealwrit/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type * as z from 'zod'
 import { TestApprover } from './support/approver.ts'
@@ -122,6 +122,11 @@ describe('the HTTP API', () => {
     await works('POST /access/v1/search/resource', '/access/v1/search/resource', { subject, action, resource: { type: 'tool' } })
     await works('POST /access/v1/search/action', '/access/v1/search/action', { subject, resource })
     await works('GET /.well-known/authzen-configuration', '/.well-known/authzen-configuration')
+
+    const { size, note } = rig.plane.log.checkpoint
+    const { root } = parseCheckpointText(parseNote(note).text)
+    await works('POST /v1/assessment', '/v1/assessment', { model: 'maturity/1', at: 1, level: 0, dimensions: { one: 0 }, measures: { entries: 1_000_000 }, size, root: rootDigest({ size, root }) })
+    await works('GET /v1/assessment', '/v1/assessment')
 
     for (const url of ['/', '/healthz', '/readyz', '/v1/status', '/metrics']) await works(`GET ${url}`, url)
     await works('GET /.well-known/jwks.json', '/.well-known/jwks.json')

@@ -91,10 +91,18 @@ export async function verify(file: string, options: VerifyOptions): Promise<void
   const progress = new Progress('verifying', options.json === true)
   const isMirror = file !== '-' && fs.existsSync(file) && fs.statSync(file).isDirectory()
   if (isMirror && options.replay === true) throw new CliError('a mirror holds no inputs to replay', { exit: EXIT.usage, hint: 'replay a bundle: `sealwrit export all`' })
-  const report = isMirror ? await checkMirror(file, trust, progress) : await checkBundle(file, trust, progress, jobs)
+  const report = await assessed(isMirror ? await checkMirror(file, trust, progress) : await checkBundle(file, trust, progress, jobs), file, isMirror)
   if (options.json === true) json({ ...report, key: logKey.name, keyFrom: pinned ? folder.verifierKey : 'given' })
   else printReport(report, `${logKey.name}+${logKey.id}${pinned ? ` (pinned in ${folder.verifierKey})` : ' (given)'}`)
   if (report.verdict !== 'established') process.exitCode = EXIT.unverified
+}
+
+/** Of a whole log, its assessments are computed again. */
+async function assessed(report: Report, file: string, isMirror: boolean): Promise<Report> {
+  if (report.verdict === 'contradicted' || report.entries !== report.size || file === '-') return report
+  const { bundleTexts, mirrorTexts, recompute } = await import('../assess/recompute.ts')
+  const { maturityModel } = await import('../assess/model.ts')
+  return recompute(report, () => (isMirror ? mirrorTexts(file) : bundleTexts(file)), maturityModel())
 }
 
 function readGateKey(text: string): SigningKey {

@@ -73,6 +73,8 @@ function detail(entry: JsonObject): string {
       if (entry['purpose'] === 'approver') return `approver ${text('event')}  ${text('person')}  ${((entry['groups'] ?? []) as readonly string[]).join(', ')}`
       if (entry['purpose'] === 'person') return `person ${text('event')}  ${text('person')}  ${text('role')}`
       return `${text('event')}  ${text('key')}`
+    case 'assessment':
+      return `level ${text('level')}  ${text('model')}  of ${text('size')} entries`
     case 'voucher':
       return `${text('person')}  for ${text('aud')}`
     case 'erasure':

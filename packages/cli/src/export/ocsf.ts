@@ -90,6 +90,8 @@ function mapped(entry: Entry, claims: JsonObject): Mapped {
       const activity = ({ added: [1, 'Create'], key_added: [3, 'Update'], key_removed: [3, 'Update'], removed: [4, 'Delete'] } as const)[entry.event]
       return { of: 'entity', activity, severity: 1, status: 1, code: entry.event, message: 'an agent was registered, removed, or changed its keys', own: entity('Agent', entry.agent, 'agent') }
     }
+    case 'assessment':
+      return { of: 'entity', activity: [1, 'Create'], severity: 1, status: 1, code: `level ${entry.level}`, message: 'the deployment was assessed from its log', own: entity('Assessment', `${entry.size}`, entry.model) }
     case 'voucher':
       return { of: 'entity', activity: [READ[0], READ[1]], severity: 1, status: 1, code: entry.kind, message: 'another plane was told that a person is an approver', own: entity('Approver', entry.person, 'approver') }
     case 'erasure': {

@@ -13,6 +13,8 @@ export const ADDRESSES = {
   'tools.show': 'GET /v1/tools/definition',
   'tools.pin': 'POST /v1/tools/pin',
   'tools.unpin': 'POST /v1/tools/unpin',
+  'assessments.list': 'GET /v1/assessment',
+  'assessments.record': 'POST /v1/assessment',
   'agents.list': 'GET /v1/agents',
   'agents.add': 'POST /v1/agents',
   'agents.remove': 'DELETE /v1/agents/:agent',

@@ -1,6 +1,6 @@
 import {
   type Checkpoint, checkpointText, concatBytes, consistencyProof, Denied, type Digest, type Entry, equalBytes, formatProof, fromBase64Url,
-  fromUtf8, inclusionProof, leafDigest, leafHash, parseCheckpointText, parseEntry, parseNote, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
+  rootDigest, fromUtf8, inclusionProof, leafDigest, leafHash, parseCheckpointText, parseEntry, parseNote, type SealedEntry, treeRoot, utf8, verifyCheckpoint,
 } from '@sealwrit/protocol'
 import type { PlanePorts } from '../ports.ts'
 import type { Tile } from '../store/store.ts'
@@ -97,6 +97,11 @@ export class History {
     const { size, root } = verifyCheckpoint(note, this.signing.ofHistory(this.state), crypto)
     if (size === 0) return true
     return size <= this.size && equalBytes(await this.proved(() => treeRoot(size, this.#tree.subtree, crypto.sha256)), root)
+  }
+
+  /** Whether the tree of the first `size` entries has this root. */
+  async hasRoot(size: number, root: Digest): Promise<boolean> {
+    return size <= this.size && rootDigest({ size, root: await this.proved(() => treeRoot(size, this.#tree.subtree, this.#ports.crypto.sha256)) }) === root
   }
 
   /** Entries that no checkpoint covers yet are known by nothing else: a server that had been left behind may hold others there (ATK-043). */

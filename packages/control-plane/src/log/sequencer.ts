@@ -1,4 +1,4 @@
-import { type Entry, Denied, parseEntry, type SealedEntry } from '@sealwrit/protocol'
+import { type Entry, Denied, parseEntry, type SealedEntry, type Digest } from '@sealwrit/protocol'
 import { type Metrics, NO_METRICS, type PlanePorts } from '../ports.ts'
 import { type Appended, StoreFailure } from '../store/store.ts'
 import { ClockGuard } from './clock-guard.ts'
@@ -375,6 +375,9 @@ export class Sequencer {
     return this.#history.proved(() => this.#history.hashes(level, from, count))
   }
   /** As {@link History.extends}. */
+  hasRoot(size: number, root: Digest): Promise<boolean> {
+    return this.#history.hasRoot(size, root)
+  }
   extends(older: number, head: SignedHead): readonly Uint8Array[] {
     return this.#history.extends(older, head)
   }

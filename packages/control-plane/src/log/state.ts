@@ -1,4 +1,4 @@
-import { type AgentEntry, Budgets, Denied, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, type ShownGrounds, shownGrounds, toolKey, type ToolStanding, withPerson, withTool } from '@sealwrit/protocol'
+import { type AgentEntry, Budgets, Denied, type Digest, type Edits, type Entry, type EntryHead, type ErasureEntry, type GateEntry, type KillEntry, type LogKeyEntry, localAncestors, MAX_SKEW_SECONDS, MAX_START_SECONDS, ownText, type Permit, type PersonStanding, type RedemptionEntry, type Selectable, selectableOf, type ShownGrounds, shownGrounds, toolKey, type ToolStanding, withPerson, withTool, type AssessmentEntry } from '@sealwrit/protocol'
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { ForeignLogs } from './foreign.ts'
@@ -88,6 +88,9 @@ export interface Erased {
  * What the entries 0…n−1 amount to: an entry at index n is valid against exactly this. Only {@link LogState.apply}
  * changes it, and only with entries that are in the log or about to be committed in this turn.
  */
+/** Assessments that are remembered. */
+export const MAX_KEPT_ASSESSMENTS = 32
+
 export class LogState {
   readonly #edits: Edits = { set: (map, key, value) => this.#set(map, key, value), delete: (map, key) => this.#delete(map, key) }
   timeMs = 0
@@ -109,6 +112,8 @@ export class LogState {
   readonly people: Map<string, PersonStanding> = new Map()
   /** By {@link toolKey}, in the order in which they were first seen. */
   readonly tools: Map<string, ToolStanding> = new Map()
+  /** The newest of them, oldest first. */
+  assessments: readonly (AssessmentEntry & EntryHead)[] = []
   /** Leaf index of the newest entry about a tool. */
   toolsSeq = -1
   /** Leaf index at which each policy set was first activated. */
@@ -138,8 +143,8 @@ export class LogState {
 
   /** From here on what is applied can be taken back. */
   begin(): void {
-    const { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore, toolsSeq } = this
-    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore, toolsSeq })]
+    const { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore, toolsSeq, assessments } = this
+    this.#undo = [() => Object.assign(this, { timeMs, epoch, policyDigest, standing, keyEntries, retainedFrom, voidBefore, toolsSeq, assessments })]
   }
 
   /** What was applied so far stays. */
@@ -230,6 +235,9 @@ export class LogState {
       case 'tool':
         this.#set(this.tools, toolKey(entry), withTool(this.tools.get(toolKey(entry)), entry))
         this.toolsSeq = entry.seq
+        break
+      case 'assessment':
+        this.assessments = [...this.assessments.slice(-(MAX_KEPT_ASSESSMENTS - 1)), entry]
         break
       case 'approval':
       case 'voucher':

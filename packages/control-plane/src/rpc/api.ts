@@ -1,5 +1,5 @@
 import type {
-  Agent, Action, ApprovalRequest, AuthorizeReply, AuthorizeRequest, BundleEntry, DenialRequest, Digest, EnrolRequest, Entry, Facts, IssueRequest, JsonObject, JsonValue, PermissibleRequest, PolicyTexts, ReceiptRequest, RedeemReply, RedeemRequest, RenewReply, RenewRequest, Role, ToolsRequest,
+  Agent, Action, ApprovalRequest, AssessmentEntry, AuthorizeReply, AuthorizeRequest, BundleEntry, DenialRequest, Digest, EnrolRequest, Entry, Facts, IssueRequest, JsonObject, JsonValue, PermissibleRequest, PolicyTexts, ReceiptRequest, RedeemReply, RedeemRequest, RenewReply, RenewRequest, Role, ToolsRequest,
 } from '@sealwrit/protocol'
 import type { AnchorOutcome, ListedSink } from '../anchor/anchors.ts'
 import type { ActivationAnswer, PolicyStatus } from '../govern/activation.ts'
@@ -8,6 +8,7 @@ import type { ListedAgent } from '../govern/agents.ts'
 import type { ListedHold, ShownHold } from '../govern/approvals.ts'
 import type { ApproverRequest, ListedApprover } from '../govern/approvers.ts'
 import type { Effect } from '../govern/events.ts'
+import type { Assessments } from '../govern/assessments.ts'
 import type { Federation } from '../govern/federation.ts'
 import type { ListedGate } from '../govern/gates.ts'
 import type { Keys } from '../govern/keys.ts'
@@ -74,6 +75,8 @@ export interface PlaneMethods {
   readonly 'tools.show': Call<{ readonly target: string; readonly name: string }, ShownTool>
   readonly 'tools.pin': Call<PinRequest, Answer<Tools['pin']>>
   readonly 'tools.unpin': Call<{ readonly target: string; readonly tools: readonly { readonly name: string }[] }, Answer<Tools['unpin']>>
+  readonly 'assessments.record': Call<Omit<AssessmentEntry, 'by' | 'kind'>, Recorded>
+  readonly 'assessments.list': Call<None, Answer<Assessments['list']>>
   readonly directory: Call<{ readonly id: string }, JsonValue>
 
   readonly 'people.list': Listing<'people', ListedPerson>

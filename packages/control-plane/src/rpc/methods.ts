@@ -14,6 +14,7 @@ import type { MethodName, Methods } from './api.ts'
 import { type Peer, refuseGates, speaker } from './peer.ts'
 import { PEOPLE_METHODS } from './people-methods.ts'
 import { POLICY_METHODS } from './policy-methods.ts'
+import { ASSESSMENT_METHODS } from './assessment-methods.ts'
 import { TOOL_METHODS } from './tool-methods.ts'
 
 /** Every method of the plane's socket. HTTP serves the same ones; who may call which: `roles.ts`. */
@@ -175,6 +176,7 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
   ...KEY_METHODS,
   ...FEDERATION_METHODS,
   ...TOOL_METHODS,
+  ...ASSESSMENT_METHODS,
   'policies.text': (plane, params) => plane.reader.policies(one(params, 'digest', 71)),
   'approvals.list': (plane, params) => {
     const fields = new Fields(params, 'request_malformed', 'approvals.list')

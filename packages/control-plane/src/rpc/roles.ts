@@ -14,13 +14,13 @@ export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   // reading
   status: 'viewer', effect: 'viewer', 'revocations.list': 'viewer', 'kills.list': 'viewer', decide: 'viewer', executions: 'viewer', 'executions.search': 'viewer', lineage: 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
   'log.list': 'viewer', 'log.read': 'viewer', 'log.checkpoint': 'viewer', 'log.tile': 'viewer', 'log.gaps': 'viewer',
-  'agents.list': 'viewer', 'tools.list': 'viewer', 'tools.show': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer',
+  'agents.list': 'viewer', 'tools.list': 'viewer', 'tools.show': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer', 'assessments.list': 'viewer',
   'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
   'federation.list': 'viewer', 'people.own_password': 'viewer', events: 'viewer', metrics: 'viewer', session: 'viewer',
   // answering what waits; which hold a person may answer is said by their groups, and their signature
   'approvals.decide': 'approver', directory: 'approver', 'people.list': 'approver',
   // stopping and running
-  'federation.seal': 'operator', 'federation.vouch': 'operator', revoke: 'operator', kill: 'operator', unkill: 'operator', fsck: 'operator', 'anchors.now': 'operator', issue: 'operator',
+  'federation.seal': 'operator', 'federation.vouch': 'operator', revoke: 'operator', kill: 'operator', unkill: 'operator', fsck: 'operator', 'anchors.now': 'operator', 'assessments.record': 'operator', issue: 'operator',
   nonce: 'operator', 'gates.enrol': 'operator', authorize: 'operator', redeem: 'operator', receipts: 'operator', denials: 'operator', 'tools.record': 'operator', 'tools.permissible': 'operator', 'identity.verify': 'operator', 'leases.renew': 'operator', 'events.ack': 'operator',
   // who may do what, what is decided, and what is kept
   'agents.add': 'admin', 'agents.add_key': 'admin', 'agents.remove_key': 'admin', 'agents.remove': 'admin', 'approvers.add': 'admin', 'approvers.remove': 'admin',

@@ -18,6 +18,7 @@ import type { WitnessPolicy } from '../log/witness-policy.ts'
 import type { SigningKey } from '../receipt/jws.ts'
 import { Approvals } from './approvals.ts'
 import { Assurance } from './assurance.ts'
+import { verifyAssessment } from '../govern/assessment.ts'
 import { Budgets } from '../govern/budgets.ts'
 import { Bodies } from './bodies.ts'
 import type { Body, Bundle, BundleEntry, BundleHead, BundleListener, LinkedCheckpoint, PolicyTexts } from './bundle.ts'
@@ -309,6 +310,9 @@ export class BundleVerifier implements BundleListener {
         this.#tools.apply(entry, this.#tree.size > entry.seq)
         return undefined
       case 'agent':
+        return undefined
+      case 'assessment':
+        this.#tally.claim('an assessment is of entries before it, and made before it', () => verifyAssessment(entry, entry.seq, entry.time), { seq: entry.seq })
         return undefined
       case 'voucher':
         this.#approvals.vouched(entry)

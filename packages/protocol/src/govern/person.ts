@@ -55,7 +55,7 @@ export function withPerson(known: PersonStanding | undefined, { event, role, log
 }
 
 /** What whoever is named in `by` needs, where that is a person of this log. */
-const NEEDED: Partial<Readonly<Record<Entry['kind'], Role>>> = { revocation: 'operator', kill: 'operator', erasure: 'admin', agent: 'admin', policy: 'admin', key: 'admin', tool: 'admin' }
+const NEEDED: Partial<Readonly<Record<Entry['kind'], Role>>> = { revocation: 'operator', kill: 'operator', erasure: 'admin', agent: 'admin', policy: 'admin', key: 'admin', tool: 'admin', assessment: 'operator' }
 
 /**
  * Whoever did it had the role for it then, at this very place in the log.

@@ -3,6 +3,7 @@ import { type Artifact, parseArtifactFields } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { utf8 } from '../encoding.ts'
 import { readVoucher, type VoucherEntry } from '../federation/voucher.ts'
+import { type AssessmentEntry, readAssessment } from '../govern/assessment.ts'
 import { readTool, type ToolEntry } from '../govern/tool.ts'
 import { canonicalText } from '../json/canonicalize.ts'
 import { asCode, Fields } from '../json/fields.ts'
@@ -34,7 +35,7 @@ export interface EntryHead {
 
 /** The kinds that this version writes; the others are refused with `type_mismatch` until their issue brings them. */
 export type Entry = EntryHead &
-  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry | AgentEntry | VoucherEntry)
+  (Artifact | DenyEntry | HoldEntry | RedemptionEntry | ReceiptEntry | ExpiryEntry | PolicyEntry | KeyEntry | GateEntry | ToolEntry | ErasureEntry | RevocationEntry | KillEntry | LeaseEntry | ApprovalEntry | AgentEntry | VoucherEntry | AssessmentEntry)
 export type EntryBody = Entry extends infer E ? (E extends Entry ? Omit<E, keyof EntryHead> : never) : never
 
 /** The leaf bytes of an entry: UTF-8 of its canonical JSON, no newline. @throws {Denied} `limit_exceeded` beyond {@link MAX_ENTRY} */
@@ -110,8 +111,9 @@ function readBody(kind: EntryKind, fields: Fields): EntryBody {
       return readLease(fields)
     case 'voucher':
       return readVoucher(fields)
-    case 'state':
     case 'assessment':
+      return readAssessment(fields)
+    case 'state':
       throw new Denied('type_mismatch', `entry kind ${kind} is not read by this version`)
   }
 }

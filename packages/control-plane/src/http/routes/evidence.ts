@@ -9,7 +9,7 @@ import { named } from '../problem.ts'
 import { type Asked, asking, type Route } from '../route.ts'
 import * as schemas from '../schemas/evidence.ts'
 import { lineageAnswer } from '../schemas/lineage.ts'
-import { page } from '../schemas/values.ts'
+import { page, recorded } from '../schemas/values.ts'
 
 const gzip = promisify(zlib.gzip)
 
@@ -19,6 +19,8 @@ export const EVIDENCE_ROUTES: readonly Route[] = [
   { method: 'GET', url: '/v1/executions/:id', needs: 'executions', tag: 'evidence', isPrivate: true, path: schemas.idPath, answer: schemas.shown, summary: 'Shows one execution' },
   { method: 'GET', url: '/v1/evidence/:id', needs: 'evidence', tag: 'evidence', isPrivate: true, path: schemas.idPath, query: schemas.sinceQuery, answer: schemas.bundle, summary: 'The evidence bundle of an execution, an entry, or `all`; streamed', run: evidence },
   { method: 'GET', url: '/v1/lineage/:id', needs: 'lineage', tag: 'evidence', isPrivate: true, path: schemas.idPath, query: page, answer: lineageAnswer, summary: 'Why a request was allowed, up to its root, and everything that descends from it' },
+  { method: 'GET', url: '/v1/assessment', needs: 'assessments.list', tag: 'evidence', isPrivate: true, answer: schemas.assessments, summary: 'The newest recorded assessments, oldest first' },
+  { method: 'POST', url: '/v1/assessment', needs: 'assessments.record', tag: 'evidence', body: schemas.assessment, answer: recorded, summary: 'Records an assessment of this log, which whoever holds it can compute again' },
   {
     method: 'GET', url: '/t/:tenant/checkpoint', tag: 'log', path: schemas.tenantPath, answer: schemas.plainText, contentType: 'text/plain; charset=utf-8', summary: 'The signed checkpoint (C2SP tlog-tiles)',
     run: async (asked) => asked.reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send((await tenantOf(asked).plane.log.published()).note),

@@ -1,7 +1,7 @@
 import { ASSURANCE_LEVELS, DENIALS, type DenialCode, MAX_PROOF_LENGTH } from '@sealwrit/protocol'
 import * as z from 'zod'
 import { DECISIONS, ENDINGS } from '../../prove/execution-index.ts'
-import { component, entry, json, object, paging, scope, sealed, seq, text, timeMs } from './values.ts'
+import { component, digest, entry, json, object, paging, scope, sealed, seq, text, timeMs } from './values.ts'
 
 export const idPath: z.ZodType = z.strictObject({ id: text(64).describe('The `jti` of an execution, or a leaf index; for evidence also `all`.') })
 const code = z.enum(Object.keys(DENIALS) as [DenialCode, ...DenialCode[]])
@@ -36,3 +36,7 @@ export const health: z.ZodType = z.strictObject({ status: z.literal('ok') })
 export const readiness: z.ZodType = z.strictObject({ status: z.literal('ready') })
 export const eventsQuery: z.ZodType = z.strictObject({ from: z.optional(z.string().regex(/^\d{1,15}$/)).describe('Leaf index to begin at; `Last-Event-ID` goes before it.') })
 export const status: z.ZodType = component('Status', z.looseObject({ origin: z.string(), tenant: z.string(), size: seq, epoch: seq, ready: z.boolean() }))
+const numbers = z.record(z.string().regex(/^[a-z][a-z0-9_]{0,39}$/), z.int().min(0))
+const graded = { model: text(64), size: seq, root: digest, at: timeMs, level: z.int().min(0).max(5), dimensions: numbers, measures: numbers.describe('In millionths.') }
+export const assessment: z.ZodType = z.strictObject(graded)
+export const assessments: z.ZodType = z.strictObject({ assessments: z.array(entry) })

@@ -1,0 +1,88 @@
+import { createReadStream } from 'node:fs'
+import { grade, LogMeasures, type Measure, type Measured, MEASURES, type Model } from '@sealwrit/assessor'
+import { nodeCryptography } from '@sealwrit/gate'
+import { type AssessmentEntry, BundleReader, decodeEntries, type EntryHead, Frontier, leafHash, LineReader, MAX_BUNDLE_LINE, MEASURE_UNIT, parseCheckpointText, parseEntry, parseNote, type Report, rootDigest, tilesOf, utf8 } from '@sealwrit/protocol'
+import { FolderSource } from '../evidence/source.ts'
+
+/** The newest assessments of a log that are computed again. */
+export const MAX_RECOMPUTED = 4
+/** What an assessor finds out beside the log, or from a part of it: nobody else can compute these from entries alone. */
+export const PROBES: ReadonlySet<string> = new Set(['log_verified', 'receipts_verified_share', 'witnesses', 'witness_age_days', 'anchor_age_days', 'policy_tests', 'policy_tests_failed', 'tested_share', 'replayed', 'replay_agreed_share'])
+const CLAIM = 'an assessment comes out again from the entries that it is of'
+
+/** A number as an assessment holds it. */
+export const inUnits = (value: number): number => Math.round(value * MEASURE_UNIT)
+
+/**
+ * Computes the assessments of a whole log again, from its entries, and says in `report` whether they hold.
+ * @param texts reads the entries from the first on, each time anew
+ */
+export async function recompute(report: Report, texts: () => AsyncIterable<string>, model: Model): Promise<Report> {
+  const found: (AssessmentEntry & EntryHead)[] = []
+  for await (const text of texts()) {
+    if (!text.includes('"kind":"assessment"')) continue
+    const entry = parseEntry(text)
+    if (entry.kind === 'assessment') found.push(entry)
+    if (found.length > MAX_RECOMPUTED) found.shift()
+  }
+  if (found.length === 0) return report
+  const again = found.map((assessment) => ({ assessment, measures: new LogMeasures(assessment.at), tree: new Frontier(nodeCryptography.sha256) }))
+  for await (const text of texts()) {
+    const entry = parseEntry(text)
+    for (const { assessment, measures, tree } of again) {
+      if (entry.seq >= assessment.size) continue
+      measures.add(entry)
+      tree.append(leafHash(utf8(text), nodeCryptography.sha256))
+    }
+  }
+  const findings = again.flatMap(({ assessment, measures, tree }) => {
+    const reason = differs(assessment, measures, rootDigest({ size: assessment.size, root: tree.root() }), model)
+    return reason === undefined ? [] : [{ verdict: 'contradicted' as const, claim: `${CLAIM} (${reason})`, seq: assessment.seq }]
+  })
+  const held = found.length - findings.length
+  return {
+    ...report,
+    verdict: findings.length > 0 ? 'contradicted' : report.verdict,
+    findings: [...report.findings, ...findings],
+    established: held === 0 ? report.established : [...report.established, { claim: CLAIM, count: held }],
+    notShown: [...report.notShown, 'what an assessor found out beside the log: witnesses, anchors, tests, decisions made again'],
+  }
+}
+
+/** What of an assessment does not come out again. */
+function differs({ measures, root, model, dimensions }: AssessmentEntry, log: LogMeasures, found: string, ours: Model): string | undefined {
+  if (log.broken !== undefined) return log.broken
+  if (root !== found) return 'it is of other entries'
+  const computed = log.measured()
+  for (const [name, { value }] of computed) if (measures[name] !== inUnits(value)) return `${name} is ${inUnits(value) / MEASURE_UNIT}, and not ${(measures[name] ?? 0) / MEASURE_UNIT}`
+  const unknown = Object.keys(measures).find((name) => !PROBES.has(name) && !computed.has(name as Measure))
+  if (unknown !== undefined) return `nothing shows ${unknown}`
+  if (model !== ours.version) return undefined // graded by another model than is at hand
+  const told = new Map<Measure, Measured>(Object.entries(measures).flatMap(([name, value]) => ((MEASURES as readonly string[]).includes(name) ? [[name as Measure, { value: value / MEASURE_UNIT, proof: [] }] as const] : [])))
+  const graded = grade(ours, told, told.get('log_verified')?.value === 1 ? [] : ['the log did not verify'])
+  const wrong = graded.dimensions.find(({ dimension, level }) => dimensions[dimension] !== level)
+  return wrong === undefined ? undefined : `${wrong.dimension} is ${wrong.level}, and not ${dimensions[wrong.dimension] ?? 'there'}`
+}
+
+/** The entries of a mirror. */
+export async function* mirrorTexts(folder: string): AsyncGenerator<string> {
+  const source = new FolderSource(folder)
+  const { size } = parseCheckpointText(parseNote(await source.checkpoint()).text)
+  for (const tile of tilesOf('entries', size)) yield* decodeEntries(await source.tile(tile), tile.width)
+}
+
+/** The entries of a bundle file, where it holds a whole log; none where it does not. */
+export async function* bundleTexts(file: string): AsyncGenerator<string> {
+  const read: string[] = []
+  const nothing = (): void => undefined
+  const reader = new BundleReader({ head: nothing, checkpoint: nothing, anchor: nothing, policies: nothing, entry: ({ entry }) => void read.push(entry) })
+  const lines = new LineReader(MAX_BUNDLE_LINE, (line) => reader.line(line))
+  let next = 0
+  for await (const chunk of createReadStream(file)) {
+    lines.push(chunk as Buffer)
+    for (const text of read.splice(0)) {
+      if (parseEntry(text).seq !== next++) return
+      yield text
+    }
+  }
+}
