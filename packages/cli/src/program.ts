@@ -168,6 +168,7 @@ function addTools(add: Add, program: Command): void {
     .option('--all', 'also tools whose pin was taken away')
     .option('--yes', 'do not ask')
     .action(async (server: string, names: string[], o: object) => (await load()).toolPin(server, names, under(o)))
+  add('show <server> <tool>', 'the whole definition of a tool, as it was seen last', 'sealwrit tool show fs read_file', tool).action(async (server: string, name: string, o: object) => (await load()).toolShow(server, name, under(o)))
   add('diff <server> [tool]', 'what the server changed in definitions since they were pinned', 'sealwrit tool diff fs write_file', tool).action(async (server: string, name: string | undefined, o: object) => (await load()).toolDiff(server, name, under(o)))
   add('unpin <server> [tool...]', 'take pins away: calls of these tools are refused', 'sealwrit tool unpin fs write_file', tool)
     .option('--all', 'every tool of the server')

@@ -83,6 +83,7 @@ describe('sealwrit tool', () => {
     expect([asked.exit, asked.stderr]).toEqual([2, expect.stringContaining('--yes')])
     expect(asked.stdout).toContain('sends \\u{202e} it')
     expect(await states('mail')).toEqual(['read seen', 'send seen'])
+    expect((await toolCommand('show', 'mail', 'send')).stdout).toContain('"description": "sends \\u{202e} it"')
     const pinned = await toolCommand('pin', 'mail', 'read', '--yes')
     expect([pinned.exit, pinned.stdout]).toEqual([0, expect.stringContaining('1 tool of mcp://mail')])
     await until(['read'], () => listed(agent))
@@ -128,7 +129,7 @@ describe('sealwrit tool', () => {
 
   it('says what is wrong: a server that nobody knows, a tool that nobody saw, nothing to take away', async () => {
     for (const args of [['list', 'nobody'], ['pin', 'nobody', '--yes'], ['diff', 'nobody']]) expect((await toolCommand(...args)).exit, args.join(' ')).toBe(0)
-    for (const args of [['pin', 'nobody', 'x', '--yes'], ['diff', 'nobody', 'x'], ['unpin', 'nobody', '--all'], ['unpin', 'nobody', 'x']]) expect((await toolCommand(...args)).exit, args.join(' ')).toBe(10)
+    for (const args of [['pin', 'nobody', 'x', '--yes'], ['show', 'nobody', 'x'], ['diff', 'nobody', 'x'], ['unpin', 'nobody', '--all'], ['unpin', 'nobody', 'x']]) expect((await toolCommand(...args)).exit, args.join(' ')).toBe(10)
     const offline = await run(['tool', 'list', '--dir', path.join(root, 'nowhere')])
     expect([offline.exit, offline.stderr]).toEqual([14, expect.stringContaining('hint')])
   })

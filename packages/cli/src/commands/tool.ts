@@ -1,4 +1,5 @@
 import type { ListedTool, ShownTool, ToolState } from '@sealwrit/control-plane'
+import { foreign, visible } from '../approval/render.ts'
 import { confirm } from '../confirm.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { allOf, askPlane } from '../local/client.ts'
@@ -46,6 +47,20 @@ export async function toolPin(server: string, names: readonly string[], options:
   if (options.json === true) return json({ pinned })
   line(`${green('pinned')}    ${pinned.length} ${pinned.length === 1 ? 'tool' : 'tools'} of ${plain(target)}, recorded at index ${pinned.map(({ seq }) => seq).join(', ')}`)
   line(dim('calls may name them at once; a client sees them with its next list'))
+}
+
+/** One tool, with the whole definition that was seen last. */
+export async function toolShow(server: string, name: string, options: ToolOptions): Promise<void> {
+  const folder = findFolder(options.dir)
+  const target = targetOf(server)
+  knownTool(await listed(server, folder), target, name)
+  const tool = await askPlane(folder, 'tools.show', { target, name })
+  if (options.json === true) return json(tool)
+  line(`${painted(tool.state)}  ${shown(target)}/${shown(name)}  ${dim(tool.digest)}`)
+  if (tool.definition === undefined) return line(dim('its definition is not kept, or was erased'))
+  for (const text of visible(tool.definition)) line(text)
+  const others = foreign(tool.definition)
+  if (others !== undefined) line(`not ASCII: ${others}`)
 }
 
 /** Takes pins away: calls of these tools are refused from here on. */

@@ -25,7 +25,7 @@ export function renderTool({ name, digest, state, definition }: ShownTool): stri
   if (annotations !== undefined) lines.push(`  says of itself ${cut(annotations)}`)
   const others = foreign(definition)
   if (others !== undefined) lines.push(`  not ASCII    ${others}`)
-  return [...lines, `  ${canonicalText(definition).length} characters in all; \`tool list --json\` and the log have them`]
+  return [...lines, `  ${canonicalText(definition).length} characters in all: \`tool show\` has the whole of it`]
 }
 
 function argumentsOf(schema: JsonValue | undefined): string[] {
