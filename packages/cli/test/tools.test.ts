@@ -72,7 +72,7 @@ async function until<T>(wanted: T, look: () => Promise<T>): Promise<void> {
 }
 
 describe('sealwrit tool', () => {
-  it('ATK-090, ATK-091: nothing of a server runs before it is pinned, nothing that changed since, and the gateway says who has to do what', { timeout: 120_000 }, async () => {
+  it('ATK-090, ATK-091: nothing of a server runs before it is pinned, nothing that changed since, and the gateway says who has to do what', { timeout: 400_000 }, async () => {
     offers(tool('read'), tool('send', 'sends \u202e it'))
     const { agent, said } = await governed('mail')
     expect([await listed(agent), await called(agent, 'read')]).toEqual([[], 'tool_not_pinned'])
@@ -112,7 +112,7 @@ describe('sealwrit tool', () => {
     expect((await run(['log', '--kind', 'tool', '--dir', dir])).stdout).toContain('unpinned  mcp://mail/read')
   })
 
-  it('mcp --pin pins what a server lists first, and nothing that comes later or was taken away', { timeout: 120_000 }, async () => {
+  it('mcp --pin pins what a server lists first, and nothing that comes later or was taken away', { timeout: 400_000 }, async () => {
     offers(tool('a'), tool('b'))
     const first = await governed('fresh', '--pin')
     expect([await listed(first.agent), await called(first.agent, 'a')]).toEqual([['a', 'b'], 'ran'])
