@@ -52,7 +52,7 @@ export class Executing {
     })
     const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<Answered>> => {
       hasRun = true
-      expired.addEventListener('abort', () => setTimeout(() => this.#kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
+      if (!this.#upstream.cancelsAlone(server.revision)) expired.addEventListener('abort', () => setTimeout(() => this.#kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
       const isTask = action.type === 'mcp.tool_call' && action.task !== undefined
       if (isTask) this.#tasks.enter()
       let task: string | undefined

@@ -117,6 +117,11 @@ export class Upstream {
     if (this.#open) this.#link.send(canonicalText({ jsonrpc: '2.0', method, params }), { revision, method })
   }
 
+  /** Whether a request of this revision is cancelled by the end of its own response, and so for certain: nothing else has to end with it. */
+  cancelsAlone(revision: Revision): boolean {
+    return revision === STATELESS && this.#link.isShared !== true
+  }
+
   close(reason: string): void {
     this.#end()
     this.#link.close(reason)
