@@ -15,6 +15,7 @@ import { readFilter } from './govern/subscriptions.ts'
 import { takesTasks, Tasks } from './govern/tasks.ts'
 import { BadMessage } from './messages.ts'
 import { askingFor, type Preset, progressTokenOf } from './meta/asking.ts'
+import { identityBy } from './meta/identity.ts'
 import { HEADER_MISMATCH, LOG_LEVEL_META, SESSIONS, STATELESS } from './revision.ts'
 import type { OpenLink } from './server/link.ts'
 import { openServer, type ServerFacts } from './server/opening.ts'
@@ -66,6 +67,8 @@ export class McpGateway implements Seat {
   #opening: Promise<ServerFacts> | undefined
   /** The session that `initialize` began. */
   #session: ClientFacts | undefined
+  /** Asserts who that client is, as its transport did last. */
+  #identify: Asked['identify']
   #isReady = false
   /** What the server was told that the client with the session offers. */
   #offered: JsonObject = {}
@@ -87,7 +90,7 @@ export class McpGateway implements Seat {
     this.#tools = new ToolRegistry({ sha256: crypto.sha256, clock, target, thread: this.#validation, showsUnpinned: gate.observes, record: options.recordTools ?? ((tools) => gate.recordTools(target, tools)), refused: (denied, scope) => void gate.reporter.denial(denied, { scope }).catch(() => undefined) })
     this.#upstream = new Upstream(options.open, {
       notification: (method, params) => this.#announced(method, params),
-      asked: (method, params, signal, related) => this.#reverse.askedByServer(method, params, this.#session, this.#offered, signal, related),
+      asked: (method, params, signal, related) => this.#reverse.askedByServer(method, params, this.#session === undefined ? undefined : { client: this.#session, identify: this.#identify }, this.#offered, signal, related),
       bad: (bad) => this.#badServer(bad),
       late: (code, scope) => void gate.reporter.denial(new Denied(code, 'a late result was dropped'), scope === undefined ? {} : { scope }).catch(() => undefined),
       closed: (reason) => this.#ended(reason),
@@ -99,7 +102,8 @@ export class McpGateway implements Seat {
   async request(asked: Asked): Promise<Answer> {
     const { method, client, params } = asked
     try {
-      return await this.#answer(asked)
+      if (client.revision === SESSIONS) this.#identify = asked.identify
+      return await this.#answer({ ...asked, ...this.#judged(() => identityBy(params)) })
     } catch (error) {
       if (error instanceof UnsupportedRevision) return error.answer()
       if (error instanceof HeaderMismatch) return refusal(error.code, {}, HEADER_MISMATCH)

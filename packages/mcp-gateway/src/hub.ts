@@ -11,6 +11,10 @@ import { REVISIONS, SERVER_META, SESSIONS, STATELESS, SUBSCRIPTION_META } from '
 export const MAX_SERVERS = 32
 /** Pages of one server's list that are followed for a client, which gets them as one. */
 const MAX_PAGES = 100
+/** Characters of one server's list, all its pages; what is beyond is not shown. */
+export const MAX_LIST_TEXT = 8_388_608
+/** How long the others wait for one server to open, to list, or to agree to a subscription, in milliseconds. */
+export const MEMBER_MS = 30_000
 const LIMITS = { maxBytes: MAX_SERVER_LINE, maxDepth: MAX_DEPTH, maxMembers: 200_000 }
 
 /** One server of several, under a name that no other has. */
@@ -25,6 +29,8 @@ export interface HubOptions {
   readonly info: { readonly name: string; readonly version: string }
   /** Records what was refused before any member saw it. */
   readonly refused: (denied: Denied) => void
+  /** {@link MEMBER_MS} where it is not given. */
+  readonly memberMs?: number
 }
 
 /** Methods that are about one thing of one server, and where that thing is named. */
@@ -105,13 +111,16 @@ export class Hub implements Seat {
 
   /** All that can be opened; the client is told which could not be. @throws {Denied} `unavailable` where none could be */
   async #open(asked: Asked): Promise<Answer> {
-    const opened = await Promise.all([...this.#seats].map(async ([name, seat]) => ({ name, answer: await seat.request(asked) })))
-    const answered = opened.flatMap(({ name, answer }) => (answer.member === 'result' ? [{ name, result: resultOf(answer) }] : []))
-    const first = opened[0]
-    if (answered.length === 0 && first !== undefined) return first.answer
+    const opened = await Promise.all([...this.#seats].map(async ([name, seat]) => {
+      const answer = await this.#inTime(seat.request(asked))
+      return { name, answer, result: answer === undefined ? undefined : this.#resultOf(answer) }
+    }))
+    const answered = opened.flatMap(({ name, result }) => (result === undefined ? [] : [{ name, result }]))
+    const first = opened.find(({ answer }) => answer?.member === 'error')?.answer
+    if (answered.length === 0) return first ?? deniedAnswer(new Denied('unavailable', 'no server opens'), asked.method, asked.client.revision)
     const capabilities = Object.fromEntries(CAPABILITIES.flatMap((name) => (answered.some(({ result }) => isObject(capabilityOf(result, name))) ? [[name, merged(answered.map(({ result }) => capabilityOf(result, name)))]] : [])))
     const instructions = answered.flatMap(({ name, result }) => (typeof result['instructions'] === 'string' ? [`${name}: ${result['instructions']}`] : [])).join('\n\n')
-    const missing = opened.filter(({ answer }) => answer.member === 'error').map(({ name }) => name)
+    const missing = opened.filter(({ result }) => result === undefined).map(({ name }) => name)
     const said = [instructions, missing.length === 0 ? '' : `Not available: ${missing.join(', ')}.`].filter((text) => text !== '').join('\n\n')
     const common = { capabilities, ...(said === '' ? {} : { instructions: said }) }
     const info = { ...this.#options.info }
@@ -138,23 +147,50 @@ export class Hub implements Seat {
 
   async #pages(asked: Asked, seat: Seat, list: string): Promise<readonly JsonObject[]> {
     const items: JsonObject[] = []
-    let { params } = asked
-    for (let page = 0; page < MAX_PAGES; page++) {
-      const answer = await seat.request({ ...asked, params })
-      if (answer.member === 'error') break // it has no such list, or is gone: the others are shown
-      const result = resultOf(answer)
-      const found = result[list]
-      if (Array.isArray(found)) items.push(...found.filter((item: JsonValue) => isObject(item)))
-      const next = result['nextCursor']
-      if (typeof next !== 'string') break
-      params = { ...params, cursor: next }
+    let [isOver, length] = [false, 0]
+    const read = async (): Promise<void> => {
+      let { params } = asked
+      for (let page = 0; page < MAX_PAGES; page++) {
+        const answer = await seat.request({ ...asked, params })
+        length += answer.text.length
+        const result = isOver || length > MAX_LIST_TEXT ? undefined : this.#resultOf(answer)
+        if (result === undefined) return // it has no such list, says too much, or is gone: the others are shown
+        const found = result[list]
+        if (Array.isArray(found)) for (const item of found as readonly JsonValue[]) if (isObject(item)) items.push(item)
+        const next = result['nextCursor']
+        if (typeof next !== 'string') return
+        params = { ...params, cursor: next }
+      }
     }
+    await this.#inTime(read())
+    isOver = true
     return items
   }
 
   async #all(asked: Asked): Promise<Answer> {
-    await Promise.all([...this.#seats.values()].map((seat) => seat.request(asked)))
+    await Promise.all([...this.#seats.values()].map((seat) => this.#inTime(seat.request(asked))))
     return resultAnswer({})
+  }
+
+  /** Undefined where one server lets the others wait too long. */
+  async #inTime<T>(answer: Promise<T>): Promise<T | undefined> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), this.#options.memberMs ?? MEMBER_MS)
+    })
+    return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+  }
+
+  /** The result of an answer; undefined where it is none, or cannot be read again: that is one server's, and no reason to deny the others. */
+  #resultOf(answer: Answer): JsonObject | undefined {
+    if (answer.member === 'error') return undefined
+    try {
+      const value = parseStrict(utf8(answer.text), LIMITS)
+      return isObject(value) ? value : {}
+    } catch (error) {
+      this.#options.refused(error instanceof Denied ? error : new Denied('unavailable'))
+      return undefined
+    }
   }
 
   #complete(asked: Asked): Promise<Answer> {
@@ -169,10 +205,11 @@ export class Hub implements Seat {
     const { resourceSubscriptions = [], ...lists } = readFilter(asked.params)
     const uris = resourceSubscriptions.map((uri) => this.#addressed(uri, 'uri'))
     const agreed = new Map<string, Filter>()
+    const { size } = this.#seats
     const acknowledge = (name: string, filter: Filter): void => {
       if (agreed.has(name)) return
       agreed.set(name, filter)
-      if (agreed.size === this.#seats.size) asked.notify('notifications/subscriptions/acknowledged', { _meta: { [SUBSCRIPTION_META]: asked.id }, notifications: union([...agreed]) })
+      if (agreed.size === size) asked.notify('notifications/subscriptions/acknowledged', { _meta: { [SUBSCRIPTION_META]: asked.id }, notifications: union([...agreed]) })
     }
     await Promise.all(
       [...this.#seats].map(async ([name, seat]) => {
@@ -181,8 +218,10 @@ export class Hub implements Seat {
           if (method === 'notifications/subscriptions/acknowledged') return acknowledge(name, readFilter(params))
           asked.notify(method, requalified(name, method, params))
         }
-        await seat.request({ ...asked, notify, params: { ...asked.params, notifications: { ...lists, ...(own.length === 0 ? {} : { resourceSubscriptions: own }) } } })
-        acknowledge(name, {}) // it agrees to nothing
+        const listening = seat.request({ ...asked, notify, params: { ...asked.params, notifications: { ...lists, ...(own.length === 0 ? {} : { resourceSubscriptions: own }) } } })
+        await this.#inTime(listening)
+        acknowledge(name, {}) // it agrees to nothing, or not in time
+        await listening
       }),
     )
     return resultAnswer({ resultType: 'complete' })
@@ -203,11 +242,6 @@ export class Hub implements Seat {
 function requalified(server: string, method: string, params: JsonObject): JsonObject {
   const { uri } = params as { uri?: JsonValue }
   return method === 'notifications/resources/updated' && typeof uri === 'string' ? { ...params, uri: qualifiedUri(server, uri) as string } : params
-}
-
-function resultOf(answer: Answer): JsonObject {
-  const value = parseStrict(utf8(answer.text), LIMITS)
-  return isObject(value) ? value : {}
 }
 
 const capabilityOf = (result: JsonObject, name: string): JsonValue | undefined => (isObject(result['capabilities']) ? result['capabilities'][name] : undefined)

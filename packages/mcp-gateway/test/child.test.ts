@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -55,6 +56,22 @@ describe('the governed server process', () => {
     expect(seen.argv.at(-1)).toBe('one argument; $(touch x)') // no shell anywhere
     expect(seen.fds.filter(([, target]) => target.includes('secret') || target.includes('store.db') || target.endsWith('.pem'))).toEqual([])
     expect(seen.fds.filter(([, target]) => target.startsWith('/') && !target.startsWith('/proc') && !target.startsWith('/dev'))).toEqual([])
+  })
+
+  it('that the system cannot start, since nothing more can be opened, is told of as any other end, and the gateway lives on', () => {
+    const script = path.join(root, 'full.mjs')
+    fs.writeFileSync(script, `
+      import * as fs from 'node:fs'
+      import { openChild } from ${JSON.stringify(new URL('../src/server/lines.ts', import.meta.url).href)}
+      const held = []
+      try { for (;;) held.push(fs.openSync('/dev/null', 'r')) } catch {}
+      const link = openChild({ executable: process.execPath, args: [], cwd: '/', environment: {} }, process.stderr)({ message() {}, failed() {}, closed: (reason) => console.log(reason) })
+      link.send('{}')
+      link.close('over')
+      for (const fd of held) fs.closeSync(fd)
+      setTimeout(() => console.log('lives'), 50)`)
+    const said = execFileSync('/bin/sh', ['-c', 'ulimit -n 64; exec "$0" "$1"', process.execPath, script], { encoding: 'utf8' })
+    expect(said.trim().split('\n')).toEqual([expect.stringContaining('EMFILE'), 'lives'])
   })
 
   it('ATK-128, I4: is ended where a call was stopped, though it ignores that: no sign of life a second later', { timeout: 20_000 }, async () => {

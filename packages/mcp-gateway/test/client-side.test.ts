@@ -1,6 +1,6 @@
 import { MAX_CLIENT_LINE, MAX_REMEMBERED, UsedIds } from '@sealwrit/mcp-gateway'
 import { describe, expect, it } from 'vitest'
-import { Bench, codeOf } from './support/bench.ts'
+import { Bench, codeOf, meta } from './support/bench.ts'
 
 describe('what a client sends', () => {
   it('passes lists, ping and permitted calls, and the server gets only messages that the gateway built', async () => {
@@ -125,6 +125,15 @@ describe('what a client sends', () => {
     expect(bench.received).toHaveLength(before)
     expect(bench.denials()).toContain(code)
     expect(codeOf(await bench.call())).toBe('ran')
+  })
+
+  it.each([1_023, 1_024, 1_025])('of %i requests that wait for a server that does not open, the 1,025th is overloaded', async (count) => {
+    const bench = new Bench({ script: () => undefined })
+    await bench.gate.connect()
+    for (let i = 0; i < count; i++) bench.raw(`${JSON.stringify({ jsonrpc: '2.0', id: i, method: 'tools/list', params: { _meta: meta() } })}\n`)
+    await bench.settle()
+    expect(bench.answers.map((answer) => [answer['id'], codeOf(answer)])).toEqual(count > 1_024 ? [[1_024, 'overloaded']] : [])
+    bench.front.close('over')
   })
 
   it('ATK-097: a line of 1 GB is limit_exceeded in bounded memory, and the connection goes on', async () => {

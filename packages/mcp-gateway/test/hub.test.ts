@@ -18,7 +18,7 @@ const rich = (own: string, tools: readonly JsonObject[] = [TOOL]): ServerScript 
 const both = (a: ServerScript = rich('a'), b: ServerScript = rich('b'), decide?: (action: JsonObject) => 'permit' | 'policy_denied'): Bench => {
   const servers = [new Governed({ script: a, target: 'mcp://a', ...(decide === undefined ? {} : { decide }) }), new Governed({ script: b, target: 'mcp://b' })]
   const refused = (denied: Denied): void => void servers[0]?.gate.reporter.denial(denied, {}).catch(() => undefined)
-  return new Bench(servers, (port) => new Hub({ members: [{ name: 'a', openSeat: servers[0]?.openSeat as never }, { name: 'b', openSeat: servers[1]?.openSeat as never }], info: INFO, refused }, port))
+  return new Bench(servers, (port) => new Hub({ members: [{ name: 'a', openSeat: servers[0]?.openSeat as never }, { name: 'b', openSeat: servers[1]?.openSeat as never }], info: INFO, refused, memberMs: 200 }, port))
 }
 const namesOf = (answer: JsonObject, list: string, member = 'name'): string[] => (answer['result'] as Record<string, JsonObject[]>)[list]?.map((item) => item[member] as string) ?? []
 
@@ -90,6 +90,37 @@ describe('several servers for one client', () => {
     expect((await bench.answer('r1'))['result']).toMatchObject({ instructions: 'Not available: a.' })
     expect(namesOf(await bench.request('tools/list', {}), 'tools')).toEqual(['b__read_file'])
     expect(codeOf(await bench.call('b__read_file'))).toBe('ran')
+  })
+
+  it.each(['initialize', 'tools/list', 'resources/list', 'prompts/list', 'logging/setLevel'])('one that never answers %s does not stop the others', async (method) => {
+    const bench = await both((message, send) => (message.method === method ? undefined : rich('a')(message, send))).initialize()
+    if (method === 'initialize') expect((await bench.answer('r1'))['result']).toMatchObject({ instructions: 'Not available: a.' })
+    else expect(codeOf(await bench.request(method, { level: 'info' }))).toBe('ran')
+    expect(codeOf(await bench.call('b__read_file'))).toBe('ran')
+  })
+
+  it('one whose words cannot be read again, or that lists without end, does not stop the others', async () => {
+    // Written out, each of these numbers is five times as long: five pages are more than is taken.
+    const long = `[${Array.from({ length: 90_000 }, () => '1e20').join(',')}]`
+    const script: ServerScript = (message, send) => {
+      if (message.method === 'resources/list') return send(`{"jsonrpc":"2.0","id":${message.id},"result":{"nextCursor":"again","resources":[{"name":"x","uri":"file:///x","_meta":{"v":${long}}}]}}`)
+      rich('a')(message, send)
+    }
+    const bench = await both(script).initialize()
+    const shown = namesOf(await bench.request('resources/list', {}), 'resources', 'uri')
+    expect(shown.at(-1)).toBe('b+file:///x')
+    expect(shown.length).toBeLessThanOrEqual(5)
+  }, 20_000)
+
+  it('a subscription is acknowledged also where one of them never does, or ends meanwhile', async () => {
+    const ending: ServerScript = (message, send) => {
+      if (message.method === 'resources/subscribe') return
+      honest()(message, send)
+    }
+    const bench = both(ending)
+    await Promise.all(bench.servers.map(({ gate }) => gate.connect()))
+    void bench.request('subscriptions/listen', { notifications: { resourceSubscriptions: ['a+x:1', 'b+x:1'] }, _meta: meta() }, 'sub').catch(() => undefined)
+    expect((await bench.told('notifications/subscriptions/acknowledged'))['params']).toMatchObject({ notifications: { resourceSubscriptions: ['b+x:1'] } })
   })
 
   it.each(['', 'a_b', '1a', 'a+b', 'a b', '__proto__', 'x'.repeat(33)])('a server cannot be called %j', (name) => {

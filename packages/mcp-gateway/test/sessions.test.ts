@@ -44,6 +44,18 @@ describe('what a server with sessions asks of its client', () => {
     expect(permitted(bench)).toEqual(['mcp.tool_call'])
   })
 
+  it('ATK-094: a server that asks for it again and again does not fill the log', async () => {
+    const script = withAnswers({}, (message, send) => {
+      if (message.method === 'tools/call') for (let i = 0; i < 2_000; i++) send(JSON.stringify({ jsonrpc: '2.0', id: 1_000 + i, method: 'evil/ask', params: {} }))
+    })
+    const bench = await new Bench({ script }).initialize()
+    await bench.call()
+    for (let i = 0; i < 200 && answerTo(bench, 2_999) === undefined; i++) await bench.settle()
+    await bench.settle()
+    expect(bench.denials().filter((code) => code === 'method_unknown').length).toBeLessThanOrEqual(600)
+    expect(codeOf(await bench.call())).toBe('ran')
+  })
+
   it('ATK-095: an answer of the client to what nobody asked, twice, or under another id is dropped and recorded', async () => {
     const bench = await new Bench({ script: asking('roots/list', {}) }).initialize()
     void bench.call()

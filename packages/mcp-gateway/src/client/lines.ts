@@ -9,6 +9,8 @@ import { UsedIds } from './used-ids.ts'
 
 /** Unacceptable lines of a client after which the connection is closed. */
 export const MAX_BAD_LINES = 1_000
+/** Requests of one client that may be under way at once. */
+export const MAX_UNDER_WAY = 1_024
 
 export interface LineFrontOptions {
   /** Writes one line to the client. */
@@ -63,6 +65,10 @@ export class LineFront implements ClientPort {
     }
     switch (message.kind) {
       case 'request':
+        if (this.#inFlight.size >= MAX_UNDER_WAY) {
+          this.#options.write(errorLine(message.id, 'overloaded'))
+          return this.#options.refused(new Denied('overloaded', 'too many requests are under way'))
+        }
         void this.#request(message.id, message.method, message.params)
         return
       case 'notification':

@@ -65,9 +65,12 @@ function withTasks(capabilities: JsonObject, server: JsonObject): JsonObject {
 }
 
 /** What a client can be asked for, as far as it says so itself. */
-const ASKABLE = ['roots', 'sampling', 'elicitation'] as const
+const ASKABLE: Readonly<Record<string, readonly string[]>> = { roots: ['listChanged'], sampling: ['context', 'tools'], elicitation: ['form', 'url'] }
 
-/** The client's capabilities that a server is told of: what it can then ask for is governed each time. */
+/** The client's capabilities that a server is told of, and nothing else that they hold: what it can then ask for is governed each time. */
 export function askable(capabilities: JsonObject): JsonObject {
-  return Object.fromEntries(ASKABLE.flatMap((name) => (isObject(capabilities[name]) ? [[name, capabilities[name]]] : []))) as JsonObject
+  return Object.fromEntries(Object.entries(ASKABLE).flatMap(([name, members]) => {
+    const capability = capabilities[name]
+    return isObject(capability) ? [[name, Object.fromEntries(members.flatMap((member) => (isObject(capability[member]) ? [[member, {}]] : capability[member] === true ? [[member, true]] : [])))]] : []
+  })) as JsonObject
 }

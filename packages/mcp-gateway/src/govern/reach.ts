@@ -1,7 +1,9 @@
 import type { Gate } from '@sealwrit/gate'
-import { type Agent, isObject, type JsonObject, type JsonValue, type PermissibleScope } from '@sealwrit/protocol'
+import { type Agent, canonicalText, isObject, type JsonObject, type JsonValue, type PermissibleScope } from '@sealwrit/protocol'
 import type { Asked, ClientFacts } from '../client/seat.ts'
+import { IDENTITY_META } from '../meta/identity.ts'
 import { SERVER_META } from '../revision.ts'
+import { metaOf } from '../tracing.ts'
 import { askable } from './bridge.ts'
 
 /** How long it is remembered what a client could be asked for, in milliseconds: whatever is asked is judged anyway. */
@@ -55,7 +57,7 @@ export class Reach {
     const capabilities = askable(asked.client.capabilities)
     const names = Object.keys(capabilities)
     if (names.length === 0) return Promise.resolve({})
-    const of = names.join(' ')
+    const of = canonicalText([this.#agentOf(asked.client).name, capabilities, metaOf(asked.params)?.[IDENTITY_META] ?? null])
     const nowMs = this.#gate.ports.clock.monotonicMs()
     if (this.#offer === undefined || this.#offer.of !== of || nowMs >= this.#offer.untilMs) {
       const asking = this.#ask(names.map((name) => OF_CAPABILITY[name] as PermissibleScope), asked).then((open) => Object.fromEntries(names.flatMap((name, i) => (open[i] === true ? [[name, capabilities[name] as JsonValue]] : []))))

@@ -1,5 +1,6 @@
 import { enforce, type GateRequest } from '@sealwrit/gate'
 import { type Agent, canonicalize, Denied, type JsonObject, type JsonValue, rpcError } from '@sealwrit/protocol'
+import { Refusals } from '../client/refusals.ts'
 import type { Asked, ClientFacts, ClientPort, Reply } from '../client/seat.ts'
 import type { GatewayOptions } from '../gateway.ts'
 import { STATELESS } from '../revision.ts'
@@ -23,12 +24,16 @@ export class Reverse {
   readonly #port: ClientPort
   readonly #reach: Reach
   readonly #agentOf: (client: ClientFacts) => Agent
+  /** A server can ask as often as it likes: it does not fill the log. */
+  readonly #refusals: Refusals
 
   constructor(options: Options, port: ClientPort, reach: Reach, agentOf: (client: ClientFacts) => Agent) {
     this.#options = options
     this.#port = port
     this.#reach = reach
     this.#agentOf = agentOf
+    const { gate } = options
+    this.#refusals = new Refusals(gate.ports.clock, (denied) => void gate.reporter.denial(denied, {}).catch(() => undefined))
   }
 
   /** Permits every part of what a server needs to be handed to a stateless client. @throws {Denied} */
@@ -51,13 +56,13 @@ export class Reverse {
 
   /**
    * A request by a server with sessions.
-   * @param session the client that it may ask, and `offered` the capabilities that it was told of
+   * @param session the client that it may ask, who that is by its transport's word, and `offered` the capabilities that the server was told of
    * @returns the client's answer, or the refusal as the server reads it
    */
-  async askedByServer(method: string, params: JsonObject, session: ClientFacts | undefined, offered: JsonObject, cancelled: AbortSignal, related: Asked | undefined): Promise<Reply> {
+  async askedByServer(method: string, params: JsonObject, session: Pick<Asked, 'client' | 'identify'> | undefined, offered: JsonObject, cancelled: AbortSignal, related: Asked | undefined): Promise<Reply> {
     try {
       if (session === undefined || related?.client.revision === STATELESS) throw this.#refused()
-      const who = related === undefined ? { agent: this.#agentOf(session), identify: this.#options.identify } : this.#questioned(related)
+      const who = this.#questioned(related ?? session)
       return await this.#ask(method, params, offered, who, (signal) => this.#askClient(related, method, params, AbortSignal.any([signal, cancelled])))
     } catch (error) {
       return refusedReply(error instanceof Denied ? error : new Denied('unavailable'))
@@ -68,13 +73,13 @@ export class Reverse {
     return related?.ask === undefined ? this.#port.ask(method, params, signal) : related.ask(method, params, signal)
   }
 
-  #questioned({ client, identify }: Asked): Questioned {
+  #questioned({ client, identify }: Pick<Asked, 'client' | 'identify'>): Questioned {
     return { agent: this.#agentOf(client), identify: identify ?? this.#options.identify }
   }
 
   #refused(): Denied {
     const denied = new Denied('method_unknown', 'a request by the server')
-    void this.#options.gate.reporter.denial(denied, {}).catch(() => undefined)
+    this.#refusals.take(denied)
     return denied
   }
 

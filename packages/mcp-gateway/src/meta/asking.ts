@@ -3,7 +3,6 @@ import type { Action, Agent, JsonObject, JsonValue } from '@sealwrit/protocol'
 import type { Asked } from '../client/seat.ts'
 import { carriedBy, foreignBy } from './carried.ts'
 import { heldBy } from './held.ts'
-import { identityBy } from './identity.ts'
 import { declaredBy } from './intent.ts'
 import { placedBy } from './lineage.ts'
 
@@ -37,7 +36,6 @@ export function askingFor(action: Action, agent: Agent, asked: Asked, preset: Pr
     ...heldBy(params),
     ...placedBy(params, preset),
     identify: asked.identify ?? preset.identify,
-    ...identityBy(params),
   }
 }
 

@@ -14,6 +14,8 @@ import { loopbackLookup } from './server-url.ts'
 export const MAX_CONNECTIONS = 320
 /** Messages that wait until the server took `notifications/initialized`. */
 export const MAX_HELD_BACK = 512
+/** Messages without an answer that the server has not taken yet. */
+export const MAX_TOLD = 512
 /** Times that a stream is resumed without an event in between before its request counts as failed. */
 export const MAX_RESUMES = 20
 /** Longest session id, in characters. */
@@ -45,8 +47,9 @@ interface Exchange {
   after: string | undefined
   retryMs: number
   resumes: number
-  last: Uint8Array | undefined
-  isLingering: boolean
+  isAnswered: boolean
+  /** Ends what goes on after its answer. */
+  cancelLinger: () => void
 }
 
 /**
@@ -74,6 +77,7 @@ class HttpLink implements ServerLink {
   /** What waits for the server to take `notifications/initialized`. */
   #heldBack: (readonly [string, Route])[] | undefined
   #session: string | undefined
+  #told = 0
   #listening: ResponseReader | undefined
   #open = true
 
@@ -103,8 +107,19 @@ class HttpLink implements ServerLink {
   drop(id: number): void {
     const exchange = this.#exchanges.get(id)
     this.#exchanges.delete(id)
+    exchange?.cancelLinger()
     exchange?.reader?.abort()
     if (this.#heldBack !== undefined) this.#heldBack = this.#heldBack.filter(([, route]) => route.id !== id)
+  }
+
+  /** A stream that nobody ends would hold its connection for ever. */
+  answered(id: number): void {
+    const exchange = this.#exchanges.get(id)
+    if (exchange === undefined || exchange.isAnswered) return
+    exchange.isAnswered = true
+    exchange.cancelLinger = this.#server.clock.after(LINGER_MS, () => {
+      if (this.#exchanges.get(id) === exchange) this.drop(id)
+    })
   }
 
   close(): void {
@@ -119,7 +134,7 @@ class HttpLink implements ServerLink {
   // ---- one message
 
   #ask(text: string, route: Route, id: number): void {
-    const exchange: Exchange = { id, reader: undefined, after: undefined, retryMs: RETRY_MS, resumes: 0, last: undefined, isLingering: false }
+    const exchange: Exchange = { id, reader: undefined, after: undefined, retryMs: RETRY_MS, resumes: 0, isAnswered: false, cancelLinger: () => undefined }
     this.#exchanges.set(id, exchange)
     this.#read(exchange, 'answer', { method: 'POST', body: text, headers: this.#headersFor(route), headersTimeout: 0 }, route)
   }
@@ -132,10 +147,8 @@ class HttpLink implements ServerLink {
         if (status === 202 || status === 204) throw new Denied('unavailable', 'the server took a request and answered nothing')
       },
       message: (bytes) => {
-        exchange.last = bytes
         exchange.resumes = 0
         this.#events.message(bytes, id)
-        if (!exchange.isLingering) this.#linger(exchange)
       },
       refused: (status, body) => this.#refused(exchange, status, body, route),
       id: (after) => {
@@ -160,10 +173,11 @@ class HttpLink implements ServerLink {
 
   /** A stream that ended before its answer is resumed where it can be; what is over twice is ignored by whom it is told. */
   #ended(exchange: Exchange, broken: Denied | undefined, route: Route): void {
-    const { id, after, last } = exchange
+    const { id, after } = exchange
     if (this.#exchanges.get(id) !== exchange) return
-    const canResume = route.revision === SESSIONS && after !== undefined && this.#open && broken?.code !== 'limit_exceeded' && !(last !== undefined && isAnswer(last, id))
+    const canResume = route.revision === SESSIONS && after !== undefined && this.#open && broken?.code !== 'limit_exceeded' && !exchange.isAnswered
     if (!canResume || exchange.resumes >= MAX_RESUMES) {
+      exchange.cancelLinger()
       this.#exchanges.delete(id)
       return this.#fail(id, broken ?? new Denied('unavailable', 'the server ended its response without an answer'))
     }
@@ -173,27 +187,19 @@ class HttpLink implements ServerLink {
     })
   }
 
-  /** Looks a while after a message whether it was the answer: a stream that nobody ends would hold its connection for ever. */
-  #linger(exchange: Exchange): void {
-    exchange.isLingering = true
-    this.#server.clock.after(LINGER_MS, () => {
-      exchange.isLingering = false
-      if (this.#exchanges.get(exchange.id) !== exchange || exchange.last === undefined) return
-      if (isAnswer(exchange.last, exchange.id)) this.drop(exchange.id)
-      exchange.last = undefined
-    })
-  }
-
   /** A notification, or an answer to the server: nothing comes back. */
   #tell(text: string, route: Route): void {
     const isInitialized = route.revision === SESSIONS && route.method === 'notifications/initialized'
     if (isInitialized) this.#heldBack = []
+    if (this.#told >= MAX_TOLD) return this.#gone('the server does not take what it is told')
+    this.#told++
     this.#dispatch({ method: 'POST', body: text, headers: this.#headersFor(route), headersTimeout: SIDE_MS }, new ResponseReader('nothing', {
       message: () => undefined,
       refused: (status) => {
         if (status === 404 && this.#session !== undefined && route.revision === SESSIONS) this.#gone('the server ended the session')
       },
       ended: () => {
+        this.#told--
         if (isInitialized) this.#initialized()
       },
     }))
@@ -312,7 +318,7 @@ function waitMs(asked: number): number {
   return Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, asked))
 }
 
-/** Whether these bytes are the answer to request `id`: a second look, for what an error status, a stream that broke or one that lingers brought. */
+/** Whether these bytes are the answer to request `id`: a second look, for what an error status brought. */
 function isAnswer(bytes: Uint8Array, id: number): boolean {
   try {
     const message = parseServerMessage(bytes)

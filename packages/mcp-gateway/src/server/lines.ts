@@ -64,7 +64,7 @@ export class LineLink implements ServerLink {
 /** Starts the server as a child of this gateway. `errors` gets what it writes to its standard error. */
 export function openChild(command: ChildCommand, errors: Writable): OpenLink {
   return (events) => {
-    const child = spawn(command.executable, [...command.args], { cwd: command.cwd, env: { ...command.environment }, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true })
+    const child: ChildProcess = spawn(command.executable, [...command.args], { cwd: command.cwd, env: { ...command.environment }, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true })
     const killAtExit = (): void => void child.kill('SIGKILL')
     let over = false
     const closed = (reason: string): void => {
@@ -76,8 +76,10 @@ export function openChild(command: ChildCommand, errors: Writable): OpenLink {
     const link = new LineLink(
       events,
       (line) => {
-        if (child.stdin.writableLength > MAX_UNREAD_BYTES) link.kill('the server does not read')
-        else if (child.stdin.writable) child.stdin.write(`${line}\n`)
+        const { stdin } = child
+        if (stdin == null) return // it was not started
+        if (stdin.writableLength > MAX_UNREAD_BYTES) link.kill('the server does not read')
+        else if (stdin.writable) stdin.write(`${line}\n`)
       },
       (reason, atOnce) => {
         if (atOnce) child.kill('SIGKILL')
@@ -85,10 +87,11 @@ export function openChild(command: ChildCommand, errors: Writable): OpenLink {
         if (atOnce) closed(reason)
       },
     )
-    child.stdin.on('error', () => undefined) // its exit tells
-    child.stdout.on('data', (chunk: Buffer) => link.data(chunk))
-    child.stderr.on('data', (chunk: Buffer) => errors.write(chunk.toString('utf8').split('\n').map(escapeControls).join('\n')))
+    // First of all: where the system has nothing left to start it with, there are no streams either, and this is all that tells.
     child.once('error', (error) => closed(`the server could not be started: ${error.message}`))
+    child.stdin?.on('error', () => undefined) // its exit tells
+    child.stdout?.on('data', (chunk: Buffer) => link.data(chunk))
+    child.stderr?.on('data', (chunk: Buffer) => errors.write(chunk.toString('utf8').split('\n').map(escapeControls).join('\n')))
     child.once('exit', (code, signal) => closed(`the server ended (${signal ?? code})`))
     process.once('exit', killAtExit)
     return link

@@ -22,6 +22,8 @@ export interface ServerLink {
   send(text: string, route: Route): void
   /** Nobody waits for the answer to request `id` any more: what would bring it ends, where the transport has one for each. */
   drop(id: number): void
+  /** Request `id` has its answer; what its response still brings belongs to nothing. */
+  answered?(id: number): void
   /** Ends the connection, in the transport's own polite way. */
   close(reason: string): void
   /** Ends it at once: the server runs what may not run any more. */

@@ -99,6 +99,8 @@ export class Upstream {
         })
       }
       if (signal?.aborted === true) return reject(new Denied(signal.reason instanceof Denied ? signal.reason.code : 'unavailable', 'ended before it was sent'))
+      const meta = metaFor(revision, id, sending)
+      const text = canonicalText({ jsonrpc: '2.0', id, method, params: meta === undefined ? params : { ...params, _meta: meta } })
       const timer = signal === undefined ? setTimeout(() => giveUp('no answer in time'), ANSWER_MS) : undefined
       timer?.unref()
       const onAbort = (): void => giveUp('ended by the gate')
@@ -108,8 +110,7 @@ export class Upstream {
         signal?.removeEventListener('abort', onAbort)
       }
       this.#waiting.set(id, { sending, resolve, reject, stop })
-      const meta = metaFor(revision, id, sending)
-      this.#link.send(canonicalText({ jsonrpc: '2.0', id, method, params: meta === undefined ? params : { ...params, _meta: meta } }), { revision, id, method, ...sending.route })
+      this.#link.send(text, { revision, id, method, ...sending.route })
     })
   }
 
@@ -165,7 +166,9 @@ export class Upstream {
   /** Takes an answer; false when it answers nothing that was asked, or not what its response was for. */
   #answer(id: RequestId | null, answers: number | undefined, reply: Reply): boolean {
     if (typeof id !== 'number' || (answers !== undefined && answers !== id)) return false
-    return this.#settle(id, (waiting) => waiting.resolve(reply))
+    const isTaken = this.#settle(id, (waiting) => waiting.resolve(reply))
+    if (isTaken) this.#link.answered?.(id)
+    return isTaken
   }
 
   #unexpected(id: RequestId | null): void {

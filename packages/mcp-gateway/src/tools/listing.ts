@@ -9,6 +9,8 @@ export interface Hidden {
   readonly denied: Denied
 }
 
+/** Characters of a name that is none which are remembered, so that it can be recorded. */
+const MAX_SHOWN_NAME = 256
 /** Bytes of all definitions of one list. */
 export const MAX_LISTING_BYTES = 8_388_608
 
@@ -38,7 +40,7 @@ export class Listing {
   #take(tool: JsonValue): void {
     if (!isObject(tool) || typeof tool['name'] !== 'string') return // nobody could call it
     const { name } = tool as { readonly name: string }
-    if (!isToolName(name)) return this.#hide(name, new Denied('tool_not_pinned', 'its name has other characters than letters, digits, `_`, `.` and `-`'))
+    if (!isToolName(name)) return this.#hide(shortened(name), new Denied('tool_not_pinned', 'its name has other characters than letters, digits, `_`, `.` and `-`'))
     const bytes = canonicalize(tool)
     const digest = digestOf(bytes, this.#sha256)
     const known = this.#visible.get(name)
@@ -96,6 +98,11 @@ export class Listing {
     const known = this.#visible.get(tool['name'])
     return known !== undefined && digestOf(canonicalize(tool), this.#sha256) === known.digest
   }
+}
+
+/** Of a name that nobody can call as much as is worth remembering, and nothing of the text that it was cut from. */
+function shortened(name: string): string {
+  return name.length <= MAX_SHOWN_NAME ? name : Array.from(name.slice(0, MAX_SHOWN_NAME)).join('')
 }
 
 /** By name, the definition that is pinned. */

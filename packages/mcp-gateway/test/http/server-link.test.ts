@@ -26,6 +26,30 @@ function request(id: number, method = 'tools/call', route: Partial<Route> = {}):
 const result = (id: number): object => ({ jsonrpc: '2.0', id, result: {} })
 const sse = { 'content-type': 'text/event-stream' }
 
+describe('a server over HTTP that wants to exhaust the gateway', () => {
+  const session = (id: number, method: string): [string, Route] => request(id, method, { revision: SESSIONS })
+
+  it('is left when it does not take what it is told', async () => {
+    const { at } = await linked(() => undefined)
+    for (let i = 0; i < 512; i++) at.link.send(JSON.stringify({ jsonrpc: '2.0', id: i, result: {} }), { revision: SESSIONS })
+    expect(at.closed).toBeUndefined()
+    at.link.send('{"jsonrpc":"2.0","id":512,"result":{}}', { revision: SESSIONS })
+    expect(at.closed).toContain('does not take')
+  })
+
+  it('is not asked again on a stream whose answer came, whatever comes after it', async () => {
+    const { server, at } = await linked((got, res) => {
+      res.writeHead(200, sse)
+      if (got.method === 'POST') res.write(`data: ${JSON.stringify(result(1))}\n\n`)
+      res.end('id: e\nretry: 50\ndata: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n')
+    })
+    at.link.send(...session(1, 'tools/call'))
+    await until(() => at.answered.has(1))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(server.got.map(({ method }) => method)).toEqual(['POST'])
+  })
+})
+
 describe('a server over HTTP, stateless', () => {
   it('gets each request as a POST of its own, whose headers say what it says', async () => {
     const { server, at } = await linked((got, res) => json(res, result(Number(got.message?.['id']))), () => ({ authorization: 'Bearer of-the-operator' }))

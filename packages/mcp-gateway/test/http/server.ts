@@ -66,7 +66,9 @@ export class Linked {
       message: (bytes, answers) => {
         const message = JSON.parse(Buffer.from(bytes).toString()) as JsonObject
         this.messages.push({ message, answers })
-        if (!('method' in message) && message['id'] === answers) this.answered.add(answers as number)
+        if ('method' in message || message['id'] !== answers) return
+        this.answered.add(answers as number)
+        this.link.answered?.(answers as number)
       },
       failed: (id, denied) => {
         if (!this.answered.has(id)) this.failures.set(id, denied)
