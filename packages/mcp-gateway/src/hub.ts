@@ -96,6 +96,7 @@ export class Hub implements Seat {
     if (method === 'completion/complete') return this.#complete(asked)
     const member = Object.hasOwn(NAMED, method) ? NAMED[method] : undefined
     if (member === undefined) throw new Denied('method_unknown')
+    if (params['task'] !== undefined) throw new Denied('request_malformed', 'no tasks are offered here: nobody could ask about one')
     const { seat, own } = this.#addressed(params[member], member)
     return seat.request({ ...asked, params: { ...params, [member]: own } })
   }

@@ -112,6 +112,13 @@ describe('several servers for one client', () => {
     expect(shown.length).toBeLessThanOrEqual(5)
   }, 20_000)
 
+  it('a call that would begin a task, which nobody could ask about, reaches none of them', async () => {
+    const able: ServerScript = (message, send) => (message.method === 'initialize' ? send(JSON.stringify({ jsonrpc: '2.0', id: message.id, result: { protocolVersion: '2025-11-25', capabilities: { tools: {}, tasks: { requests: { tools: { call: {} } } } }, serverInfo: { name: 's', version: '1' } } })) : rich('a')(message, send))
+    const bench = await both(able).initialize()
+    expect(codeOf(await bench.request('tools/call', { name: 'a__read_file', arguments: {}, task: {} }))).toBe('request_malformed')
+    expect(bench.calls()).toEqual([])
+  })
+
   it('a subscription is acknowledged also where one of them never does, or ends meanwhile', async () => {
     const ending: ServerScript = (message, send) => {
       if (message.method === 'resources/subscribe') return

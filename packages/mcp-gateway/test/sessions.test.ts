@@ -223,3 +223,19 @@ describe('while a call runs', () => {
     expect(TOOL.name).toBe('read_file')
   })
 })
+
+describe('progress of a call that was ended', () => {
+  it('is dropped, and no reason to end the server', async () => {
+    const bench = await new Bench({ script: (message, send) => (message.method === 'tools/call' && (message.params as JsonObject)['_meta'] !== undefined ? undefined : honest()(message, send)) }).initialize()
+    bench.raw('{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"read_file","arguments":{},"_meta":{"progressToken":"p"}}}\n')
+    for (let i = 0; i < 100 && bench.calls().length === 0; i++) await bench.settle()
+    const token = (JSON.parse(bench.calls()[0] as string) as JsonObject)['id']
+    bench.raw('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c"}}\n')
+    await bench.settle()
+    for (let i = 0; i < 1_100; i++) bench.fromServer(`${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: token, progress: i } })}\n`)
+    await bench.settle()
+    expect(bench.closedFor).toBeUndefined()
+    expect(codeOf(await bench.call())).toBe('ran')
+    expect(bench.answers.some((a) => a['method'] === 'notifications/progress')).toBe(false)
+  })
+})

@@ -208,6 +208,8 @@ export class Upstream {
       if (method !== 'notifications/progress') return notified(method, params)
       if (progress !== undefined) return notified(method, { ...params, progressToken: progress })
     }
+    // Told on its way while its request was being ended: nobody's fault, and nobody's to hear.
+    if (method === 'notifications/progress' && this.#givenUp.has(params['progressToken'] as number)) return
     this.#events.notification(method, params)
   }
 

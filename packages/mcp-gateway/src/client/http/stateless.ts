@@ -56,6 +56,7 @@ export class Stateless {
     const exchange = new Exchange(res, new EventStream(this.#clock, undefined, NO_HEADERS), this.#clock, NO_HEADERS)
     const onClose = (): void => controller.abort(new Denied('unavailable', 'the client closed the response'))
     res.once('close', onClose)
+    if (res.destroyed) onClose()
     taken.underWay++
     const asked: Asked = { id, method, params, client, mirrored, signal: controller.signal, identify: visitor.identify, notify: (named, told) => exchange.send({ jsonrpc: '2.0', method: named, params: told }) }
     const answer = await taken.seat.request(asked).catch((error: unknown) => deniedAnswer(error instanceof Denied ? error : new Denied('unavailable'), method, STATELESS))
