@@ -1,11 +1,12 @@
+import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { nodeClock } from '@sealwrit/gate'
 import { type ClientPort, type Guest, Hub, runStdioGateway, type Seat, StateSeal } from '@sealwrit/mcp-gateway'
-import * as fs from 'node:fs'
+import { NO_WITNESSES, WitnessQuorum } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import { unreachable } from '../local/client.ts'
-import { readConfig } from '../local/config.ts'
-import { findFolder } from '../local/folder.ts'
+import type { Config } from '../local/config.ts'
+import { findFolder, type PlaneFolder } from '../local/folder.ts'
 import { foreignFor } from '../local/foreign-artifact.ts'
 import { type Governable, govern, type GovernedServer } from '../local/governed.ts'
 import { identityFrom, type IdentityOptions } from '../local/identity.ts'
@@ -14,8 +15,6 @@ import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { type ListenOptions, readListen, serveClients } from '../local/mcp-listen.ts'
 import type { ServerOptions } from '../local/mcp-server.ts'
 import { isServerName } from '../local/server-name.ts'
-import { readServersFile } from '../local/servers-file.ts'
-import { gateWitnesses } from '../local/witnesses.ts'
 import type { GlobalOptions } from '../output.ts'
 import { version } from '../version.ts'
 
@@ -38,15 +37,15 @@ export interface McpOptions extends GlobalOptions, IdentityOptions, ServerOption
 
 /** Governs MCP servers, children of this process or behind addresses: this process is the gate, for one client on its streams or for many over HTTP. */
 export async function mcp(command: readonly string[], options: McpOptions): Promise<void> {
-  const wanted = options.servers === undefined ? [oneServer(command, options)] : severalServers(options.servers, command, options)
+  const wanted = options.servers === undefined ? [oneServer(command, options)] : await severalServers(options.servers, command, options)
   const listen = readListen(options)
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
   if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
-  const config = readConfig(folder)?.config
+  const { config, witnesses } = await configured(folder, options.witnessPolicy)
   const shared = {
     folder,
-    witnesses: gateWitnesses(folder, options.witnessPolicy),
+    witnesses,
     isPinning: options.pin === true,
     planes: (options.plane ?? []).map((file) => path.resolve(file)),
     observes: options.shadow === true ? (true as const) : undefined,
@@ -73,6 +72,13 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   if (ended.serverFailed) throw new CliError(ended.reason)
 }
 
+/** What is configured for a gate. Its readers weigh as much as the gateway: a process that lives long loads them only where there is something to read. @throws {CliError} */
+async function configured(folder: PlaneFolder, witnessPolicy: string | undefined): Promise<{ readonly config: Config | undefined; readonly witnesses: WitnessQuorum }> {
+  if (witnessPolicy === undefined && !fs.existsSync(folder.config)) return { config: undefined, witnesses: new WitnessQuorum(NO_WITNESSES) }
+  const [{ readConfig }, { gateWitnesses }] = await Promise.all([import('../local/config.ts'), import('../local/witnesses.ts')])
+  return { config: readConfig(folder)?.config, witnesses: gateWitnesses(folder, witnessPolicy) }
+}
+
 /** @throws {CliError} */
 function oneServer(command: readonly string[], options: McpOptions): Governable {
   const { name, executableDigest, scriptDigest, attestation } = options
@@ -81,9 +87,10 @@ function oneServer(command: readonly string[], options: McpOptions): Governable 
 }
 
 /** What is about one server is said in the file. @throws {CliError} */
-function severalServers(file: string, command: readonly string[], options: McpOptions): readonly Governable[] {
+async function severalServers(file: string, command: readonly string[], options: McpOptions): Promise<readonly Governable[]> {
   const own = (['name', 'url', 'headerFile', 'env', 'attestation', 'executableDigest', 'scriptDigest'] as const).find((name) => options[name] !== undefined)
   if (own !== undefined || command.length > 0) throw new CliError(`--servers takes no ${own === undefined ? 'command' : `--${own.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`} beside it`, { exit: EXIT.usage, hint: 'the file says what each server is called, and how it is reached' })
+  const { readServersFile } = await import('../local/servers-file.ts')
   return readServersFile(file)
 }
 

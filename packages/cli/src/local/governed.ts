@@ -6,7 +6,6 @@ import type { WitnessQuorum } from '@sealwrit/protocol'
 import { loadKeyFile } from '../adapters/key-file.ts'
 import { version } from '../version.ts'
 import { unreachable } from './client.ts'
-import { readAttestation } from './attestation.ts'
 import { type PlaneFolder, readVerifierKey } from './folder.ts'
 import { takeSlot } from './gate-slot.ts'
 import { type BoundLaunch, holdLaunch } from './launch.ts'
@@ -48,7 +47,7 @@ export interface GovernedServer {
 export async function govern(server: Governable, { folder, witnesses, planes, observes, preset, isPinning }: Shared): Promise<GovernedServer> {
   const { name, command, cwd, attestation, bound } = server
   const reached = await mcpServer(command, server, { cwd, searchFrom: [path.dirname(folder.dir), path.dirname(new URL(import.meta.url).pathname)] })
-  const environment = measureServer({ command: reached.measured, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: attestation === undefined ? undefined : readAttestation(attestation) }, nodeClock, nodeCryptography, nodeRng)
+  const environment = measureServer({ command: reached.measured, cwd, gateVersion: version, image: imagePlaces(process.env), attestation: attestation === undefined ? undefined : (await import('./attestation.ts')).readAttestation(attestation) }, nodeClock, nodeCryptography, nodeRng)
   holdLaunch(environment.document, bound)
   const gate = openGate(folder, name, environment, witnesses, planes, observes)
   try {
