@@ -4,6 +4,8 @@ import { type Clock, Denied, type DenialCode, type KillEntry, MAX_RENEWED, type 
 const RETRY_MS = 250
 /** Prohibitions that are remembered while something is under way that they may stop. */
 const MAX_PROHIBITIONS = 100_000
+/** What is watched at once, of what may go on outside of a lease. */
+const MAX_WATCHED = 10_000
 
 /** Asks the plane to go on with executions. @returns those that may; rejects where there is no answer that can be believed */
 export type Renew = (jtis: readonly string[]) => Promise<ReadonlySet<string>>
@@ -15,6 +17,11 @@ export interface Held {
   /** Why it may not go on; looked at once more when it ends by itself, since timers may have slept (ATK-047). */
   over(): Denied | undefined
   release(): void
+}
+
+interface Watched {
+  readonly permit: Permit
+  readonly stop: () => void
 }
 
 interface Running {
@@ -44,6 +51,7 @@ export class Leases {
   readonly #clock: Clock
   readonly #renew: Renew
   readonly #running = new Map<string, Running>()
+  readonly #watched = new Set<Watched>()
   readonly #revoked = new Map<string, number>()
   readonly #killed = new Map<string, number>()
   #cancelRenewal = (): void => undefined
@@ -78,12 +86,30 @@ export class Leases {
       running.stop(code)
       stopped++
     }
+    for (const watched of this.#watched) {
+      if (this.prohibition(watched.permit) === undefined) continue
+      this.#watched.delete(watched)
+      watched.stop()
+      stopped++
+    }
     return stopped
+  }
+
+  /**
+   * What a permit brought about may go on after its execution ended: a call whose client took it back, a subscription. A revocation
+   * or kill still stops it; where there is no room to watch it, it is stopped at once.
+   * @returns ends the watch: it is known to be over
+   */
+  watch(permit: Permit, stop: () => void): () => void {
+    const watched: Watched = { permit, stop }
+    if (this.#watched.size >= MAX_WATCHED || this.prohibition(permit) !== undefined) stop()
+    else this.#watched.add(watched)
+    return () => void this.#watched.delete(watched)
   }
 
   /** Prohibitions older than everything that runs stop nothing any more: newer permits were issued in their knowledge. */
   #forget(): void {
-    const oldest = Math.min(...[...this.#running.values()].map(({ permit }) => permit.seq), Number.MAX_SAFE_INTEGER)
+    const oldest = [...this.#running.values(), ...this.#watched].reduce((least, { permit }) => Math.min(least, permit.seq), Number.MAX_SAFE_INTEGER)
     for (const map of [this.#revoked, this.#killed]) for (const [selector, seq] of map) if (seq < oldest) map.delete(selector)
   }
 

@@ -108,6 +108,31 @@ describe('renewals', () => {
   })
 })
 
+describe('what goes on after its execution', () => {
+  it('is stopped once by what forbids its permit, and not when its watch has ended', () => {
+    const stopped: string[] = []
+    const end = leases.watch(permit('ended', 3, 10), () => stopped.push('ended'))
+    leases.watch(permit('on', 3, 10), () => stopped.push('on'))
+    end()
+    expect(leases.prohibit(kill('agent:other', 20))).toBe(0)
+    expect(leases.prohibit(kill('all', 21))).toBe(1)
+    expect(leases.prohibit(kill('all', 22))).toBe(0)
+    expect(stopped).toEqual(['on'])
+  })
+  it('is stopped at once where it was forbidden already', () => {
+    leases.hold(permit('runs', 30, 60), clock.monotonicMs())
+    leases.prohibit(kill('all', 20))
+    let stopped = 0
+    leases.watch(permit('a', 3, 10), () => stopped++)
+    expect(stopped).toBe(1)
+  })
+  it('is stopped at once where there is no room: the 10,001st, and not the 10,000th', () => {
+    const stopped: number[] = []
+    for (let i = 1; i <= 10_001; i++) leases.watch(permit(`w${i}`, 3, 10), () => stopped.push(i))
+    expect(stopped).toEqual([10_001])
+  })
+})
+
 describe('prohibitions', () => {
   it('stop what is older than they are, and only that', () => {
     const held = leases.hold(permit('a', 30, 60, 10), clock.monotonicMs())

@@ -9,7 +9,63 @@ async function eventually(holds: () => boolean): Promise<void> {
   expect(holds()).toBe(true)
 }
 
+const killAll = (bench: Bench): number => bench.gate.leases.prohibit({ kind: 'kill', event: 'killed', selector: 'all', by: 'user:1', seq: 1_000 })
+
+describe('a call that its client took back', () => {
+  const silent: ServerScript = (message, send) => (message.method === 'tools/call' ? undefined : honest()(message, send))
+  async function takenBack(): Promise<Bench> {
+    const bench = await new Bench({ script: silent }).initialize()
+    bench.raw('{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"read_file","arguments":{}}}\n')
+    await eventually(() => bench.calls().length === 1)
+    bench.raw('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c"}}\n')
+    await eventually(() => told(bench, 'notifications/cancelled') === 1)
+    await eventually(() => bench.gate.leases.running === 0)
+    return bench
+  }
+
+  it('does not evade a kill: its server is ended, since nothing else shows that it stopped', async () => {
+    const bench = await takenBack()
+    expect(killAll(bench)).toBe(1)
+    expect(bench.closedFor).toContain('taken back')
+  })
+
+  it('ends no server that nothing forbids', async () => {
+    const bench = await takenBack()
+    expect(bench.gate.leases.prohibit({ kind: 'kill', event: 'killed', selector: 'target:mcp:other', by: 'user:1', seq: 1_000 })).toBe(0)
+    expect(bench.closedFor).toBeUndefined()
+  })
+})
+
 describe('a subscription', () => {
+  it('ends when its permit is killed: the server is told', async () => {
+    const bench = await new Bench().initialize()
+    expect(codeOf(await bench.request('resources/subscribe', { uri: 'x:y' }))).toBe('ran')
+    await eventually(() => bench.gate.leases.running === 0)
+    expect(killAll(bench)).toBe(1)
+    await eventually(() => told(bench, 'resources/unsubscribe') === 1)
+    expect(killAll(bench)).toBe(0)
+  })
+
+  it('that its client ended is watched no longer', async () => {
+    const bench = await new Bench().initialize()
+    await bench.request('resources/subscribe', { uri: 'x:y' })
+    await bench.request('resources/unsubscribe', { uri: 'x:y' })
+    await eventually(() => told(bench, 'resources/unsubscribe') === 1)
+    await bench.settle()
+    expect(killAll(bench)).toBe(0)
+  })
+
+  it('of a stateless client ends when one of its permits is killed', async () => {
+    const bench = new Bench()
+    await bench.gate.connect()
+    const listening = bench.ask('subscriptions/listen', { notifications: { resourceSubscriptions: ['x:y'] } })
+    await eventually(() => told(bench, 'resources/subscribe') === 1)
+    await bench.settle()
+    expect(killAll(bench)).toBe(1)
+    await listening
+    await eventually(() => told(bench, 'resources/unsubscribe') === 1)
+  })
+
   it('that its client takes back while it is being made is over, and the server is told', async () => {
     let answer = (): void => undefined
     const script: ServerScript = (message, send) => {

@@ -1,5 +1,5 @@
 import { type Effect, enforce, type GateRequest } from '@sealwrit/gate'
-import { type Action, Denied, scopeOf, utf8, type VerifiedArtifact } from '@sealwrit/protocol'
+import { type Action, Denied, type Permit, scopeOf, utf8, type VerifiedArtifact } from '@sealwrit/protocol'
 import { answerOf } from '../client/answers.ts'
 import type { Answer, Asked, Reply } from '../client/seat.ts'
 import type { GatewayOptions } from '../gateway.ts'
@@ -52,7 +52,10 @@ export class Executing {
     })
     const run = async (artifact: VerifiedArtifact, _action: Action, expired: AbortSignal): Promise<Effect<Answered>> => {
       hasRun = true
-      if (!this.#upstream.cancelsAlone(server.revision)) expired.addEventListener('abort', () => setTimeout(() => this.#kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
+      const isEndedAlone = this.#upstream.cancelsAlone(server.revision)
+      const takenBack = (): void => this.#watch(artifact.permit)
+      if (!isEndedAlone) asked.signal.addEventListener('abort', takenBack, { once: true })
+      if (!isEndedAlone) expired.addEventListener('abort', () => setTimeout(() => this.#kill('a call was ended, and nothing but its end shows that a program stopped'), CANCEL_GRACE_MS).unref(), { once: true })
       const isTask = action.type === 'mcp.tool_call' && action.task !== undefined
       if (isTask) this.#tasks.enter()
       let task: string | undefined
@@ -68,12 +71,20 @@ export class Executing {
         const { client, capabilities } = sending
         return effectOf(await this.#tasks.ended(task, (named, about) => this.#upstream.request(named, about, { client, capabilities }), expired), maxResultBytes)
       } finally {
+        asked.signal.removeEventListener('abort', takenBack)
         if (isTask) this.#tasks.leave(task)
       }
     }
     const executed = this.#enforced(enforce(gate, { ...request, trace: span }, run, receiptOrder), span, () => hasRun)
     executed.catch(() => undefined) // where a task was told of already, its end is in the log
     return Promise.race([early, executed])
+  }
+
+  /** A call that its client took back has its receipt, and nothing shows that the program stopped: what forbids it later ends the server. */
+  #watch(permit: Permit): void {
+    const { gate } = this.#options
+    const over = gate.leases.watch(permit, () => this.#kill('a call that was taken back was revoked or killed, and nothing but its end shows that a program stopped'))
+    gate.ports.clock.after(permit.constraints.max_runtime_seconds * 1_000, over)
   }
 
   async #enforced(execution: ReturnType<typeof enforce<Answered>>, span: ExecutionSpan, hasRun: () => boolean): Promise<Answered> {

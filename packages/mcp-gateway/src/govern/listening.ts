@@ -1,5 +1,5 @@
 import { type Effect, enforce, type GateRequest } from '@sealwrit/gate'
-import { type Action, Denied, isObject, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import { type Action, Denied, isObject, type JsonObject, type JsonValue, type VerifiedArtifact } from '@sealwrit/protocol'
 import { resultAnswer } from '../client/answers.ts'
 import type { Answer, Asked, ClientFacts, ClientPort } from '../client/seat.ts'
 import type { GatewayOptions } from '../gateway.ts'
@@ -46,20 +46,29 @@ export class Listening {
   }
 
   /**
-   * A stream of what a stateless client wants to hear of; each resource of it is permitted for itself.
+   * A stream of what a stateless client wants to hear of; each resource of it is permitted for itself, and the stream ends when one
+   * of its permits is revoked or killed.
    * @param request makes the request for a permit
    * @throws {Denied} `overloaded`, `unavailable`
    */
   async listen(wanted: Filter, asked: Asked, request: (action: Action) => GateRequest): Promise<Answer> {
     const permitted: string[] = []
+    const forbidden = new AbortController()
+    const watches: (() => void)[] = []
     for (const uri of wanted.resourceSubscriptions ?? []) {
       const action: Action = { type: 'mcp.resource_subscribe', target: this.#options.target, name: 'resources/subscribe', arguments: { uri } }
-      await this.#enforced(request(action), async () => undefined).then(() => permitted.push(uri), () => undefined) // refused and recorded: it is not agreed to
+      await this.#enforced(request(action), async ({ permit }) => {
+        watches.push(this.#options.gate.leases.watch(permit, () => forbidden.abort(new Denied('revoked'))))
+      }).then(() => permitted.push(uri), () => undefined) // refused and recorded: it is not agreed to
     }
     const filter = wanted.resourceSubscriptions === undefined ? wanted : { ...wanted, resourceSubscriptions: permitted }
-    const { agreed, ended } = await this.#watch(filter, onStream(asked), asked.signal)
-    acknowledge(asked, agreed)
-    await ended
+    try {
+      const { agreed, ended } = await this.#watch(filter, onStream(asked), AbortSignal.any([asked.signal, forbidden.signal]))
+      acknowledge(asked, agreed)
+      await ended
+    } finally {
+      for (const over of watches) over()
+    }
     return resultAnswer({ resultType: 'complete' })
   }
 
@@ -67,11 +76,13 @@ export class Listening {
   async subscribe(action: Subscribing, asked: Asked, request: GateRequest): Promise<Answer> {
     if (asked.client.revision !== SESSIONS) throw new Denied('method_unknown')
     const { uri } = action.arguments
-    await this.#enforced(request, async () => {
+    await this.#enforced(request, async ({ permit }) => {
       this.#end(uri)
       const ends = new AbortController()
       this.#resources.set(uri, ends)
+      const unwatch = this.#options.gate.leases.watch(permit, () => ends.abort(new Denied('revoked')))
       const over = (): void => {
+        unwatch()
         if (this.#resources.get(uri) === ends) this.#end(uri)
       }
       try {
@@ -103,10 +114,10 @@ export class Listening {
     return this.#subscriptions.watch(filter, deliver, AbortSignal.any([signal, this.#over]))
   }
 
-  async #enforced(request: GateRequest, effect: () => Promise<void>): Promise<void> {
+  async #enforced(request: GateRequest, effect: (artifact: VerifiedArtifact) => Promise<void>): Promise<void> {
     const { gate, receiptOrder } = this.#options
-    const { outcome } = await enforce(gate, request, async (): Promise<Effect<true>> => {
-      await effect()
+    const { outcome } = await enforce(gate, request, async (artifact): Promise<Effect<true>> => {
+      await effect(artifact)
       return { outcome: 'completed', resultBytes: new Uint8Array(0), value: true }
     }, receiptOrder)
     if (outcome === 'failed') throw new Denied('unavailable', 'it was permitted, and did not succeed')
