@@ -74,6 +74,30 @@ describe('the governed server process', () => {
     expect(said.trim().split('\n')).toEqual([expect.stringContaining('EMFILE'), 'lives'])
   })
 
+  it('is one of 256 at most: the 257th is told of as any other end, where one ended there is room again, and nothing is warned of', { timeout: 20_000 }, () => {
+    const script = path.join(root, 'many.mjs')
+    fs.writeFileSync(script, `
+      import { MAX_CHILDREN, openChild } from ${JSON.stringify(new URL('../src/server/lines.ts', import.meta.url).href)}
+      process.on('warning', (warning) => console.log(warning.name))
+      let tell
+      const open = openChild({ executable: '/bin/cat', args: [], cwd: '/', environment: {} }, process.stderr)
+      const link = () => open({ message() {}, failed() {}, closed: (reason) => tell(reason) })
+      const told = () => new Promise((resolve) => (tell = resolve))
+      const links = Array.from({ length: MAX_CHILDREN }, link)
+      const refused = told()
+      link().send('{}')
+      console.log(links.length, await refused)
+      const ended = told()
+      links[0].close('over')
+      console.log(await ended)
+      tell = console.log
+      link()
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      process.exit(0)`)
+    const said = execFileSync(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', script], { encoding: 'utf8' })
+    expect(said.trim().split('\n')).toEqual(['256 the server could not be started: as many run as may', 'the server ended (0)'])
+  })
+
   it('ATK-128, I4: is ended where a call was stopped, though it ignores that: no sign of life a second later', { timeout: 20_000 }, async () => {
     const sign = path.join(root, 'sign')
     const script = path.join(root, 'deaf.mjs')

@@ -11,6 +11,14 @@ export const MAX_UNREAD_BYTES = 67_108_864
 /** Time that a server has to end after its input was closed, in milliseconds. */
 const STOP_MS = 2_000
 
+/** Children of this process at once; of each of its servers every client has one. */
+export const MAX_CHILDREN = 256
+
+const children = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
 /** The measured command: absolute executable and its arguments, and what it is to find in its environment. */
 export interface ChildCommand {
   readonly executable: string
@@ -64,13 +72,16 @@ export class LineLink implements ServerLink {
 /** Starts the server as a child of this gateway. `errors` gets what it writes to its standard error. */
 export function openChild(command: ChildCommand, errors: Writable): OpenLink {
   return (events) => {
+    if (children.size >= MAX_CHILDREN) {
+      setImmediate(() => events.closed('the server could not be started: as many run as may'))
+      return new LineLink(events, () => undefined, () => undefined)
+    }
     const child: ChildProcess = spawn(command.executable, [...command.args], { cwd: command.cwd, env: { ...command.environment }, stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true })
-    const killAtExit = (): void => void child.kill('SIGKILL')
+    children.add(child)
     let over = false
     const closed = (reason: string): void => {
       if (over) return
       over = true
-      process.off('exit', killAtExit)
       events.closed(reason)
     }
     const link = new LineLink(
@@ -88,12 +99,17 @@ export function openChild(command: ChildCommand, errors: Writable): OpenLink {
       },
     )
     // First of all: where the system has nothing left to start it with, there are no streams either, and this is all that tells.
-    child.once('error', (error) => closed(`the server could not be started: ${error.message}`))
+    child.once('error', (error) => {
+      if (child.pid === undefined) children.delete(child)
+      closed(`the server could not be started: ${error.message}`)
+    })
     child.stdin?.on('error', () => undefined) // its exit tells
     child.stdout?.on('data', (chunk: Buffer) => link.data(chunk))
     child.stderr?.on('data', (chunk: Buffer) => errors.write(chunk.toString('utf8').split('\n').map(escapeControls).join('\n')))
-    child.once('exit', (code, signal) => closed(`the server ended (${signal ?? code})`))
-    process.once('exit', killAtExit)
+    child.once('exit', (code, signal) => {
+      children.delete(child)
+      closed(`the server ended (${signal ?? code})`)
+    })
     return link
   }
 }

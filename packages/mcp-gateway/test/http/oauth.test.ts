@@ -3,7 +3,7 @@ import { Denied, type DenialCode } from '@sealwrit/protocol'
 import { oauth } from '@sealwrit/mcp-gateway/client-http'
 import { afterEach, describe, expect, it } from 'vitest'
 import { BEARER_AGE_MS, MAX_BEARERS, MAX_VERIFYING } from '../../src/client/http/oauth.ts'
-import { codeIn, Fronted, OK } from './front.ts'
+import { aloneBody, codeIn, Fronted, OK } from './front.ts'
 import { until } from './server.ts'
 
 const ISSUER = 'https://login.example.com'
@@ -60,6 +60,29 @@ describe('a protected resource', () => {
       expect([reply.status, codeIn(reply), reply.headers['www-authenticate']]).toEqual([status, code, challenge])
     }
     expect([at.codes, at.seats]).toEqual([[code, code, code], []])
+  })
+
+  it.each<[string, 'GET' | 'POST']>([['of a session', 'GET'], ['of a stateless client', 'POST']])('ends a stream %s that only tells with the token it was asked for with', async (_what, method) => {
+    const clock = new FakeClock()
+    const { authorize, documents } = oauth({ issuers: [ISSUER], resource: RESOURCE, scopes: [], clock, verify: async () => ({ iss: ISSUER, sub: 'oidc:ann', scopes: [], until: clock.wallMs() + 90_000 }) })
+    const at = await new Fronted((asked) => (asked.method === 'subscriptions/listen' ? new Promise((resolve) => {
+      asked.notify('notifications/subscriptions/acknowledged', {})
+      asked.signal.addEventListener('abort', () => resolve(OK))
+    }) : OK), { authorize, documents, clock }).listen()
+    fronts.push(at)
+    let [begun, over] = [false, false]
+    const session = method === 'GET' ? await at.session('ann') : undefined
+    const headers = session === undefined ? { 'content-type': 'application/json', 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' } : { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' }
+    at.open(method, { accept: session === undefined ? 'application/json, text/event-stream' : 'text/event-stream', ...headers, ...as('ann') }, '/mcp', () => undefined, (res) => {
+      res.on('data', () => (begun = true))
+      res.once('close', () => (over = true))
+    }).end(session === undefined ? aloneBody('subscriptions/listen', { notifications: {} }) : undefined)
+    await until(() => begun)
+    clock.advance(89_999)
+    expect(over).toBe(false)
+    clock.advance(1)
+    await until(() => over)
+    if (session === undefined) expect(at.seats[0]?.asked[0]?.signal.aborted).toBe(true)
   })
 
   it('does not blame the client when the plane is not there', async () => {

@@ -23,6 +23,8 @@ export const ENDPOINT = '/mcp'
 export const MAX_CONNECTIONS = 512
 /** Headers of one request, in bytes. */
 export const MAX_HEADER_BYTES = 16_384
+/** A stream that only tells ends after this time at the latest, in milliseconds: its client asks anew. */
+const MAX_LISTEN_MS = 86_400_000
 /** Time for the headers, and for a whole request to arrive, in milliseconds. */
 const [HEADERS_MS, REQUEST_MS, IDLE_MS] = [10_000, 30_000, 65_000]
 
@@ -128,6 +130,7 @@ export class HttpFront {
     }
     const mirrored = verifyHeaders(headers, method, params)
     if (namedRevision(params) === undefined) throw new Denied('request_malformed', 'a request says its revision in _meta')
+    if (method === 'subscriptions/listen') this.#endsInTime(res, visitor)
     await this.#stateless.request(message.id, method, params, mirrored, visitor, res)
   }
 
@@ -156,7 +159,14 @@ export class HttpFront {
       return void res.writeHead(204).end()
     }
     if (!accepts(headers.get('accept'), 'text/event-stream')) throw new HttpRefusal(406, new Denied('request_malformed', 'a client takes text/event-stream'))
+    this.#endsInTime(res, visitor)
     if (!session.listen(res, headers.get('last-event-id'))) throw new HttpRefusal(404, new Denied('request_malformed', 'nothing is kept after this event'))
+  }
+
+  /** What only tells is told no longer than the credential is good that it was asked for with. */
+  #endsInTime(res: http.ServerResponse, { untilMs = Number.POSITIVE_INFINITY }: Visitor): void {
+    const { clock } = this.#options
+    res.once('close', clock.after(Math.min(MAX_LISTEN_MS, Math.max(0, untilMs - clock.wallMs())), () => res.end()))
   }
 
   #find(headers: Headers, visitor: Visitor): ReturnType<Sessions['begin']> {

@@ -65,9 +65,9 @@ class Bearers {
     const { scopes, resource } = this.#options
     const token = bearerOf(authorization)
     if (token === undefined) throw new NotAuthorized('identity_missing', 'no bearer token', `Bearer ${this.#about}`)
-    const { sub, agent, scopes: granted } = await this.#verified(token)
+    const { sub, agent, scopes: granted, until } = await this.#verified(token)
     if (!scopes.every((scope) => granted.includes(scope))) throw new NotAuthorized('identity_unknown', 'the token is not for all of the scopes', `Bearer error="insufficient_scope", ${this.#about}`, 403)
-    const visitor: Visitor = { principal: agent === undefined ? sub : `${sub} ${agent}`, agent, identify: () => ({ form: 'oidc', token, audience: resource }) }
+    const visitor: Visitor = { principal: agent === undefined ? sub : `${sub} ${agent}`, agent, untilMs: until, identify: () => ({ form: 'oidc', token, audience: resource }) }
     return visitor
   }
 

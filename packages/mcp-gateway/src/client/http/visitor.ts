@@ -6,6 +6,8 @@ import type { Guest } from '../seat.ts'
 export interface Visitor extends Guest {
   /** Carries the credential on to the plane, which verifies it for itself. */
   readonly identify?: Identify | undefined
+  /** When the credential ends, milliseconds since 1970. */
+  readonly untilMs?: number
 }
 
 /** Says who a request is of by its `Authorization` header. @throws {NotAuthorized | Denied} */
