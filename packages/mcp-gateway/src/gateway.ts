@@ -81,7 +81,7 @@ export class McpGateway implements Seat {
     this.#options = options
     this.#port = port
     const { gate, target } = options
-    this.#stateSeal = options.stateSeal ?? new StateSeal()
+    this.#stateSeal = options.stateSeal ?? new StateSeal(options.gate.ports.rng)
     const agentOf = (client: ClientFacts): Agent => this.#agent(client)
     this.#reach = new Reach(options, agentOf)
     this.#reverse = new Reverse(options, port, this.#reach, agentOf)

@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { equalBytes } from '@sealwrit/protocol'
+import { nodeRng } from '@sealwrit/gate'
+import { equalBytes, toHex } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { MAX_CONFIG_BYTES } from './document.ts'
 
@@ -62,7 +63,7 @@ function textOf(file: string, bytes: Uint8Array): string {
  * @throws {CliError} when the file is another than the one that was read: nothing is written then
  */
 export function replaceConfig(read: Read, text: string): void {
-  const made = `${read.file}.sealwrit-${randomBytes(6).toString('hex')}`
+  const made = `${read.file}.sealwrit-${toHex(nodeRng.bytes(6))}`
   const descriptor = fs.openSync(made, 'wx', 0o600)
   try {
     try {

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs'
 import * as path from 'node:path'
-import { nodeClock } from '@sealwrit/gate'
+import { nodeClock, nodeRng } from '@sealwrit/gate'
 import { type ClientPort, type Guest, Hub, runStdioGateway, type Seat, StateSeal } from '@sealwrit/mcp-gateway'
 import { NO_WITNESSES, WitnessQuorum } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
@@ -58,7 +58,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
       foreignOf: options.foreignArtifact === undefined ? undefined : foreignFor(options.foreignArtifact),
       receiptOrder: config?.receipt ?? ('before_reply' as const),
       holdWaitMs: (config?.approvals?.wait_seconds ?? 0) * 1_000,
-      stateSeal: new StateSeal(),
+      stateSeal: new StateSeal(nodeRng),
     },
   }
   if (options.shadow === true) process.stderr.write('sealwrit: --shadow: where the plane observes, what policy denies runs too; nothing of that is governed\n')

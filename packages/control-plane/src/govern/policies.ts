@@ -71,7 +71,8 @@ export class Policies {
     }
     const digest = state.policyDigest ?? set?.digest
     if (digest === undefined) throw new PolicyError('no policy set was ever activated, and none is at hand')
-    if (log.stopped === undefined && state.policyDigest !== undefined) await log.ensure((at) => modeEntry(at, rules.observes === true))
+    const observes = rules.observes === true
+    if (log.stopped === undefined && modeEntry(state, observes) !== undefined) await log.ensure((at) => modeEntry(at, observes))
     const active = digest === set?.digest ? set : await storedPolicySet(digest, ports.store, ports.crypto.sha256)
     return new Policies(log, ports, rules, { engine: new PolicyEngine(active), epoch: state.epoch })
   }

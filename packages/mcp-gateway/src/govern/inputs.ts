@@ -1,5 +1,5 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { canonicalText, Denied, type Digest, isObject, type JsonObject, type JsonValue } from '@sealwrit/protocol'
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { canonicalText, Denied, type Digest, isObject, type JsonObject, type JsonValue, type Rng } from '@sealwrit/protocol'
 import type { Reply } from '../client/seat.ts'
 import { type Revision, SESSIONS } from '../revision.ts'
 
@@ -86,7 +86,11 @@ export class ForeignState extends Denied {
  * request, from somebody else, or altered is refused. The key lives as long as this process, so what was given before is refused too.
  */
 export class StateSeal {
-  readonly #key = randomBytes(32)
+  readonly #key: Uint8Array
+
+  constructor(rng: Rng) {
+    this.#key = rng.bytes(32)
+  }
 
   /** @param action digest of the request without its inputs */
   seal(principal: string, action: Digest, state: string): string {
