@@ -115,6 +115,7 @@ describe('the plane’s socket', () => {
     const tools = { session: gate.session, target: 'mcp://fs', tools: [{ name: 'read_file', digest: `sha256:${'a'.repeat(64)}` }] }
     owner.send(call(2, 'tools.record', tools))
     await owner.line()
+    await rig.plane.tools.pin({ target: 'mcp://fs', tools: tools.tools }, rig.plane.sub)
     for (const [method, params] of [['authorize', gate.request()], ['tools.record', tools], ['tools.permissible', { session: gate.session, agent: { name: 'x', verified: false }, target: 'mcp://fs', scopes: [] }], ['identity.verify', { session: gate.session, token: 'x', audience: 'y' }], ['receipts', { session: gate.session, receipt: 'x' }], ['denials', { session: gate.session, denial: 'x' }]] as const) {
       thief.send(call(3, method, params))
       expect(codeOf(await thief.line()), method).toBe('identity_invalid')
