@@ -13,7 +13,7 @@ import { identityFrom, type IdentityOptions } from '../local/identity.ts'
 import { chosenIntent } from '../local/intent.ts'
 import { delegatesFrom, parentFrom } from '../local/lineage.ts'
 import { type ListenOptions, readListen, serveClients } from '../local/mcp-listen.ts'
-import type { ServerOptions } from '../local/mcp-server.ts'
+import { checkReach, type ServerOptions } from '../local/mcp-server.ts'
 import { isServerName } from '../local/server-name.ts'
 import type { GlobalOptions } from '../output.ts'
 import { version } from '../version.ts'
@@ -83,6 +83,7 @@ async function configured(folder: PlaneFolder, witnessPolicy: string | undefined
 function oneServer(command: readonly string[], options: McpOptions): Governable {
   const { name, executableDigest, scriptDigest, attestation } = options
   if (name === undefined || !isServerName(name)) throw new CliError('--name takes up to 64 letters, digits, dots, dashes or underscores', { exit: EXIT.usage, hint: 'it names the server in policies and in the log' })
+  checkReach(command, options)
   return { ...options, name, command, cwd: process.cwd(), attestation, bound: { executable: executableDigest, script: scriptDigest } }
 }
 

@@ -29,12 +29,18 @@ export interface McpServer {
   readonly left: () => Promise<unknown>
 }
 
+/** Looked at before anything else is: a command or an address, and nothing that belongs to the other. @throws {CliError} */
+export function checkReach(command: readonly string[], { url, headerFile, env }: ServerOptions): void {
+  if ((url === undefined) === (command.length === 0)) throw new CliError('give either the command of a server, after --, or its address with --url', { exit: EXIT.usage, hint: '`sealwrit mcp --help` shows both' })
+  if (url === undefined && headerFile !== undefined) throw new CliError('--header-file is for a server behind an address (--url)', { exit: EXIT.usage })
+  if (url !== undefined && env !== undefined) throw new CliError('--env is for a server that is started here', { exit: EXIT.usage, hint: 'what a server behind an address needs goes into --header-file' })
+}
+
 /** The server of a command, or behind an address. @throws {CliError | Denied} */
 export async function mcpServer(command: readonly string[], options: ServerOptions, { cwd, searchFrom }: { readonly cwd: string; readonly searchFrom: readonly string[] }): Promise<McpServer> {
-  const { url, headerFile } = options
-  if ((url === undefined) === (command.length === 0)) throw new CliError('give either the command of a server, after --, or its address with --url', { exit: EXIT.usage, hint: '`sealwrit mcp --help` shows both' })
+  const { url } = options
+  checkReach(command, options)
   if (url !== undefined) return remote(url, options, cwd)
-  if (headerFile !== undefined) throw new CliError('--header-file is for a server behind an address (--url)', { exit: EXIT.usage })
   const resolved = resolveCommand(command, { cwd, pathVariable: process.env['PATH'] ?? '', node: process.execPath, searchFrom })
   const roots = serverRoots(resolved.serverArgs, cwd)
   return {
@@ -49,8 +55,7 @@ export async function mcpServer(command: readonly string[], options: ServerOptio
  * Nobody can measure another machine's program from here: what is bound is this gateway's own program, and the address without its query.
  * Where a path leads over there cannot be told either.
  */
-async function remote(address: string, { env, headerFile }: ServerOptions, cwd: string): Promise<McpServer> {
-  if (env !== undefined) throw new CliError('--env is for a server that is started here', { exit: EXIT.usage, hint: 'what a server behind an address needs goes into --header-file' })
+async function remote(address: string, { headerFile }: ServerOptions, cwd: string): Promise<McpServer> {
   const { httpLinks, serverHeaders, serverUrl } = await import('@sealwrit/mcp-gateway/server-http')
   let url: URL
   try {
