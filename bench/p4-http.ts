@@ -3,8 +3,9 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { timeCalls } from './support/calls.ts'
 import { workFolder } from './support/disk.ts'
-import { type Figure, median, micros, quantile, time } from './support/figure.ts'
+import { type Figure, median, micros, quantile } from './support/figure.ts'
 import { main, startPlane, stop } from './support/plane.ts'
 
 const ROUNDS = 5
@@ -49,23 +50,7 @@ export async function p4http(): Promise<Figure[]> {
   const clients = { direct: await connect(direct), proxied: await connect(proxied), governed: await connect(governed) }
   const figures: Figure[] = []
   for (const inFlight of IN_FLIGHT) {
-    const values: Record<keyof typeof clients, number[]> = { direct: [], proxied: [], governed: [] }
-    for (let round = -1; round < ROUNDS; round++) {
-      for (const [name, client] of Object.entries(clients) as [keyof typeof clients, Client][]) {
-        let made = 0
-        const caller = async (): Promise<void> => {
-          while (made < Math.max(CALLS, 3 * inFlight)) {
-            const query = `${round}-${made++}`
-            const ms = await time(async () => {
-              const result = await client.callTool({ name: 'read_file', arguments: { query } })
-              if (result.isError === true) throw new Error(JSON.stringify(result))
-            })
-            if (round >= 0) values[name].push(ms)
-          }
-        }
-        await Promise.all(Array.from({ length: inFlight }, caller))
-      }
-    }
+    const values = await timeCalls(clients, { rounds: ROUNDS, calls: CALLS, inFlight }, (query) => ({ query }))
     const added = (name: 'proxied' | 'governed'): number => median(values[name]) - median(values.direct)
     figures.push({
       id: `P4 HTTP ×${inFlight}`, what: `added p50 of one governed MCP call over HTTP on both sides, ${inFlight} in flight, receipt before the reply`, baseline: 'added p50 of an ungoverned pass-through proxy on the official SDK, over HTTP',

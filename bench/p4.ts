@@ -1,8 +1,9 @@
 import * as path from 'node:path'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
+import { timeCalls } from './support/calls.ts'
 import { workFolder } from './support/disk.ts'
-import { type Figure, median, micros, quantile, time } from './support/figure.ts'
+import { type Figure, median, micros, quantile } from './support/figure.ts'
 import { startPlane, stop } from './support/plane.ts'
 
 const ROUNDS = 7
@@ -29,23 +30,7 @@ export async function p4(): Promise<Figure[]> {
   }
   const figures: Figure[] = []
   for (const inFlight of IN_FLIGHT) {
-    const values: Record<keyof typeof clients, number[]> = { direct: [], proxied: [], governed: [] }
-    for (let round = -1; round < ROUNDS; round++) {
-      for (const [name, client] of Object.entries(clients) as [keyof typeof clients, Client][]) {
-        let made = 0
-        const caller = async (): Promise<void> => {
-          while (made < Math.max(CALLS, 3 * inFlight)) {
-            const file = path.join(folder, `${round}-${made++}.txt`)
-            const ms = await time(async () => {
-              const result = await client.callTool({ name: 'read_file', arguments: { path: file } })
-              if (result.isError === true) throw new Error(JSON.stringify(result))
-            })
-            if (round >= 0) values[name].push(ms)
-          }
-        }
-        await Promise.all(Array.from({ length: inFlight }, caller))
-      }
-    }
+    const values = await timeCalls(clients, { rounds: ROUNDS, calls: CALLS, inFlight }, (name) => ({ path: path.join(folder, `${name}.txt`) }))
     const added = (name: 'proxied' | 'governed'): number => median(values[name]) - median(values.direct)
     figures.push({
       id: inFlight === 1 ? 'P4' : `P4 ×${inFlight}`, what: `added p50 of one governed MCP call over stdio, ${inFlight} in flight, receipt before the reply`, baseline: 'added p50 of an ungoverned pass-through proxy on the official SDK',

@@ -1,25 +1,16 @@
 import fc from 'fast-check'
 import { FakeClock } from '@sealwrit/gate/testing'
 import { Denied } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { MAX_REFUSALS } from '../../src/client/refusals.ts'
 import { MAX_UNDER_WAY } from '../../src/client/http/session.ts'
 import { MAX_SEATS, SEAT_IDLE_MS } from '../../src/client/http/stateless.ts'
 import { STREAM_AFTER_MS } from '../../src/client/http/exchange.ts'
 import { KEEP_ALIVE_MS, MAX_UNREAD_BYTES } from '../../src/client/http/stream.ts'
 import type { Answer } from '../../src/client/seat.ts'
-import { aloneBody, Fronted, OK, TOKEN } from './front.ts'
+import { aloneBody, fronted, OK, TOKEN } from './front.ts'
 import { until } from './server.ts'
 
-const fronts: Fronted[] = []
-afterEach(async () => {
-  for (const front of fronts.splice(0)) await front.close()
-})
-async function fronted(...args: ConstructorParameters<typeof Fronted>): Promise<Fronted> {
-  const front = await new Fronted(...args).listen()
-  fronts.push(front)
-  return front
-}
 const HEADERS = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'a' }
 const BODY = aloneBody('tools/call', { name: 'a' })
 /** Everybody is who they say: for many principals. */

@@ -1,19 +1,9 @@
 import type { JsonObject } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { MAX_CLIENT_LINE } from '@sealwrit/mcp-gateway'
 import { Places } from '@sealwrit/mcp-gateway/client-http'
-import { aloneBody, codeIn, Fronted, OK, rpcIn, TOKEN } from './front.ts'
+import { aloneBody, codeIn, fronted, OK, rpcIn, TOKEN } from './front.ts'
 import { until } from './server.ts'
-
-const fronts: Fronted[] = []
-afterEach(async () => {
-  for (const front of fronts.splice(0)) await front.close()
-})
-async function fronted(...args: ConstructorParameters<typeof Fronted>): Promise<Fronted> {
-  const front = await new Fronted(...args).listen()
-  fronts.push(front)
-  return front
-}
 
 const call = { name: 'read_file', arguments: { path: '/x' } }
 

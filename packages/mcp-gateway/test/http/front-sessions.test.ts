@@ -1,23 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import { FakeClock } from '@sealwrit/gate/testing'
 import type { JsonObject } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Asked, Reply as Told } from '../../src/client/seat.ts'
 import { MAX_SESSIONS_OF_ONE, SESSION_IDLE_MS } from '../../src/client/http/sessions.ts'
 import { MAX_STREAMS } from '../../src/client/http/session.ts'
 import { MAX_KEPT_EVENTS } from '../../src/client/http/stream.ts'
-import { codeIn, Fronted, OK, rpcIn } from './front.ts'
+import { codeIn, type Fronted, fronted, OK, rpcIn } from './front.ts'
 import { until } from './server.ts'
-
-const fronts: Fronted[] = []
-afterEach(async () => {
-  for (const front of fronts.splice(0)) await front.close()
-})
-async function fronted(...args: ConstructorParameters<typeof Fronted>): Promise<Fronted> {
-  const front = await new Fronted(...args).listen()
-  fronts.push(front)
-  return front
-}
 
 const BOB = { authorization: 'Bearer token-of-bob' }
 

@@ -3,6 +3,7 @@ import * as net from 'node:net'
 import { nodeClock, nodeRng } from '@sealwrit/gate'
 import { HttpFront, type FrontOptions, localToken, Places, type Visitor } from '@sealwrit/mcp-gateway/client-http'
 import type { Denied, JsonObject } from '@sealwrit/protocol'
+import { afterEach } from 'vitest'
 import type { Answer, Asked, ClientPort, Guest, Seat } from '../../src/client/seat.ts'
 import { STATELESS } from '../../src/revision.ts'
 
@@ -168,3 +169,14 @@ export function codeIn({ json }: Reply): string | undefined {
 export function rpcIn({ json }: Reply): number | undefined {
   return (json['error'] as { code?: number } | undefined)?.code
 }
+
+const listening: Fronted[] = []
+/** Every front that a test listened with is closed when it ends. */
+export async function fronted(...args: ConstructorParameters<typeof Fronted>): Promise<Fronted> {
+  const front = await new Fronted(...args).listen()
+  listening.push(front)
+  return front
+}
+afterEach(async () => {
+  for (const front of listening.splice(0)) await front.close()
+})

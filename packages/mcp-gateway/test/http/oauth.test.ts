@@ -1,18 +1,14 @@
 import { FakeClock } from '@sealwrit/gate/testing'
 import { Denied, type DenialCode } from '@sealwrit/protocol'
 import { oauth } from '@sealwrit/mcp-gateway/client-http'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { BEARER_AGE_MS, MAX_BEARERS, MAX_VERIFYING } from '../../src/client/http/oauth.ts'
-import { aloneBody, codeIn, Fronted, OK } from './front.ts'
+import { aloneBody, codeIn, type Fronted, fronted, OK } from './front.ts'
 import { until } from './server.ts'
 
 const ISSUER = 'https://login.example.com'
 const RESOURCE = 'https://mcp.example.com/mcp'
 const METADATA = 'https://mcp.example.com/.well-known/oauth-protected-resource/mcp'
-const fronts: Fronted[] = []
-afterEach(async () => {
-  for (const front of fronts.splice(0)) await front.close()
-})
 
 /** A gateway whose plane knows tokens by what they are called: `sub`, `sub@issuer`, `sub:scope`, or the code that it refuses with. */
 async function protectedBy(options: { scopes?: readonly string[]; clock?: FakeClock; verify?: (token: string) => Promise<never> } = {}): Promise<{ at: Fronted; verified: string[]; clock: FakeClock }> {
@@ -30,8 +26,7 @@ async function protectedBy(options: { scopes?: readonly string[]; clock?: FakeCl
       return { iss: token.startsWith('elsewhere') ? 'https://evil.example' : ISSUER, sub: `oidc:${sub}`, scopes: scope.split('.'), until: clock.wallMs() + 90_000, ...(sub === 'coder' ? { agent: 'coder' } : {}) }
     }),
   })
-  const at = await new Fronted(() => OK, { authorize, documents }).listen()
-  fronts.push(at)
+  const at = await fronted(() => OK, { authorize, documents })
   return { at, verified, clock }
 }
 const as = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` })
@@ -65,11 +60,10 @@ describe('a protected resource', () => {
   it.each<[string, 'GET' | 'POST']>([['of a session', 'GET'], ['of a stateless client', 'POST']])('ends a stream %s that only tells with the token it was asked for with', async (_what, method) => {
     const clock = new FakeClock()
     const { authorize, documents } = oauth({ issuers: [ISSUER], resource: RESOURCE, scopes: [], clock, verify: async () => ({ iss: ISSUER, sub: 'oidc:ann', scopes: [], until: clock.wallMs() + 90_000 }) })
-    const at = await new Fronted((asked) => (asked.method === 'subscriptions/listen' ? new Promise((resolve) => {
+    const at = await fronted((asked) => (asked.method === 'subscriptions/listen' ? new Promise((resolve) => {
       asked.notify('notifications/subscriptions/acknowledged', {})
       asked.signal.addEventListener('abort', () => resolve(OK))
-    }) : OK), { authorize, documents, clock }).listen()
-    fronts.push(at)
+    }) : OK), { authorize, documents, clock })
     let [begun, over] = [false, false]
     const session = method === 'GET' ? await at.session('ann') : undefined
     const headers = session === undefined ? { 'content-type': 'application/json', 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' } : { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' }

@@ -1,19 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { JsonObject } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { aloneBody } from './front.ts'
 import { until } from './server.ts'
-import { Through } from './through.ts'
+import { type Through, through } from './through.ts'
 
-const started: Through[] = []
-afterEach(async () => {
-  for (const one of started.splice(0)) await one.end()
-})
-async function through(...args: Parameters<typeof Through.start>): Promise<Through> {
-  const one = await Through.start(...args)
-  started.push(one)
-  return one
-}
 const CALL = { name: 'read_file', arguments: { path: '/x' } }
 const event = (message: object): string => `data: ${JSON.stringify(message)}\n\n`
 

@@ -1,18 +1,8 @@
 import type { JsonObject } from '@sealwrit/protocol'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { aloneBody, codeIn, rpcIn, TOKEN, type Reply } from './front.ts'
 import { json, until } from './server.ts'
-import { Through } from './through.ts'
-
-const started: Through[] = []
-afterEach(async () => {
-  for (const one of started.splice(0)) await one.end()
-})
-async function through(...args: Parameters<typeof Through.start>): Promise<Through> {
-  const one = await Through.start(...args)
-  started.push(one)
-  return one
-}
+import { type Through, through } from './through.ts'
 
 const REVISIONS = ['2026-07-28', '2025-11-25'] as const
 const CALL = { name: 'read_file', arguments: { path: '/x' } }

@@ -3,6 +3,7 @@ import { nodeClock } from '@sealwrit/gate'
 import { httpLinks, serverUrl } from '@sealwrit/mcp-gateway/server-http'
 import type { FrontOptions } from '@sealwrit/mcp-gateway/client-http'
 import type { JsonObject } from '@sealwrit/protocol'
+import { afterEach } from 'vitest'
 import { type BenchOptions, Governed, honest, stateless } from '../support/bench.ts'
 import { Fronted } from './front.ts'
 import { type Got, json, ScriptedServer } from './server.ts'
@@ -69,3 +70,14 @@ export class Through {
     this.governed.gate.close()
   }
 }
+
+const started: Through[] = []
+/** Each is ended with the test that started it. */
+export async function through(...args: Parameters<typeof Through.start>): Promise<Through> {
+  const one = await Through.start(...args)
+  started.push(one)
+  return one
+}
+afterEach(async () => {
+  for (const one of started.splice(0)) await one.end()
+})
