@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { fromBase64Url } from '@sealwrit/protocol'
 import { givenPassphrase, machineSecret, machineSecretFile, PassphraseError, promptedPassphrase } from './passphrase.ts'
+import { writeSecret } from './secret-file.ts'
 
 export interface KeyFile {
   /** 32 bytes; of an ML-DSA-65 key 1,952. */
@@ -28,7 +29,7 @@ export function loadKeyFile(file: string, create: boolean, protection: Protectio
   if (create && !fs.existsSync(file)) {
     fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
     const { privateKey } = algorithm === 'ed25519' ? generateKeyPairSync('ed25519') : generateKeyPairSync('ml-dsa-65')
-    writeKey(file, 'wx', explained(() => exported(privateKey, protection)))
+    writeSecret(file, explained(() => exported(privateKey, protection)))
   }
   const { key, isEncrypted } = readKey(file)
   if (key.asymmetricKeyType !== algorithm) throw notOne(file, algorithm)
@@ -41,7 +42,7 @@ export function encryptKeyFile(file: string): void {
   const { key } = readKey(file)
   const made = `${file}.encrypted`
   fs.rmSync(made, { force: true })
-  writeKey(made, 'wx', explained(() => exported(key, 'encrypted')))
+  writeSecret(made, explained(() => exported(key, 'encrypted')))
   fs.renameSync(made, file)
 }
 
@@ -50,16 +51,6 @@ function exported(key: KeyObject, protection: Protection): string {
   const passphrase = givenPassphrase() ?? machineSecret(true)
   if (passphrase === undefined) throw new PassphraseError('no passphrase')
   return key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: passphrase as unknown as string }) as string
-}
-
-function writeKey(file: string, flag: 'wx', pem: string): void {
-  const descriptor = fs.openSync(file, flag, 0o600)
-  try {
-    fs.writeSync(descriptor, pem)
-    fs.fsyncSync(descriptor)
-  } finally {
-    fs.closeSync(descriptor)
-  }
 }
 
 function readKey(file: string): { key: KeyObject; isEncrypted: boolean } {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
+import { writeSecret } from './secret-file.ts'
 
 /** Bytes of the secret of a machine. */
 const SECRET_BYTES = 32
@@ -39,7 +40,7 @@ export function machineSecret(create: boolean): Buffer | undefined {
       if (!create) return undefined
       fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
       const made = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.new`
-      fs.writeFileSync(made, `${randomBytes(SECRET_BYTES).toString('base64url')}\n`, { mode: 0o600, flag: 'wx', flush: true })
+      writeSecret(made, `${randomBytes(SECRET_BYTES).toString('base64url')}\n`)
       try {
         fs.linkSync(made, file) // whoever is first: two processes that begin at once must have one secret
       } catch (error) {

@@ -3,6 +3,7 @@ import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { nodeRng } from '@sealwrit/gate'
 import { equalBytes, toHex } from '@sealwrit/protocol'
+import { writeSecret } from '../adapters/secret-file.ts'
 import { CliError } from '../errors.ts'
 import { MAX_CONFIG_BYTES } from './document.ts'
 
@@ -100,17 +101,6 @@ export function dropOriginal(file: string, text: string): string | undefined {
   if (kept.text !== text) return backup
   fs.rmSync(backup)
   return undefined
-}
-
-/** A new file that only its owner may read; it replaces none. */
-export function writeSecret(file: string, bytes: Uint8Array | string): void {
-  const descriptor = fs.openSync(file, 'wx', 0o600)
-  try {
-    fs.writeFileSync(descriptor, bytes)
-    fs.fsyncSync(descriptor)
-  } finally {
-    fs.closeSync(descriptor)
-  }
 }
 
 /** Replaces a file of our own folder, whole or not at all. */

@@ -4,6 +4,7 @@ import * as path from 'node:path'
 import { type Gate, nodeClock, nodeRng, verifyBearer } from '@sealwrit/gate'
 import type { OpenSeat } from '@sealwrit/mcp-gateway'
 import { toBase64Url } from '@sealwrit/protocol'
+import { writeSecret } from '../adapters/secret-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { type GlobalOptions, json, plain } from '../output.ts'
 import { type PlaneFolder, readSecret } from './folder.ts'
@@ -81,7 +82,7 @@ export async function serveClients({ host, port }: Listen, { gate, name, folder,
 function madeToken(file: string): string {
   try {
     fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
-    fs.writeFileSync(file, `${toBase64Url(nodeRng.bytes(TOKEN_BYTES))}\n`, { flag: 'wx', mode: 0o600, flush: true })
+    writeSecret(file, `${toBase64Url(nodeRng.bytes(TOKEN_BYTES))}\n`)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
