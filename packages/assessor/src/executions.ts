@@ -1,14 +1,12 @@
-import { type Artifact, type EntryHead, isBelow, initiatorOf, type ExpiryEntry, type ReceiptEntry } from '@sealwrit/protocol'
-import { Count, type Measure, type Measured, Share } from './measure.ts'
+import { type Artifact, type EntryHead, isBelow, isContained, initiatorOf, ownText } from '@sealwrit/protocol'
+import type { Life } from './lives.ts'
+import { Count, MAX_PROOF, type Measure, type Measured, Share } from './measure.ts'
 import type { Claims } from './receipts.ts'
-
-/** Executions that are under way or in doubt, and remembered; beyond it nothing can be said of them. */
-export const MAX_OPEN = 1_000_000
 
 /** What was permitted, and what came of it. */
 export class Executions {
-  readonly #open = new Map<string, number>()
-  readonly #doubtful = new Map<string, number>()
+  /** Permits of which nobody knows how they ended. */
+  readonly #doubtful = new Set<number>()
   readonly #permits = new Count()
   readonly #observed = new Share()
   readonly #determined = new Share()
@@ -19,18 +17,16 @@ export class Executions {
   readonly #declared = new Share()
   readonly #contained = new Share()
   readonly #assured = new Share()
+  readonly #uncontained = new Count()
   readonly #foreign = new Count()
   /** Ids of roots and what descends from them, of the whole log: what a child names must be there. */
   readonly #known = new Set<string>()
   #ended = 0
-  #isFull = false
 
   permit(permit: Artifact & EntryHead, isRecent: boolean): void {
     const { jti, seq, policy, act, risk, approvals, par, intent } = permit
-    if (this.#open.size >= MAX_OPEN) this.#isFull = true
-    else this.#open.set(jti, isRecent ? seq : -1)
     const isRooted = par === undefined || par.foreign !== undefined || this.#known.has(par.jti)
-    if (permit.delegates !== undefined) this.#known.add(jti) // nothing else can have children
+    if (permit.delegates !== undefined) this.#known.add(ownText(jti)) // nothing else can have children
     if (!isRecent) return
     this.#permits.add(seq)
     this.#observed.add(seq, 'observed' in permit)
@@ -43,29 +39,25 @@ export class Executions {
     if (par?.foreign !== undefined) this.#foreign.add(seq)
   }
 
-  receipt({ jti }: ReceiptEntry & EntryHead, claims: Claims): void {
-    const seq = this.#open.get(jti) ?? this.#doubtful.get(jti)
-    if (seq === undefined) return
-    this.#doubtful.delete(jti)
-    this.#open.delete(jti)
-    if (seq < 0) return
-    this.#ended++
-    if (claims.outcome === 'indeterminate') this.#doubtful.set(jti, seq)
-    this.#assured.add(seq, !isBelow(claims.assurance, 'A4'))
-    if (claims.outcome !== 'not_started') this.#contained.add(seq, claims.containment.length > 0)
+  /** @param life the execution that it ends, or ends anew where the plane had called it lost */
+  receipt(seq: number, { seq: permit, isRecent, lost, obligations }: Life, { outcome, containment, assurance }: Claims): void {
+    if (!isRecent) return
+    if (lost === undefined) this.#ended++
+    if (outcome === 'indeterminate') this.#doubtful.add(permit)
+    else this.#doubtful.delete(permit)
+    this.#assured.add(permit, !isBelow(assurance, 'A4'))
+    if (outcome === 'not_started') return
+    this.#contained.add(permit, containment.length > 0)
+    if (obligations.length > 0 && !isContained(obligations, containment.map(String))) this.#uncontained.add(seq)
   }
 
-  expiry({ jti, outcome }: ExpiryEntry & EntryHead): void {
-    const seq = this.#open.get(jti)
-    if (seq === undefined) return
-    this.#open.delete(jti)
-    if (seq < 0 || outcome === 'expired') return
+  lost({ seq, isRecent }: Life): void {
+    if (!isRecent) return
     this.#ended++
-    this.#doubtful.set(jti, seq)
+    this.#doubtful.add(seq)
   }
 
   *measured(): Generator<readonly [Measure, Measured | undefined]> {
-    if (this.#isFull) return // too much is open to say anything of any of it
     yield ['executions', this.#permits.measured()]
     yield ['observed_share', this.#observed.measured()]
     yield ['determined_share', this.#determined.measured()]
@@ -76,10 +68,11 @@ export class Executions {
     yield ['declared_share', this.#declared.measured()]
     yield ['contained_share', this.#contained.measured()]
     yield ['assured_share', this.#assured.measured()]
+    yield ['uncontained', this.#uncontained.measured()]
     yield ['foreign', this.#foreign.measured()]
     if (this.#ended === 0) return
-    const doubtful = [...this.#doubtful.values()].filter((seq) => seq >= 0)
-    yield ['accounted_share', { value: 1 - doubtful.length / this.#ended, proof: doubtful.slice(0, 5) }]
-    yield ['indeterminate_share', { value: doubtful.length / this.#ended, proof: doubtful.slice(0, 5) }]
+    const doubtful = { value: this.#doubtful.size / this.#ended, proof: [...this.#doubtful].slice(0, MAX_PROOF) }
+    yield ['accounted_share', { ...doubtful, value: 1 - doubtful.value }]
+    yield ['indeterminate_share', doubtful]
   }
 }

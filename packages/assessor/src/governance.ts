@@ -43,8 +43,9 @@ export class People {
   readonly #holds = new Map<string, number>()
   readonly #stamped = new Share()
   #leastQuorum: Measured | undefined
+  /** The slowest of what was stopped, from when it was told to. */
   #stopMs: Measured | undefined
-  #prohibitedMs: number | undefined
+  readonly #unstopped = new Map<number, Measured>()
 
   hold({ hold, time, seq, approval, risk }: HoldEntry & EntryHead): void {
     if (this.#holds.size < MAX_HOLDS) this.#holds.set(hold, time)
@@ -55,22 +56,25 @@ export class People {
     const since = this.#holds.get(hold)
     this.#stamped.add(seq, since === undefined || time - since >= RUBBER_STAMP_MS)
   }
-  /** Something may not go on from here. */
-  prohibited(time: number): void {
-    this.#prohibitedMs = time
+  /** @param sinceMs when it was told to stop, where it was @param permit leaf index of its permit */
+  ended(seq: number, permit: number, { outcome, cause, finished }: Claims, sinceMs: number | undefined): void {
+    this.#unstopped.delete(permit)
+    if (outcome === 'terminated' && (cause === 'killed' || cause === 'revoked') && sinceMs !== undefined) this.#stopMs = slower(this.#stopMs, finished - sinceMs, seq)
   }
-  /** The slowest of what was stopped, from when that was said. */
-  stopped(seq: number, { outcome, cause, finished }: Claims): void {
-    if (outcome !== 'terminated' || (cause !== 'killed' && cause !== 'revoked') || this.#prohibitedMs === undefined) return
-    const ms = Math.max(0, finished - this.#prohibitedMs)
-    if (this.#stopMs === undefined || ms > this.#stopMs.value) this.#stopMs = { value: ms, proof: [seq] }
+  /** Whether it stopped nobody knows: until a receipt says so it did not. */
+  lost(seq: number, permit: number, time: number, sinceMs: number | undefined): void {
+    if (sinceMs !== undefined) this.#unstopped.set(permit, { value: Math.max(0, time - sinceMs), proof: [seq] })
   }
 
   *measured(): Generator<readonly [Measure, Measured | undefined]> {
     yield ['rubber_stamp_share', this.#stamped.rest()]
     yield ['least_quorum', this.#leastQuorum]
-    yield ['stop_ms', this.#stopMs]
+    yield ['stop_ms', [...this.#unstopped.values()].reduce((least, { value, proof }) => slower(least, value, proof[0] ?? 0), this.#stopMs)]
   }
+}
+
+function slower(known: Measured | undefined, ms: number, seq: number): Measured {
+  return known !== undefined && known.value >= ms ? known : { value: Math.max(0, ms), proof: [seq] }
 }
 
 /** Which tools were called, and whether somebody looked at their definitions. */

@@ -1,6 +1,7 @@
 import type { Entry } from '@sealwrit/protocol'
 import { Executions } from './executions.ts'
 import { Denials, People, Tools } from './governance.ts'
+import { Lives } from './lives.ts'
 import { Count, type Measure, type Measured, type Measurements } from './measure.ts'
 import { claimsOf, Numbers } from './receipts.ts'
 
@@ -14,6 +15,7 @@ const DAY_MS = 86_400_000
  */
 export class LogMeasures {
   readonly #nowMs: number
+  readonly #lives = new Lives()
   readonly #executions = new Executions()
   readonly #numbers = new Numbers()
   readonly #denials = new Denials()
@@ -29,6 +31,7 @@ export class LogMeasures {
   #rolledBackMs: number | undefined
   #restoredMs: number | undefined
   #broken: string | undefined
+  #tenant: string | undefined
 
   /** @param nowMs when it is assessed: ages and the window are counted from there */
   constructor(nowMs: number) {
@@ -39,14 +42,24 @@ export class LogMeasures {
   get broken(): string | undefined {
     return this.#broken
   }
+  /** Whose entries they are; undefined where there are none. */
+  get tenant(): string | undefined {
+    return this.#tenant
+  }
+  /** What the entries say that cannot be, though they are whole: then nothing that they show counts either. */
+  get contradictions(): readonly string[] {
+    return this.#numbers.contradictions
+  }
   get entries(): number {
     return this.#next
   }
 
   add(entry: Entry): void {
     if (this.#broken !== undefined) return
-    const { seq, time } = entry
-    if (seq !== this.#next) this.#broken = `entry ${this.#next} is missing`
+    const { seq, time, tenant } = entry
+    this.#tenant ??= tenant
+    if (tenant !== this.#tenant) this.#broken = `entry ${seq} is of tenant ${tenant}, and the log of ${this.#tenant}`
+    else if (seq !== this.#next) this.#broken = `entry ${this.#next} is missing`
     else if (time < this.#lastMs) this.#broken = `entry ${seq} is older than the one before it`
     this.#next = seq + 1
     this.#lastMs = time
@@ -55,8 +68,10 @@ export class LogMeasures {
 
   #read(entry: Entry, isRecent: boolean): void {
     const { seq, time } = entry
+    this.#lives.step(entry)
     switch (entry.kind) {
       case 'permit':
+        this.#lives.permit(entry, isRecent)
         this.#executions.permit(entry, isRecent)
         if (!isRecent) return
         this.#decisions.add(seq)
@@ -73,16 +88,20 @@ export class LogMeasures {
         return
       case 'receipt': {
         const claims = claimsOf(entry.receipt)
-        this.#numbers.add(seq, claims)
-        this.#executions.receipt(entry, claims)
-        if (isRecent) this.#people.stopped(seq, claims)
+        const life = this.#lives.receipt(entry, claims)
+        this.#numbers.receipt(seq, claims, life, isRecent)
+        if (life === undefined) return
+        this.#executions.receipt(seq, life, claims)
+        if (isRecent) this.#people.ended(seq, life.seq, claims, this.#lives.stoppedAt(life))
         return
       }
-      case 'expiry':
-        return this.#executions.expiry(entry)
-      case 'kill':
-      case 'revocation':
-        return this.#people.prohibited(time)
+      case 'expiry': {
+        const life = this.#lives.expiry(entry)
+        if (life === undefined) return
+        this.#numbers.lost(life)
+        if (isRecent) this.#people.lost(seq, life.seq, time, this.#lives.stoppedAt(life))
+        return this.#executions.lost(life)
+      }
       case 'gate':
         if (entry.event === 'session' && isRecent) this.#denials.session(entry.gate)
         if (entry.event === 'denials_lost' && isRecent) this.#lost.add(seq)
@@ -94,6 +113,7 @@ export class LogMeasures {
           this.#keyMs = time
           this.#isHybrid = entry.pq_key !== undefined
         }
+        if (entry.purpose === 'gate') this.#numbers.revoked(entry.gate, entry.from)
         if (entry.purpose === 'log' && entry.event === 're_anchored') this.#restoredMs = time
         return
       case 'assessment':
@@ -119,7 +139,7 @@ export class LogMeasures {
     out.set('decisions', this.#decisions.measured())
     out.set('lost_denials', this.#lost.measured())
     out.set('assessments', this.#assessments.measured())
-    for (const part of [this.#executions.measured(), this.#numbers.measured(), this.#denials.measured(this.#nowMs, DAY_MS), this.#people.measured(), this.#tools.measured()]) take(part)
+    for (const part of [this.#lives.measured(), ...(this.#lives.isFull ? [] : [this.#executions.measured(), this.#numbers.measured()]), this.#denials.measured(this.#nowMs, DAY_MS), this.#people.measured(), this.#tools.measured()]) take(part)
     age('key_age_days', this.#keyMs)
     if (this.#isHybrid !== undefined) out.set('hybrid_keys', { value: this.#isHybrid ? 1 : 0, proof: [] })
     age('rollback_days', this.#rolledBackMs)

@@ -1,9 +1,9 @@
 /** What is measured of a deployment. Shares are between 0 and 1, ages in days, the rest counts or milliseconds. */
 export const MEASURES = [
   // the log itself
-  'entries', 'log_verified', 'receipts_verified_share', 'receipt_gaps', 'lost_denials', 'key_age_days', 'hybrid_keys', 'witnesses', 'witness_age_days', 'anchor_age_days',
+  'entries', 'log_verified', 'receipts_verified_share', 'receipt_gaps', 'covered_share', 'lifecycle_violations', 'lost_denials', 'key_age_days', 'hybrid_keys', 'witnesses', 'witness_age_days', 'anchor_age_days',
   // what was asked, decided and done
-  'executions', 'observed_share', 'accounted_share', 'indeterminate_share', 'gates', 'stop_ms', 'contained_share',
+  'executions', 'observed_share', 'accounted_share', 'indeterminate_share', 'gates', 'stop_ms', 'contained_share', 'uncontained',
   'decisions', 'determined_share', 'replayed', 'replay_agreed_share', 'policy_tests', 'policy_tests_failed', 'tested_share',
   'denials', 'denied_checks', 'refusing_gates_share', 'canary_days',
   'verified_initiator_share', 'named_agent_share', 'pinned_share', 'high_risk_approved_share', 'least_quorum', 'rubber_stamp_share', 'assured_share',

@@ -52,6 +52,7 @@ export async function readLog(source: LogSource, head: Checkpoint, nowMs: number
     progress.end()
   }
   if (measures.broken !== undefined) invalid.push(measures.broken)
+  invalid.push(...measures.contradictions)
   if (invalid.length === 0 && measures.entries !== head.size) invalid.push(`${head.size} entries were signed, and ${measures.entries} are there`)
   return { measures, receiptsVerified: receipts.measured(), newest, invalid }
 }

@@ -54,12 +54,13 @@ function differs({ measures, root, model, dimensions }: AssessmentEntry, log: Lo
   if (log.broken !== undefined) return log.broken
   if (root !== found) return 'it is of other entries'
   const computed = log.measured()
-  for (const [name, { value }] of computed) if (measures[name] !== inUnits(value)) return `${name} is ${inUnits(value) / MEASURE_UNIT}, and not ${(measures[name] ?? 0) / MEASURE_UNIT}`
+  const isOurs = model === ours.version // one of another model may know fewer measures
+  for (const [name, { value }] of computed) if ((isOurs || measures[name] !== undefined) && measures[name] !== inUnits(value)) return `${name} is ${inUnits(value) / MEASURE_UNIT}, and not ${(measures[name] ?? 0) / MEASURE_UNIT}`
   const unknown = Object.keys(measures).find((name) => !PROBES.has(name) && !computed.has(name as Measure))
   if (unknown !== undefined) return `nothing shows ${unknown}`
-  if (model !== ours.version) return undefined // graded by another model than is at hand
+  if (!isOurs) return undefined // graded by another model than is at hand
   const told = new Map<Measure, Measured>(Object.entries(measures).flatMap(([name, value]) => ((MEASURES as readonly string[]).includes(name) ? [[name as Measure, { value: value / MEASURE_UNIT, proof: [] }] as const] : [])))
-  const graded = grade(ours, told, told.get('log_verified')?.value === 1 ? [] : ['the log did not verify'])
+  const graded = grade(ours, told, told.get('log_verified')?.value === 1 ? log.contradictions : ['the log did not verify'])
   const wrong = graded.dimensions.find(({ dimension, level }) => dimensions[dimension] !== level)
   return wrong === undefined ? undefined : `${wrong.dimension} is ${wrong.level}, and not ${dimensions[wrong.dimension] ?? 'there'}`
 }

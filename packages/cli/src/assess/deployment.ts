@@ -1,0 +1,49 @@
+import { type Grade, grade, type Measure, type Measured, type Model, type Report, reportOf } from '@sealwrit/assessor'
+import { nodeCryptography } from '@sealwrit/gate'
+import { type Checkpoint, MEASURE_UNIT, rootDigest, utf8 } from '@sealwrit/protocol'
+import { readHead } from '../evidence/mirror.ts'
+import { PlaneSource } from '../evidence/source.ts'
+import { type PlaneFolder, readVerifierKey } from '../local/folder.ts'
+import { Progress } from '../progress.ts'
+import { probe } from './probes.ts'
+import { readLog } from './read-log.ts'
+import { inUnits } from './recompute.ts'
+
+/** Whose log it is, where not even its key can be read. */
+const UNKNOWN = 'unknown'
+
+export interface Assessed {
+  readonly report: Report
+  readonly graded: Grade
+}
+
+/**
+ * Grades a deployment, however it stands: of one that is broken, or whose plane does not answer, nothing is shown, and the grade
+ * is 0 with the reason.
+ * @throws {CliError} where there is none
+ */
+export async function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
+  const measured = new Map<Measure, Measured>()
+  let origin = UNKNOWN
+  try {
+    const key = readVerifierKey(folder.verifierKey)
+    origin = key.name
+    const { note, head } = await readHead(new PlaneSource(folder), key)
+    const log = await readLog(new PlaneSource(folder), head, nowMs, new Progress('reading the log', isQuiet))
+    const { measures } = log
+    const invalid = measures.tenant === undefined || measures.tenant === folder.tenant ? log.invalid : [...log.invalid, `the entries are of tenant ${measures.tenant}, and not of ${folder.tenant}`]
+    for (const [name, value] of measures.measured()) measured.set(name, value)
+    if (log.receiptsVerified !== undefined) measured.set('receipts_verified_share', log.receiptsVerified)
+    measured.set('log_verified', { value: invalid.length === 0 ? 1 : 0, proof: [] })
+    for (const [name, value] of await probe(folder, key, note, log.newest, nowMs, new Progress('deciding again', isQuiet))) measured.set(name, value)
+    return graded(head, invalid)
+  } catch (error) {
+    return graded({ origin, size: 0, root: nodeCryptography.sha256(utf8('')) }, [`nothing can be read of it: ${error instanceof Error ? error.message : 'unknown'}`])
+  }
+
+  function graded(head: Checkpoint, invalid: readonly string[]): Assessed {
+    for (const [name, { value, proof }] of measured) measured.set(name, { value: inUnits(value) / MEASURE_UNIT, proof }) // as an entry holds it, so that it comes out again
+    const found = grade(model, measured, invalid)
+    return { graded: found, report: reportOf({ origin: head.origin, tenant: folder.tenant, size: head.size, root: rootDigest(head), at: nowMs }, found, measured) }
+  }
+}
