@@ -1,4 +1,4 @@
-import { Denied, Fields, type JsonValue } from '@sealwrit/protocol'
+import { type Bound, Denied, Fields, type JsonValue, readBound } from '@sealwrit/protocol'
 import { isMeasure, type Measure } from './measure.ts'
 
 /** What is graded, each for itself; a deployment is as mature as the least of them. */
@@ -8,14 +8,12 @@ export const MAX_LEVEL = 5
 const MAX_CRITERIA = 200
 
 /** One point of the model: met when its measure was shown, and is on the right side of its bound. */
-export interface Criterion {
+export interface Criterion extends Bound {
   readonly id: string
   readonly dimension: Dimension
   /** The level that cannot be reached without it. */
   readonly level: number
   readonly measure: Measure
-  readonly at_least?: number
-  readonly at_most?: number
   /** What holds when it is met: a sentence without its full stop. */
   readonly says: string
   /** What to do where it is not. */
@@ -52,16 +50,9 @@ function readCriterion(value: JsonValue): Criterion {
   const fields = new Fields(value, 'request_malformed', 'criterion')
   const measure = fields.value('measure')
   if (!isMeasure(measure)) throw new Denied('request_malformed', 'criterion: an unknown measure')
-  const bounds = { ...bound(fields, 'at_least'), ...bound(fields, 'at_most') }
-  const criterion: Criterion = { id: fields.text('id', 64), dimension: fields.oneOf('dimension', DIMENSIONS), level: fields.integer('level', MAX_LEVEL), measure, ...bounds, says: fields.text('says', 200), step: fields.text('step', 300) }
+  const bound = readBound(fields)
+  const criterion: Criterion = { id: fields.text('id', 64), dimension: fields.oneOf('dimension', DIMENSIONS), level: fields.integer('level', MAX_LEVEL), measure, ...bound, says: fields.text('says', 200), step: fields.text('step', 300) }
   fields.end()
-  if (criterion.level < 1 || Object.keys(bounds).length !== 1) throw new Denied('request_malformed', 'criterion: level, or not one bound')
+  if (criterion.level < 1) throw new Denied('request_malformed', 'criterion: level')
   return criterion
-}
-
-function bound(fields: Fields, name: 'at_least' | 'at_most'): { at_least?: number; at_most?: number } {
-  const value = fields.optional(name, (member) => fields.value(member))
-  if (value === undefined) return {}
-  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) throw new Denied('request_malformed', `criterion: ${name}`)
-  return { [name]: value }
 }

@@ -1,3 +1,4 @@
+import { isWithin } from '@sealwrit/protocol'
 import { type Criterion, type Dimension, DIMENSIONS, MAX_LEVEL, type Model } from './criteria.ts'
 import type { Measured, Measurements } from './measure.ts'
 
@@ -33,16 +34,11 @@ export function grade(model: Model, measurements: Measurements, invalid: readonl
   const dimensions = DIMENSIONS.map((dimension): DimensionGrade => {
     const points = model.criteria.filter((criterion) => criterion.dimension === dimension).map((criterion): Point => {
       const measured = measurements.get(criterion.measure)
-      return { criterion, measured, isMet: invalid.length === 0 && isMet(criterion, measured) }
+      return { criterion, measured, isMet: invalid.length === 0 && isWithin(criterion, measured?.value) }
     })
     return { dimension, level: levelOf(points), points }
   })
   return { model: model.version, level: Math.min(...dimensions.map(({ level }) => level)), dimensions, invalid }
-}
-
-function isMet({ at_least: least, at_most: most }: Criterion, measured: Measured | undefined): boolean {
-  if (measured === undefined || !Number.isFinite(measured.value)) return false
-  return (least === undefined || measured.value >= least) && (most === undefined || measured.value <= most)
 }
 
 function levelOf(points: readonly Point[]): number {

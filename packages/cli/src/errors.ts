@@ -8,12 +8,15 @@ export class CliError extends Error {
   readonly exit: number
   readonly hint: string | undefined
   readonly code: DenialCode | undefined
+  /** What it is about, a line each. */
+  readonly details: readonly string[]
 
-  constructor(message: string, options: { exit?: number; hint?: string; code?: DenialCode } = {}) {
+  constructor(message: string, options: { exit?: number; hint?: string; code?: DenialCode; details?: readonly string[] } = {}) {
     super(message)
     this.exit = options.exit ?? EXIT.fault
     this.hint = options.hint
     this.code = options.code
+    this.details = options.details ?? []
   }
 }
 

@@ -30,9 +30,9 @@ export function json(value: unknown): void {
 }
 
 export function printError(error: CliError, options: GlobalOptions, cause: unknown): void {
-  const { message, hint, code } = error
-  if (options.json === true) process.stderr.write(`${JSON.stringify({ error: { message, ...(hint === undefined ? {} : { hint }), ...(code === undefined ? {} : { code }) } })}\n`)
-  else process.stderr.write(`sealwrit: ${plain(message)}\n${hint === undefined ? '' : `  hint: ${plain(hint)}\n`}`)
+  const { message, hint, code, details } = error
+  if (options.json === true) process.stderr.write(`${JSON.stringify({ error: { message, ...(hint === undefined ? {} : { hint }), ...(code === undefined ? {} : { code }), ...(details.length === 0 ? {} : { details }) } })}\n`)
+  else process.stderr.write(`sealwrit: ${plain(message)}\n${details.map((detail) => `  ${plain(detail)}\n`).join('')}${hint === undefined ? '' : `  hint: ${plain(hint)}\n`}`)
   if (options.debug === true && cause instanceof Error) process.stderr.write(`${cause.stack ?? ''}\n`)
 }
 

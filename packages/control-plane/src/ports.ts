@@ -10,6 +10,8 @@ export interface PlaneClock extends Clock {
 /** The log's signing key. */
 export interface LogKey {
   readonly key: NoteKey
+  /** Where it is: in a file, in an encrypted one, or apart from this process; a file where nothing is said. */
+  readonly custody?: 'plain' | 'encrypted' | 'apart'
   /**
    * 64 bytes over `message`: at once from a key in memory, or later from another process, a token or a service. One that fails or takes
    * longer than {@link MAX_SIGNING_MS} refuses the group that waits for it, and nothing that was acknowledged.

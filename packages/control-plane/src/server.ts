@@ -1,4 +1,4 @@
-import type { WitnessPolicy } from '@sealwrit/protocol'
+import type { Profile, WitnessPolicy } from '@sealwrit/protocol'
 import { nodeClock, nodeCryptography, nodeRng } from './adapters/node.ts'
 import { openTelemetryTracing } from './adapters/opentelemetry.ts'
 import { PrometheusMetrics } from './adapters/prometheus.ts'
@@ -17,6 +17,7 @@ import { IssuerLogins, type LoginIssuerConfig } from './identify/login.ts'
 import type { ServedTenant } from './http/access.ts'
 import { serveHttp } from './http/server.ts'
 import type { PolicyRules } from './govern/policies.ts'
+import { ProfileDemands } from './govern/profile.ts'
 import { Plane } from './plane.ts'
 import type { ExportKey, FederationTrust, HighWater, Keychain, LogKey } from './ports.ts'
 import { serveSocket } from './rpc/socket.ts'
@@ -63,6 +64,10 @@ export interface TenantOptions {
   readonly logins?: readonly LoginIssuerConfig[] | undefined
   /** As in `PlaneOptions`. */
   readonly liftQuorum?: number | undefined
+  /** What it has to be, and its policies: it does not start otherwise. */
+  readonly profiles?: readonly Profile[] | undefined
+  /** Whether the high-water mark is kept outside of the plane's folder. */
+  readonly isHighWaterApart?: boolean | undefined
 }
 
 export interface ServerOptions {
@@ -133,8 +138,9 @@ export async function startPlanes(tenants: readonly TenantOptions[], { listen, v
   }
 }
 
-/** @param closing what is to be closed again, the last first @throws {SinkError | StoreOpenError | LogDamaged} each says what to do */
+/** @param closing what is to be closed again, the last first @throws {ProfileUnmet | SinkError | StoreOpenError | LogDamaged} each says what to do */
 async function openTenant(options: TenantOptions, version: string, closing: (() => Promise<void> | void)[]): Promise<ServedTenant> {
+  const demands = new ProfileDemands(options.profiles ?? [], options)
   const { sinks, ...anchors } = options.anchors
   const made = sinks.map((sink) => makeSink(sink, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 }))
   const store = await openStore(options.store, options.tenant)
@@ -150,7 +156,7 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   const notices = webhook === undefined ? undefined : new Notices(webhook, { clock: nodeClock, store, origin: logKey.key.name, tenant })
   const identity = options.identity === undefined ? undefined : { config: options.identity, loader: nodeKeyLoader }
   const attestations = { rules: options.attestationTrust ?? [], verify: sigstoreVerify }
-  const plane = await Plane.open(ports, options.policies, { ...options, witnesses, identity, attestations, notices, anchors: { ...anchors, sinks: made } })
+  const plane = await Plane.open(ports, options.policies, { ...options, policyRules: { ...options.policyRules, demands }, witnesses, identity, attestations, notices, anchors: { ...anchors, sinks: made } })
   closeIt = () => plane.close() // and its store with it
   const logins = options.logins === undefined || options.logins.length === 0 ? undefined : new IssuerLogins(options.logins, nodeKeyLoader, nodePostForm, { clock: nodeClock, rng: nodeRng, sha256: nodeCryptography.sha256 })
   const exportJwk = options.exportKey === undefined ? undefined : jwkOfExport(options.exportKey, nodeCryptography)

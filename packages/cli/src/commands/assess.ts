@@ -2,16 +2,19 @@ import * as fs from 'node:fs'
 import { compare, coverage, parseFrameworks, parseReport, type Report } from '@sealwrit/assessor'
 import frameworks from '@sealwrit/assessor/frameworks.json' with { type: 'json' }
 import { nodeClock } from '@sealwrit/gate'
-import { Denied } from '@sealwrit/protocol'
+import { Denied, isObject, present, type Profile } from '@sealwrit/protocol'
 import { assessed } from '../assess/deployment.ts'
 import { htmlReport } from '../assess/html.ts'
 import { maturityModel } from '../assess/model.ts'
 import { printChanges, printGrade } from '../assess/print.ts'
+import { printJudged } from '../assess/print-profile.ts'
 import { inUnits } from '../assess/recompute.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
-import { findFolder } from '../local/folder.ts'
-import { type GlobalOptions, json, line } from '../output.ts'
+import { findFolder, type PlaneFolder } from '../local/folder.ts'
+import { splitNames } from '../local/library.ts'
+import { type Judged, judged, NOTHING_TOLD, profilesNamed, toldByPlane } from '../local/profiles.ts'
+import { bold, type GlobalOptions, json, line } from '../output.ts'
 import { readJson } from '../read-json.ts'
 
 export interface AssessOptions extends GlobalOptions {
@@ -20,22 +23,42 @@ export interface AssessOptions extends GlobalOptions {
   readonly compare?: string
   readonly history?: readonly string[]
   readonly record?: boolean
+  readonly profile?: string
 }
+
+/** Members of the output that are not part of the report. */
+const BESIDE: ReadonlySet<string> = new Set(['profile', 'since', 'recorded'])
 
 /** Grades this deployment by what its log shows, and by what can be found out now. What is not shown counts for nothing. */
 export async function assess(options: AssessOptions): Promise<void> {
   const model = maturityModel()
+  const profiles = profilesNamed(splitNames(options.profile ?? ''))
   const older = options.compare === undefined ? undefined : savedReport(options.compare)
   const history = (options.history ?? []).map(savedReport).sort((a, b) => a.at - b.at)
   const folder = findFolder(options.dir)
   const { report, graded } = await assessed(folder, model, Math.floor(nodeClock.wallMs()), options.json === true)
   const recorded = options.record === true ? await record(options, report) : undefined
+  const held = profiles.length === 0 ? [] : await againstProfiles(folder, profiles, report)
   if (options.html !== undefined) write(options.html, htmlReport(report, graded, model, coverage(parseFrameworks(frameworks as never, model), graded), history))
-  if (options.json === true) return json({ ...report, ...(older === undefined ? {} : { since: compare(older, report) }), ...(recorded === undefined ? {} : { recorded }) })
-  printGrade(graded, model, options.points === true)
-  if (older !== undefined) printChanges(compare(older, report))
-  if (recorded !== undefined) line(`\nrecorded as entry ${recorded}: whoever holds the log can compute it again, with \`sealwrit verify\``)
-  if (options.html !== undefined) line(`\nthe whole report is in ${options.html}`)
+  if (options.json === true) json(present({ ...report, profile: profiles.length === 0 ? undefined : { names: profiles.map(({ name }) => name), requirements: held.map(told) }, since: older === undefined ? undefined : compare(older, report), recorded }))
+  else {
+    printGrade(graded, model, options.points === true)
+    if (profiles.length > 0) line(`\n${bold(`profile ${profiles.map(({ name }) => name).join(' and ')}`)}`)
+    printJudged(held)
+    if (older !== undefined) printChanges(compare(older, report))
+    if (recorded !== undefined) line(`\nrecorded as entry ${recorded}: whoever holds the log can compute it again, with \`sealwrit verify\``)
+    if (options.html !== undefined) line(`\nthe whole report is in ${options.html}`)
+  }
+  const missing = held.filter(({ isMet }) => !isMet).length
+  if (missing > 0) throw new CliError(`${missing} of ${held.length} requirements of profile ${profiles.map(({ name }) => name).join(' and ')} are not met`, { hint: 'each says what to do, marked ✗' })
+}
+
+const told = ({ requirement: { id, of, says }, value, isMet }: Judged): object => present({ id, of, says, met: isMet, value })
+
+/** How a deployment stands to profiles: by what the plane tells of itself and its policies, and by what the evidence shows. */
+async function againstProfiles(folder: PlaneFolder, profiles: readonly Profile[], { measures, invalid }: Report): Promise<readonly Judged[]> {
+  const evidence = invalid.length > 0 ? {} : Object.fromEntries(Object.entries(measures).map(([name, { value }]) => [name, value]))
+  return judged(profiles, { ...((await toldByPlane(folder)) ?? NOTHING_TOLD), evidence })
 }
 
 /** @returns the leaf index @throws {CliError} */
@@ -44,10 +67,11 @@ async function record(options: AssessOptions, { model, size, root, at, level, di
   return (await askPlane(findFolder(options.dir), 'assessments.record', { model, size, root, at, level, dimensions, measures: numbers })).seq
 }
 
-/** @throws {CliError} */
+/** What `--json` wrote, without what it said beside the report. @throws {CliError} */
 function savedReport(file: string): Report {
   try {
-    return parseReport(readJson(file))
+    const saved = readJson(file)
+    return parseReport(isObject(saved) ? Object.fromEntries(Object.entries(saved).filter(([name]) => !BESIDE.has(name))) : saved)
   } catch (error) {
     if (error instanceof Denied) throw new CliError(`${file} is no report: ${error.message}`, { exit: EXIT.usage, hint: '`sealwrit assess --json` writes one' })
     throw error

@@ -42,7 +42,7 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
   const folder = findFolder(options.dir)
   if (!fs.existsSync(folder.verifierKey)) throw unreachable(folder)
   if (options.agentKey !== undefined && options.agent === undefined) throw new CliError('--agent-key needs --agent: the name that the key is registered under', { exit: EXIT.usage })
-  const { config, witnesses } = await configured(folder, options.witnessPolicy)
+  const { config, witnesses } = await configured(folder, options.witnessPolicy, options.shadow === true)
   const shared = {
     folder,
     witnesses,
@@ -73,10 +73,16 @@ export async function mcp(command: readonly string[], options: McpOptions): Prom
 }
 
 /** What is configured for a gate. Its readers weigh as much as the gateway: a process that lives long loads them only where there is something to read. @throws {CliError} */
-async function configured(folder: PlaneFolder, witnessPolicy: string | undefined): Promise<{ readonly config: Config | undefined; readonly witnesses: WitnessQuorum }> {
+async function configured(folder: PlaneFolder, witnessPolicy: string | undefined, observes: boolean): Promise<{ readonly config: Config | undefined; readonly witnesses: WitnessQuorum }> {
   if (witnessPolicy === undefined && !fs.existsSync(folder.config)) return { config: undefined, witnesses: new WitnessQuorum(NO_WITNESSES) }
   const [{ readConfig }, { gateWitnesses }] = await Promise.all([import('../local/config.ts'), import('../local/witnesses.ts')])
-  return { config: readConfig(folder)?.config, witnesses: gateWitnesses(folder, witnessPolicy) }
+  const found = { config: readConfig(folder)?.config, witnesses: gateWitnesses(folder, witnessPolicy) }
+  const profiles = found.config?.profile ?? []
+  if (profiles.length > 0) {
+    const { demandOfGate, gateFacts } = await import('../local/profiles.ts')
+    demandOfGate(profiles, gateFacts(observes, found.config?.receipt ?? 'before_reply', found.witnesses))
+  }
+  return found
 }
 
 /** @throws {CliError} */

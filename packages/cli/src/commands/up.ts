@@ -1,19 +1,21 @@
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
-import { isDatabase, ListenError, LogDamaged, MAX_TENANTS, type Plane, PolicyError, type PolicySet, type RunningPlanes, SocketError, startPlanes, StoreOpenError, TenantFailure, type TenantOptions, TreeDamaged } from '@sealwrit/control-plane'
+import { isDatabase, ListenError, LogDamaged, MAX_TENANTS, type Plane, PolicyError, type PolicySet, ProfileUnmet, type RunningPlanes, SocketError, startPlanes, StoreOpenError, TenantFailure, type TenantOptions, TreeDamaged } from '@sealwrit/control-plane'
 import { floorFile } from '@sealwrit/gate'
 import { KeyFileError, loadKeyFile } from '../adapters/key-file.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { SignerError } from '../adapters/remote-signer.ts'
-import { anchorSinks } from '../local/anchors.ts'
+import { anchorSinks, isInside, real } from '../local/anchors.ts'
 import { attestationTrust } from '../local/attestation.ts'
 import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../local/config.ts'
 import { configuredFederation } from '../local/federation.ts'
 import { findFolder, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
 import { firstKey, isPlain, openLogKeys } from '../local/log-keys.ts'
+import { splitNames } from '../local/library.ts'
 import { FOLDER, TENANT, tenantDirs } from '../local/places.ts'
 import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
+import { profileError, profilesNamed } from '../local/profiles.ts'
 import { approvalsWebhook } from '../local/webhook.ts'
 import { planeWitnesses } from '../local/witnesses.ts'
 import { exampleFolder, selfLine } from '../self.ts'
@@ -41,11 +43,11 @@ interface Running extends Pick<RunningPlanes, 'url' | 'close'> {
   readonly tenants: readonly [Opened, ...Opened[]]
 }
 
-/** Starts the planes of all tenants, or none. @param activates as for {@link prepared} @throws {CliError} with the way out, naming the tenant */
-async function openPlanes(folders: readonly PlaneFolder[], listen: { host: string; port: number }, store: string | undefined, activates: boolean): Promise<Running> {
+/** Starts the planes of all tenants, or none. @param activates, profiles as for {@link prepared} @throws {CliError} with the way out, naming the tenant */
+async function openPlanes(folders: readonly PlaneFolder[], listen: { host: string; port: number }, store: string | undefined, activates: boolean, profiles: readonly string[]): Promise<Running> {
   if (folders.length > MAX_TENANTS) throw new CliError(`${folders.length} tenants are more than the ${MAX_TENANTS} that one process serves`, { hint: 'move some to a plane of their own' })
   const all: Prepared[] = []
-  for (const folder of folders) all.push(await naming(folder, () => prepared(folder, chosenStore(folder.tenant === TENANT || isDatabase(store ?? '') ? store : undefined, folder), activates)))
+  for (const folder of folders) all.push(await naming(folder, () => prepared(folder, chosenStore(folder.tenant === TENANT || isDatabase(store ?? '') ? store : undefined, folder), activates, profiles)))
   try {
     const { planes, url, close } = await startPlanes(all.map(({ options }) => options), { listen, version })
     const tenants = all.map(({ options: _options, ...one }, i) => ({ ...one, plane: planes[i] as Plane }))
@@ -66,12 +68,12 @@ async function naming<T>({ tenant }: PlaneFolder, run: () => Promise<T>): Promis
     return await run()
   } catch (error) {
     if (tenant === TENANT || !(error instanceof CliError)) throw error
-    throw new CliError(`tenant ${tenant}: ${error.message}; no tenant was opened`, { exit: error.exit, ...(error.hint === undefined ? {} : { hint: error.hint }), ...(error.code === undefined ? {} : { code: error.code }) })
+    throw new CliError(`tenant ${tenant}: ${error.message}; no tenant was opened`, { exit: error.exit, details: error.details, ...(error.hint === undefined ? {} : { hint: error.hint }), ...(error.code === undefined ? {} : { code: error.code }) })
   }
 }
 
-/** @param activates brings the policies of the folder into force, as a first start does anyway @throws {CliError} with the way out */
-async function prepared(folder: PlaneFolder, store: string, activates: boolean): Promise<Prepared> {
+/** @param activates brings the policies of the folder into force, as a first start does anyway @param profiles what every tenant has to be, beside what its own configuration says @throws {CliError} with the way out */
+async function prepared(folder: PlaneFolder, store: string, activates: boolean, profiles: readonly string[]): Promise<Prepared> {
   try {
     const config = readConfig(folder)
     const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
@@ -101,6 +103,8 @@ async function prepared(folder: PlaneFolder, store: string, activates: boolean):
         attestationTrust: attestationTrust(config),
         logins: config === undefined ? undefined : loginIssuers(config),
         liftQuorum: config?.config.people?.lift_quorum,
+        profiles: profilesNamed([...new Set([...profiles, ...(config?.config.profile ?? [])])]),
+        isHighWaterApart: !isInside(real(highWaterFile(folder, config)), real(folder.dir)),
         isNew,
         retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
         anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
@@ -123,6 +127,7 @@ function atHand(read: () => PolicySet): PolicySet | CliError {
 }
 
 export function explained(error: unknown, folder: PlaneFolder, store: string): unknown {
+  if (error instanceof ProfileUnmet) return profileError(error.requirements, error.profiles, 'the plane')
   if (error instanceof StoreOpenError && error.isLocked) return new CliError(`a plane runs on ${folder.dir} already`, { hint: 'use that one, or give this one a folder of its own with --dir' })
   if (error instanceof LogDamaged || error instanceof TreeDamaged) return new CliError(`store ${store} is damaged: ${error.message}`, { code: 'evidence_unavailable', hint: 'keep the file as it is and restore a backup; the plane never goes on from a damaged log' })
   if (error instanceof PolicyError) return new CliError(error.message, { code: 'policy_missing', hint: 'restore the store from a backup; or activate the policies of the folder: add --activate' })
@@ -163,15 +168,15 @@ export function parseListen(text: string): { host: string; port: number } {
   return { host: host === '[::1]' ? '::1' : host, port }
 }
 
-export async function up(options: GlobalOptions & { listen: string; store?: string; activate?: boolean }): Promise<void> {
+export async function up(options: GlobalOptions & { listen: string; store?: string; activate?: boolean; profile?: string }): Promise<void> {
   if (options.tenant !== undefined) throw new CliError('`up` opens every tenant of its folder, and takes no --tenant', { exit: EXIT.usage })
   const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve(FOLDER)) : findFolder(options.dir)
-  const running = await openPlanes(tenantDirs(folder.dir).map(planeFolder), parseListen(options.listen), options.store, options.activate === true)
+  const running = await openPlanes(tenantDirs(folder.dir).map(planeFolder), parseListen(options.listen), options.store, options.activate === true, splitNames(options.profile ?? ''))
   const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
   const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--pin', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)
   if (options.json === true) {
-    const told = await Promise.all(running.tenants.map(async (one) => ({ tenant: one.folder.tenant, socket: one.folder.socket, origin: one.plane.log.origin, entries: one.plane.log.size, policies: await policiesOf(one) })))
+    const told = await Promise.all(running.tenants.map(async (one) => ({ tenant: one.folder.tenant, socket: one.folder.socket, origin: one.plane.log.origin, entries: one.plane.log.size, profiles: one.plane.policies.profiles, policies: await policiesOf(one) })))
     const { tenant: _tenant, ...own } = told[0] as (typeof told)[number]
     json({ url: running.url, ...own, wrap, ...(told.length > 1 ? { tenants: told } : {}) })
   } else {
@@ -197,6 +202,7 @@ async function announceTenant(opened: Opened): Promise<void> {
   line(`  socket   ${folder.socket}`)
   if (isDatabase(store)) line(`  store    ${storeName(store)}`)
   line(`  log      ${plane.log.origin}, ${plane.log.size} entries, policy epoch ${plane.epoch}`)
+  if (plane.policies.profiles.length > 0) line(`  profile  ${plane.policies.profiles.join(', ')}`)
   if (isPlain(folder)) line(`  ${red('key')}      ${folder.logKey} is not encrypted; ${selfLine('key', 'encrypt', '--dir', folder.dir)} does it`)
   await announce(opened, folder)
   const { notReady } = plane

@@ -37,7 +37,7 @@ export function anchorSinks({ config, file }: { config: Config; file: string }, 
 }
 
 /** A path without links, also where its end does not exist yet. */
-function real(file: string): string {
+export function real(file: string): string {
   try {
     return fs.realpathSync(file)
   } catch {
@@ -46,6 +46,6 @@ function real(file: string): string {
   }
 }
 
-function isInside(file: string, folder: string): boolean {
+export function isInside(file: string, folder: string): boolean {
   return file === folder || file.startsWith(folder.endsWith(path.sep) ? folder : `${folder}${path.sep}`)
 }

@@ -12,6 +12,8 @@ import { readSecret } from './folder.ts'
 export interface Config {
   /** The person or team that answers for what runs; an opaque id. */
   readonly owner?: string | undefined
+  /** What the plane, its policies and its gates have to be: they do not start otherwise. @see spec/profile.md */
+  readonly profile: readonly string[]
   /** Folder of the policies, relative to this file. */
   readonly policies: string
   /** `shadow`: what policy denies runs all the same at gates that were started with `--shadow`, marked, and is never called governed. */
@@ -111,11 +113,15 @@ const loginIssuer = z
     name_claim: place.optional(),
   })
   .refine(({ jwks_uri, jwks_file }) => (jwks_uri === undefined) !== (jwks_file === undefined), 'takes either jwks_uri or jwks_file')
+/** As `profiles.json` has them. */
+const PROFILES = ['core', 'health', 'federal', 'defense'] as const
+const profile = z.enum(PROFILES, `a profile is one of ${PROFILES.join(', ')}`)
 const trustDomain = z.strictObject({ name: z.string().regex(/^[a-z0-9._-]{1,255}$/), bundle: place, audience: place })
 const distinct = <T>(list: readonly T[], name: (one: T) => string): boolean => new Set(list.map(name)).size === list.length
 
 const shape = {
   owner: z.string().min(1).max(128).optional(),
+  profile: z.union([profile.transform((name) => [name]), z.array(profile).min(1).max(PROFILES.length)]).default([]),
   policies: z.string().min(1).default('policies'),
   mode: z.enum(['enforce', 'shadow']).default('enforce'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),

@@ -74,13 +74,13 @@ function keychain(folder: PlaneFolder, name: string, prepared: LogKey | undefine
 
 function fileKey(name: string, file: string, create: boolean, isHybrid: boolean = fs.existsSync(pqFile(file))): LogKey {
   const pq = isHybrid ? loadKeyFile(pqFile(file), create, 'encrypted', 'ml-dsa-65') : undefined // first: one without the other is none
-  const { publicKey, sign } = loadKeyFile(file, create)
-  return logKeyOf(name, publicKey, sign, pq?.publicKey, pq?.sign)
+  const { publicKey, sign, isEncrypted } = loadKeyFile(file, create)
+  return { ...logKeyOf(name, publicKey, sign, pq?.publicKey, pq?.sign), custody: isEncrypted ? 'encrypted' : 'plain' }
 }
 
 async function remoteKey(name: string, socket: string): Promise<LogKey> {
   const signer = await RemoteSigner.connect(socket)
-  return logKeyOf(name, signer.publicKey, (message) => signer.sign(message), signer.pqPublicKey, (message) => signer.sign(message, 'ML-DSA-65'))
+  return { ...logKeyOf(name, signer.publicKey, (message) => signer.sign(message), signer.pqPublicKey, (message) => signer.sign(message, 'ML-DSA-65')), custody: 'apart' }
 }
 
 function logKeyOf(name: string, publicKey: Uint8Array, sign: LogKey['sign'], pq: Uint8Array | undefined, signPq: LogKey['sign'] | undefined): LogKey {

@@ -14,6 +14,7 @@ export const ADDRESSES = {
   'tools.pin': 'POST /v1/tools/pin',
   'tools.unpin': 'POST /v1/tools/unpin',
   'assessments.list': 'GET /v1/assessment',
+  'profiles.facts': 'GET /v1/profiles',
   'assessments.record': 'POST /v1/assessment',
   'agents.list': 'GET /v1/agents',
   'agents.add': 'POST /v1/agents',

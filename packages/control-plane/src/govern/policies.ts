@@ -6,6 +6,7 @@ import type { Sequencer } from '../log/sequencer.ts'
 import type { LogState } from '../log/state.ts'
 import type { PlanePorts } from '../ports.ts'
 import type { Store } from '../store/store.ts'
+import type { ProfileDemands, ProfileFacts } from './profile.ts'
 
 /** Policy sets that one log may have seen active. */
 export const MAX_EPOCHS = 1_000_000
@@ -21,6 +22,8 @@ export interface PolicyRules {
   readonly maxAgeMs?: number | undefined
   /** What policy denies may run all the same, marked, at gates that were started for it. */
   readonly observes?: boolean | undefined
+  /** What is asked of every set that is in force. */
+  readonly demands?: ProfileDemands | undefined
 }
 
 /** How a set shall come into force. */
@@ -60,11 +63,13 @@ export class Policies {
   /**
    * @param set what is to be activated now, as the rules say; undefined where nothing is at hand
    * @throws {PolicyError} when the active set is not in the store as it was activated, or there is none
+   * @throws {ProfileUnmet} when it is not what the profiles ask for
    */
   static async open(set: PolicySet | undefined, log: Sequencer, ports: PlanePorts, rules: PolicyRules): Promise<Policies> {
     const { state } = log
     if (log.stopped === undefined && set !== undefined && (rules.activateAtStart !== false || state.policyDigest === undefined)) {
       if (rules.base !== undefined && set.base !== rules.base) throw new PolicyError('the policy set lacks the protected rules that the configuration demands')
+      rules.demands?.demandOf(set)
       await keep(set, ports.store)
       // Another plane of this log may be first.
       if (state.policyDigest !== set.digest) await log.ensure((at) => (at.policyDigest === set.digest ? undefined : { body: entryOf(set, at, {}), bodies: [] }))
@@ -74,6 +79,7 @@ export class Policies {
     const observes = rules.observes === true
     if (log.stopped === undefined && modeEntry(state, observes) !== undefined) await log.ensure((at) => modeEntry(at, observes))
     const active = digest === set?.digest ? set : await storedPolicySet(digest, ports.store, ports.crypto.sha256)
+    if (log.stopped === undefined) rules.demands?.demandOf(active)
     return new Policies(log, ports, rules, { engine: new PolicyEngine(active), epoch: state.epoch })
   }
 
@@ -89,8 +95,19 @@ export class Policies {
       this.#active = { engine: engine.set.digest === policyDigest ? engine : await this.#engine(policyDigest), epoch }
     }
     const { base, maxAgeMs } = this.#rules
-    if (base !== undefined && this.#active.engine.set.base !== base) return { ...this.#active, void: 'policy_missing' }
+    const { set } = this.#active.engine
+    if ((base !== undefined && set.base !== base) || this.#rules.demands?.refusal(set) !== undefined) return { ...this.#active, void: 'policy_missing' }
     return maxAgeMs !== undefined && this.#ports.clock.wallMs() - standing.sinceMs > maxAgeMs ? { ...this.#active, void: 'policy_stale' } : this.#active
+  }
+
+  /** The profiles that it was started under, and what they look at; undefined where nobody told how it is set up. */
+  async profileFacts(): Promise<ProfileFacts | undefined> {
+    const { engine } = await this.active()
+    return this.#rules.demands?.told(engine.set)
+  }
+
+  get profiles(): readonly string[] {
+    return this.#rules.demands?.names ?? []
   }
 
   /** Whether this plane observes: it was started so, and the log says so. */
@@ -122,6 +139,8 @@ export class Policies {
   /** What forbids that `set` becomes the active one; undefined when nothing does. */
   refusal(set: PolicySet, { mode, rebase }: Pick<Activating, 'mode' | 'rebase'>): string | undefined {
     if (mode === 'shadow') return undefined
+    const short = this.#rules.demands?.refusal(set)
+    if (short !== undefined) return short
     const { base } = this.#rules
     if (base !== undefined) return set.base === base ? undefined : 'it lacks the protected rules that the configuration demands, or changes them'
     const { base: now } = this.#log.state.standing

@@ -13,6 +13,7 @@ import type { Federation } from '../govern/federation.ts'
 import type { ListedGate } from '../govern/gates.ts'
 import type { Keys } from '../govern/keys.ts'
 import type { Activated } from '../govern/policies.ts'
+import type { ProfileFacts } from '../govern/profile.ts'
 import type { Stops } from '../govern/stops.ts'
 import type { ListedTool, PinRequest, ShownTool, ToolFilter, Tools } from '../govern/tools.ts'
 import type { Paged } from '../page.ts'
@@ -101,6 +102,7 @@ export interface PlaneMethods {
   readonly 'policies.rollback': Call<{ readonly epoch?: number | undefined; readonly urgent?: boolean; readonly rebase?: boolean }, Activated>
   readonly 'policies.withdraw': Call<{ readonly what: 'staged' | 'shadow' }, Activated>
   readonly 'policies.status': Call<None, PolicyStatus>
+  readonly 'profiles.facts': Call<None, ProfileFacts>
   readonly 'policies.epochs': Listing<'epochs', { readonly epoch: number; readonly digest: Digest }>
   readonly 'policies.requests': Call<{ readonly since: string }, { readonly requests: readonly RecordedRequest[]; readonly next: number; readonly size: number }>
   readonly 'policies.text': Call<{ readonly digest: Digest }, PolicyTexts>
@@ -166,6 +168,8 @@ export interface PlaneStatus {
   readonly ready: boolean
   /** Whether what policy denies runs at gates that ask for it. */
   readonly observing: boolean
+  /** What it was started under: they hold for its set-up and its policies. */
+  readonly profiles: readonly string[]
   readonly pid: number
   readonly anchors: Answer<Plane['anchors']['status']>
 }

@@ -220,6 +220,7 @@ export const METHODS: Methods<MethodName> = Object.freeze<Methods<MethodName>>({
     gates: plane.log.state.gates.size,
     ready: plane.notReady === undefined,
     observing: plane.policies.isObserving,
+    profiles: plane.policies.profiles,
     pid: process.pid,
     anchors: await plane.anchors.status(),
   }),

@@ -6,7 +6,7 @@ import type { MethodName, Methods } from './api.ts'
 import { type Peer, refuseGates } from './peer.ts'
 
 /** What the socket serves of the life cycle of policies; HTTP serves the first. @see spec/policy.md */
-export const POLICY_METHODS: Methods<Exclude<Extract<MethodName, `policies.${string}`>, 'policies.text'>> = Object.freeze({
+export const POLICY_METHODS: Methods<Exclude<Extract<MethodName, `policies.${string}` | 'profiles.facts'>, 'policies.text'>> = Object.freeze({
   'policies.activate': (plane: Plane, params: JsonValue, peer: Peer) => {
     refuseGates(peer)
     return plane.activate(parseActivation(params), peer.person.id)
@@ -26,6 +26,10 @@ export const POLICY_METHODS: Methods<Exclude<Extract<MethodName, `policies.${str
     const what = fields.oneOf('what', ['staged', 'shadow'] as const)
     fields.end()
     return (await plane.policies.withdraw(what, peer.person.id)) ?? { outcome: 'unchanged', digest: '', epoch: plane.log.state.epoch, seq: plane.log.state.standing.sinceSeq }
+  },
+  'profiles.facts': async (plane: Plane, params: JsonValue) => {
+    new Fields(params, 'request_malformed', 'profiles.facts').end()
+    return (await plane.policies.profileFacts()) ?? { profiles: [], plane: {}, policy: {} }
   },
   'policies.status': async (plane: Plane, params: JsonValue) => {
     new Fields(params, 'request_malformed', 'policies.status').end()

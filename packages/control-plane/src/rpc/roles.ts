@@ -15,7 +15,7 @@ export const ROLE_FOR: Readonly<Record<string, Role>> = Object.freeze({
   status: 'viewer', effect: 'viewer', 'revocations.list': 'viewer', 'kills.list': 'viewer', decide: 'viewer', executions: 'viewer', 'executions.search': 'viewer', lineage: 'viewer', evidence: 'viewer', 'evidence.more': 'viewer',
   'log.list': 'viewer', 'log.read': 'viewer', 'log.checkpoint': 'viewer', 'log.tile': 'viewer', 'log.gaps': 'viewer',
   'agents.list': 'viewer', 'tools.list': 'viewer', 'tools.show': 'viewer', 'gates.list': 'viewer', 'approvers.list': 'viewer', 'anchors.list': 'viewer', 'keys.list': 'viewer', 'assessments.list': 'viewer',
-  'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
+  'approvals.list': 'viewer', 'approvals.show': 'viewer', 'policies.status': 'viewer', 'policies.epochs': 'viewer', 'profiles.facts': 'viewer', 'policies.requests': 'viewer', 'policies.text': 'viewer',
   'federation.list': 'viewer', 'people.own_password': 'viewer', events: 'viewer', metrics: 'viewer', session: 'viewer',
   // answering what waits; which hold a person may answer is said by their groups, and their signature
   'approvals.decide': 'approver', directory: 'approver', 'people.list': 'approver',

@@ -66,6 +66,18 @@ function count(cosigned: readonly Cosigned[], quorum: Quorum, { nowSeconds, maxA
 }
 
 /** Whether cosignatures by exactly these suffice. A group is met when its threshold of members is; nesting is bounded by the number of groups. */
+/** The fewest cosignatures that can meet `quorum`. */
+export function leastCosignatures(quorum: Quorum): number {
+  switch (quorum.kind) {
+    case 'none':
+      return 0
+    case 'witness':
+      return 1
+    case 'group':
+      return quorum.members.map(leastCosignatures).sort((a, b) => a - b).slice(0, quorum.threshold).reduce((sum, one) => sum + one, 0)
+  }
+}
+
 export function isQuorumMet(quorum: Quorum, by: ReadonlySet<PolicyWitness>): boolean {
   switch (quorum.kind) {
     case 'none':

@@ -17,5 +17,6 @@ export const REGISTRY_ROUTES: readonly Route[] = [
   { method: 'POST', url: '/v1/policies', needs: 'policies.activate', tag: 'policies', body: schemas.activateRequest, answer: schemas.activateReply, summary: 'Validates a policy set, runs its tests, and activates it' },
   { method: 'POST', url: '/v1/policies/rollback', needs: 'policies.rollback', tag: 'policies', body: schemas.rollbackRequest, answer: schemas.activateReply, summary: 'Makes an earlier set the active one, as a new epoch' },
   { method: 'GET', url: '/v1/policies/epochs', needs: 'policies.epochs', tag: 'policies', query: page, answer: schemas.policyEpochs, summary: 'Lists the policy set of each epoch' },
+  { method: 'GET', url: '/v1/profiles', needs: 'profiles.facts', tag: 'policies', answer: schemas.profileFacts, summary: 'Says under which profiles the plane runs, and what profiles look at' },
   { method: 'GET', url: '/v1/policies/:digest', needs: 'policies.text', tag: 'policies', path: schemas.policyPath, answer: schemas.policyTexts, summary: 'Gives the texts of a policy set' },
 ]
