@@ -113,6 +113,7 @@ describe('the HTTP API', () => {
     await works('POST /v1/policies', '/v1/policies', { files: { 'a.cedar': 'not cedar', 'schema.cedarschema': SCHEMA } })
     await works('POST /v1/policies', '/v1/policies', { files: { 'a.cedar': 'forbid (principal, action, resource);', 'schema.cedarschema': SCHEMA } })
     await works('POST /v1/policies/rollback', '/v1/policies/rollback', {})
+    await works('GET /v1/profiles', '/v1/profiles')
     await works('GET /v1/policies/epochs', '/v1/policies/epochs?limit=1')
 
     const [subject, action, resource] = [{ type: 'agent', id: 'x' }, { name: 'mcp.tool_call' }, { type: 'tool', id: 'mcp://fs/read_file' }]

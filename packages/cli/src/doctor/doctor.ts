@@ -17,14 +17,14 @@ interface Finding {
 }
 
 /** Shows the real boundary at work: a permit that runs, a deny that does not, both in the log. */
-export async function doctor(options: GlobalOptions): Promise<void> {
+export async function doctor(options: GlobalOptions & { agentKey?: string }): Promise<void> {
   const folder = findFolder(options.dir)
   const before = await askPlane(folder, 'status', {})
   const findings: Finding[] = [{ check: 'plane', ok: before.ready, detail: `${before.origin}, ${before.size} entries, policy epoch ${before.epoch}` }]
   if (before.observing) findings.push({ check: 'enforced', ok: undefined, detail: 'the plane observes (`mode: shadow`): what policy denies runs at gates started with --shadow, and is not governed' })
   const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
   try {
-    findings.push(...(await probe(folder, path.join(temporary, 'canary'))))
+    findings.push(...(await probe(folder, path.join(temporary, 'canary'), options.agentKey)))
   } finally {
     fs.rmSync(temporary, { recursive: true, force: true })
   }
@@ -34,14 +34,14 @@ export async function doctor(options: GlobalOptions): Promise<void> {
   findings.push({ check: 'record', ok: kinds.length === 3, detail: `new in the log: ${kinds.join(', ') || 'nothing'}` })
   if (options.json === true) json({ findings: findings.map(({ ok, ...rest }) => ({ ...rest, status: ok === undefined ? 'not checked' : ok ? 'ok' : 'failed' })) })
   else for (const { check, ok, detail } of findings) line(`${ok === undefined ? yellow('–') : ok ? green('✓') : red('✗')} ${check}: ${detail}`)
-  if (findings.some(({ ok }) => ok === false)) throw new CliError('the boundary does not hold as it should', { hint: 'look at the lines marked ✗; a policy set without doctor.cedar permits no canary' })
+  if (findings.some(({ ok }) => ok === false)) throw new CliError('the boundary does not hold as it should', { hint: 'look at the lines marked ✗; a policy set without doctor.cedar permits no canary, and where agents are registered this one needs a key: `sealwrit agent add sealwrit-doctor`, then --agent-key' })
 }
 
 /** Calls through a gateway process of its own, and what the canary file says of them. */
-async function probe(folder: PlaneFolder, canary: string): Promise<Finding[]> {
+async function probe(folder: PlaneFolder, canary: string, agentKey: string | undefined): Promise<Finding[]> {
   fs.writeFileSync(canary, '')
   const server = path.join(path.dirname(fileURLToPath(import.meta.url)), `canary-server${path.extname(fileURLToPath(import.meta.url))}`)
-  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--pin', '--dir', folder.dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--pin', '--dir', folder.dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)]), '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })
   let errors = ''
   gateway.stderr.on('data', (chunk: Buffer) => {
     errors = `${errors}${chunk.toString()}`.slice(-2_000)

@@ -115,13 +115,13 @@ const loginIssuer = z
   .refine(({ jwks_uri, jwks_file }) => (jwks_uri === undefined) !== (jwks_file === undefined), 'takes either jwks_uri or jwks_file')
 /** As `profiles.json` has them. */
 const PROFILES = ['core', 'health', 'federal', 'defense'] as const
-const profile = z.enum(PROFILES, `a profile is one of ${PROFILES.join(', ')}`)
+const profile = z.enum(PROFILES)
 const trustDomain = z.strictObject({ name: z.string().regex(/^[a-z0-9._-]{1,255}$/), bundle: place, audience: place })
 const distinct = <T>(list: readonly T[], name: (one: T) => string): boolean => new Set(list.map(name)).size === list.length
 
 const shape = {
   owner: z.string().min(1).max(128).optional(),
-  profile: z.union([profile.transform((name) => [name]), z.array(profile).min(1).max(PROFILES.length)]).default([]),
+  profile: z.union([profile.transform((name) => [name]), z.array(profile).min(1).max(PROFILES.length)], `takes one or more of ${PROFILES.join(', ')}`).default([]),
   policies: z.string().min(1).default('policies'),
   mode: z.enum(['enforce', 'shadow']).default('enforce'),
   receipt: z.enum(['before_reply', 'after_reply']).default('before_reply'),
