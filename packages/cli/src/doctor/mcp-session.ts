@@ -10,6 +10,7 @@ export class McpSession {
   readonly #output: Writable
   readonly #waiting = new Map<number, { resolve: (answer: JsonObject) => void; reject: (error: Error) => void }>()
   #nextId = 1
+  #hasEnded = false
 
   constructor(input: Readable, output: Writable) {
     this.#output = output
@@ -35,6 +36,7 @@ export class McpSession {
   }
 
   request(method: string, params: JsonObject): Promise<JsonObject> {
+    if (this.#hasEnded) return Promise.reject(new Denied('unavailable', 'the gateway ended'))
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Denied('unavailable', 'no answer in time')), ANSWER_MS)
@@ -61,6 +63,7 @@ export class McpSession {
   }
 
   #fail(): void {
+    this.#hasEnded = true
     for (const waiting of this.#waiting.values()) waiting.reject(new Denied('unavailable', 'the gateway ended'))
     this.#waiting.clear()
   }

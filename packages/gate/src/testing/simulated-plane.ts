@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:cr
 import {
   type Action, type Agent, type Artifact, checkpointText, commitment, consistencyProof, type Crypto, type DenialCode, Denied, type Entry, type EntryBody, entryText, formatProof, formatSignature,
   fromBase64Url, inclusionProof, isObservable, type JsonObject, type JsonValue, leafDigest, leafHash, nodeHash, type NoteKey, noteKey, actionDigest, parseAuthorizeRequest, parseDenialRequest,
-  parseEnrolRequest, parseEntry, parsePermissibleRequest, parseReceiptRequest, parseRedeemRequest, parseRpcRequest, parseSealed, parseToolsRequest, present, rpcError, type Scope, scopeOf, scopesOf, type SealedEntry, type SeenTool, signingKey, toBase64, toBase64Url, treeRoot, utf8,
+  parseEnrolRequest, parseEntry, parsePermissibleRequest, parseReceiptRequest, parseRedeemRequest, parseRenewRequest, parseRpcRequest, parseSealed, peekClaims, parseToolsRequest, present, rpcError, type Scope, scopeOf, scopesOf, type SealedEntry, type SeenTool, signingKey, toBase64, toBase64Url, treeRoot, utf8,
   type Clock, type Rng,
 } from '@sealwrit/protocol'
 import type { Connection, ConnectionEvents, Net } from '../ports.ts'
@@ -26,6 +26,14 @@ export interface SimulatedPlaneOptions {
 /** What happens to an answer on its way: it is passed on, changed, or (undefined) lost. */
 export type OnTheWire = (method: string, answer: JsonObject) => JsonObject | undefined
 
+/** What one connection was shown, and whether a gate opened a session on it. */
+interface Listener {
+  size: number
+  /** The size before the last. */
+  before: number
+  isGate: boolean
+}
+
 /** PKCS #8 prefix of an Ed25519 seed. @see RFC 8410 section 7 */
 const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 
@@ -39,10 +47,18 @@ export class SimulatedPlane implements Net {
   observes: (isAsked: boolean) => boolean = () => false
   /** Faults on the wire. */
   onTheWire: OnTheWire = (_method, answer) => answer
+  /** What becomes of the text of an entry before it is logged: what comes out is sealed as any other leaf. */
+  onTheLog: (text: string) => string = (text) => text
+  /** Hears what gates ask. */
+  heard: (method: string, params: JsonValue) => void = () => undefined
+  /** Which of its executions a gate may go on with. */
+  renews: (jtis: readonly string[]) => readonly string[] = (jtis) => jtis
+  /** A liar shows what does not extend what it showed before, and permits what nobody pinned. */
+  isHonest = true
   readonly #options: SimulatedPlaneOptions
   readonly #privateKey: KeyObject
   #leaves: string[] = []
-  readonly #connections = new Set<ConnectionEvents>()
+  readonly #connections = new Map<ConnectionEvents, Listener>()
   /** What its permits say otherwise than they would. */
   permits: Partial<Artifact> = {}
   readonly #environments = new Map<string, Artifact['env']>()
@@ -67,31 +83,58 @@ export class SimulatedPlane implements Net {
     return this.#leaves.map(parseEntry)
   }
 
+  /** Every leaf, in order. */
+  get leaves(): readonly string[] {
+    return this.#leaves
+  }
+
+  /** Has another history from now on. */
+  become(leaves: readonly string[]): void {
+    this.#leaves = [...leaves]
+    this.#nodes.clear()
+  }
+
   /** Forgets everything after the first `size` entries, as a store that was restored from a backup. */
   rollBack(size: number): void {
-    this.#leaves = this.#leaves.slice(0, size)
-    this.#nodes.clear()
+    this.become(this.#leaves.slice(0, size))
   }
 
   /** Ends every connection, as a restart does. */
   disconnect(): void {
-    for (const events of this.#connections) events.closed('restart')
+    for (const events of this.#connections.keys()) events.closed('restart')
     this.#connections.clear()
   }
 
   connect(_path: string, _maxLineBytes: number, events: ConnectionEvents): Promise<Connection> {
     if (!this.isUp) return Promise.reject(new Error('nobody answers'))
-    this.#connections.add(events)
-    const shown = { size: 0 }
+    const shown: Listener = { size: 0, before: 0, isGate: false }
+    this.#connections.set(events, shown)
     return Promise.resolve({
       send: (line) => queueMicrotask(() => this.#receive(utf8(line), shown, events)),
       close: () => this.#connections.delete(events),
     })
   }
 
-  #receive(line: Uint8Array, shown: { size: number }, events: ConnectionEvents): void {
+  /** Tells every gate of an entry, unasked. @param isAhead it arrives before the answer that is on its way */
+  tell(seq: number, isAhead = false): void {
+    for (const [events, shown] of this.#connections) {
+      if (!shown.isGate) continue
+      if (isAhead) shown.size = shown.before
+      events.line(utf8(JSON.stringify({ jsonrpc: '2.0', method: 'event', params: this.#show(seq, shown) })))
+    }
+  }
+
+  #receive(line: Uint8Array, shown: Listener, events: ConnectionEvents): void {
     if (!this.#connections.has(events)) return
-    const { id, method, params } = parseRpcRequest(line)
+    let request: ReturnType<typeof parseRpcRequest>
+    try {
+      request = parseRpcRequest(line)
+    } catch {
+      this.#connections.delete(events)
+      return events.closed('no request')
+    }
+    const { id, method, params } = request
+    this.heard(method, params)
     let answer: JsonObject
     try {
       answer = { id, jsonrpc: '2.0', result: this.#answer(method, params, shown) }
@@ -102,7 +145,7 @@ export class SimulatedPlane implements Net {
     if (passed !== undefined && this.#connections.has(events)) events.line(utf8(JSON.stringify(passed)))
   }
 
-  #answer(method: string, params: JsonValue, shown: { size: number }): JsonObject {
+  #answer(method: string, params: JsonValue, shown: Listener): JsonObject {
     switch (method) {
       case 'nonce':
         return { origin: this.key.name, nonce: toBase64Url(this.#options.rng.bytes(16)) }
@@ -114,14 +157,18 @@ export class SimulatedPlane implements Net {
         return this.#redeem(params, shown)
       case 'receipts': {
         const { receipt } = parseReceiptRequest(params)
-        const { jti } = JSON.parse(Buffer.from(receipt.split('.')[1] ?? '', 'base64url').toString()) as { jti: string } // oxlint-disable-line no-restricted-properties -- the gate's own words, in a test
+        const { jti } = peekClaims(receipt) as { jti: string }
         return { seq: this.append({ kind: 'receipt', jti, receipt }) }
       }
       case 'denials': {
         const { session, denial } = parseDenialRequest(params)
-        const { code, scope } = JSON.parse(Buffer.from(denial.split('.')[1] ?? '', 'base64url').toString()) as { code: DenialCode; scope?: Scope } // oxlint-disable-line no-restricted-properties -- as above
+        const { code, scope } = peekClaims(denial) as unknown as { code: DenialCode; scope?: Scope }
         return { seq: this.append(present({ kind: 'deny', code, scope, denial, aud: this.#gates.get(session) }) as EntryBody) }
       }
+      case 'leases.renew':
+        return this.#renew(params, shown)
+      case 'events.ack':
+        return {}
       case 'tools.record':
         return this.#recordTools(params)
       case 'tools.permissible': {
@@ -133,17 +180,29 @@ export class SimulatedPlane implements Net {
     }
   }
 
-  #enrol(params: JsonValue, shown: { size: number }): JsonObject {
+  #renew(params: JsonValue, shown: Listener): JsonObject {
+    const { session, nonce, jtis } = parseRenewRequest(params)
+    return this.#show(this.append({ kind: 'lease', gate: this.#gates.get(session) ?? '', session, nonce, jtis: this.renews(jtis) }), shown)
+  }
+
+  /** A sealed entry, with the proof from what this connection was shown before. */
+  #show(seq: number, shown: Listener, salt?: string): { sealed: JsonObject; consistency: string[] } {
+    const consistency = this.#consistency(shown.size)
+    shown.before = shown.size
+    shown.size = this.#leaves.length
+    return { sealed: { ...this.seal(seq, salt) }, consistency }
+  }
+
+  #enrol(params: JsonValue, shown: Listener): JsonObject {
     const request = parseEnrolRequest(params)
     const gate = signingKey(fromBase64Url(request.key), this.#options.crypto.sha256).kid
     const { commit, level } = request.environment
     this.#environments.set(request.session, { commit, level })
     this.#gates.set(request.session, gate)
     const seq = this.append({ kind: 'gate', gate, event: 'session', session: request.session, env: { commit, level } })
-    const sealed = this.seal(seq)
-    const consistency = this.#consistency(shown.size > 0 ? shown.size : (request.floor ?? 0))
-    shown.size = this.#leaves.length
-    return { sealed: { ...sealed }, consistency, sub: this.sub, epoch: this.epoch }
+    shown.isGate = true
+    if (shown.size === 0) shown.size = request.floor ?? 0
+    return { ...this.#show(seq, shown), sub: this.sub, epoch: this.epoch }
   }
 
   /** Everything is pinned as it is seen first, unless somebody is to do it. */
@@ -173,10 +232,10 @@ export class SimulatedPlane implements Net {
     return pinned === undefined ? 'tool_not_pinned' : pinned === action.tool_digest ? undefined : 'tool_changed'
   }
 
-  #authorize(params: JsonValue, shown: { size: number }): JsonObject {
+  #authorize(params: JsonValue, shown: Listener): JsonObject {
     const { session, challenge, action, agent, hold: named, intent, observe } = parseAuthorizeRequest(params)
     const { decide = () => 'permit' as const } = this.#options
-    const decision = this.#toolCode(action) ?? decide(action as unknown as JsonObject, named)
+    const decision = (this.isHonest ? this.#toolCode(action) : undefined) ?? decide(action as unknown as JsonObject, named)
     const aud = this.#gates.get(session) ?? ''
     if (decision === 'hold') {
       const hold = named ?? toBase64Url(this.#options.rng.bytes(16))
@@ -185,10 +244,7 @@ export class SimulatedPlane implements Net {
     const observed = decision !== 'permit' && isObservable(decision) && this.observes(observe === true) ? decision : undefined
     if (decision !== 'permit' && observed === undefined) return { decision: 'deny', code: decision, seq: this.append({ kind: 'deny', code: decision, aud, scope: scopeOf(action) }) }
     const { seq, salt } = this.#permit(action, agent, aud, this.#environments.get(session), { use: 'challenge', challenge, ...(intent === undefined ? {} : { intent }), ...(observed === undefined ? {} : { observed }) })
-    const sealed = this.seal(seq, salt)
-    const consistency = this.#consistency(shown.size)
-    shown.size = this.#leaves.length
-    return { decision: 'permit', sealed: { ...sealed }, consistency }
+    return { decision: 'permit', ...this.#show(seq, shown, salt) }
   }
 
   #permit(action: Action, agent: Agent, aud: string, env: Artifact['env'] | undefined, how: Pick<Artifact, 'use' | 'challenge' | 'intent' | 'observed'>): { seq: number; salt: string } {
@@ -218,7 +274,7 @@ export class SimulatedPlane implements Net {
     return this.seal(seq, salt)
   }
 
-  #redeem(params: JsonValue, shown: { size: number }): JsonObject {
+  #redeem(params: JsonValue, shown: Listener): JsonObject {
     const { session, artifact, challenge } = parseRedeemRequest(params)
     const { entry, proof, salt } = parseSealed(artifact)
     const permit = parseEntry(entry)
@@ -239,7 +295,7 @@ export class SimulatedPlane implements Net {
   /** Logs one entry. @returns its leaf index */
   append(body: EntryBody): number {
     const seq = this.#leaves.length
-    this.#leaves.push(entryText({ v: 1, seq, time: Math.floor(this.#options.clock.wallMs()), tenant: this.tenant, ...body } as Entry))
+    this.#leaves.push(this.onTheLog(entryText({ v: 1, seq, time: Math.floor(this.#options.clock.wallMs()), tenant: this.tenant, ...body } as Entry)))
     return seq
   }
 
@@ -248,14 +304,19 @@ export class SimulatedPlane implements Net {
     const size = this.#leaves.length
     const { sha256 } = this.#options.crypto
     const text = checkpointText({ origin: this.key.name, size, root: treeRoot(size, this.#subtree, sha256) })
-    const checkpoint = `${text}\n${formatSignature(this.key, sign(null, utf8(text), this.#privateKey))}${this.#options.cosign?.(text) ?? ''}`
+    const checkpoint = `${text}\n${this.sign(text)}${this.#options.cosign?.(text) ?? ''}`
     const extra = salt === undefined ? {} : { extra: fromBase64Url(salt) }
     return { entry: this.#leaves[seq] as string, proof: formatProof({ ...extra, index: seq, hashes: inclusionProof(seq, size, this.#subtree, sha256), checkpoint }) }
   }
 
+  /** The line of this log's signature over a checkpoint, whatever it says. */
+  sign(text: string): string {
+    return formatSignature(this.key, sign(null, utf8(text), this.#privateKey))
+  }
+
   #consistency(from: number): string[] {
     const size = this.#leaves.length
-    if (from === 0 || from === size) return []
+    if (from === 0 || from === size || (from > size && !this.isHonest)) return []
     if (from > size) throw new Denied('state_diverged')
     return consistencyProof(from, size, this.#subtree, this.#options.crypto.sha256).map(toBase64)
   }
