@@ -156,7 +156,19 @@ export function buildProgram(): Command {
   add('demo', 'the denial conditions live, against a real MCP server and a plane of its own', 'sealwrit demo --output evidence.json')
     .option('--output <file>', 'keep the evidence bundle in this file')
     .action(async (o: object) => (await import('./demo/demo.ts')).demo(all(program, o)))
+  addConformance(add, program)
   return program
+}
+
+/** The denial conditions, on whatever speaks the formats. */
+function addConformance(add: Add, program: Command): void {
+  add('conformance', 'try the denial conditions on a plane or a gate, yours or anybody’s, rule by rule', 'sealwrit conformance --gate -- my-gate --stdio')
+    .option('--gate', 'try a gate: this program is its plane; its command, after --, gets that of the canary appended (default: `sealwrit mcp`)')
+    .option('--rule <id...>', 'only these rules, by their ids or how they begin')
+    .option('--list', 'list the rules, and try nothing')
+    .argument('[command...]', 'the gate’s command, after --')
+    .passThroughOptions()
+    .action(async (command: string[], o: object) => (await import('./commands/conformance.ts')).conformance(command, all(program, o)))
 }
 
 /** Adds a command with what every command has. */

@@ -52,6 +52,10 @@ export class Adversary {
   readonly #sockets = new Set<net.Socket>()
   readonly #server = net.createServer((socket) => void this.#serve(socket))
   readonly #values: Values
+  /** Answers that were made wrong so far. */
+  made = 0
+  /** Why one could not be made wrong as the rule says. */
+  fault: Error | undefined
   /** Whether the line that leaves next is the answer that the rule is about. */
   #isNext = false
 
@@ -59,9 +63,9 @@ export class Adversary {
     this.#server.maxConnections = MAX_CONNECTIONS
     this.#values = valuesWith((name) => (name === 'origin' ? this.plane.key.name : name === 'last' ? this.permits.at(-1) : undefined))
     this.plane.isHonest = false
-    this.plane.onTheLog = (text) => this.#logged(text)
+    this.plane.onTheLog = (text) => this.#orFault(text, () => this.#logged(text))
     this.plane.heard = (method, params) => this.#heard(method, params)
-    this.plane.onTheWire = (method, answer) => this.#answered(method, answer)
+    this.plane.onTheWire = (method, answer) => this.#orFault(undefined, () => this.#answered(method, answer))
     for (let i = 0; i < 3; i++) this.plane.append({ kind: 'tool', target: 'mcp://before', name: `tool-${i}`, digest: `sha256:${'0'.repeat(64)}` }) // so that there is a history to be wrong about
   }
 
@@ -88,13 +92,13 @@ export class Adversary {
   async #serve(socket: net.Socket): Promise<void> {
     this.#sockets.add(socket)
     socket.on('error', () => socket.destroy())
-    const connection = await this.plane.connect('', MAX_WIRE_LINE, { line: (bytes) => this.#leaves(socket, bytes), closed: () => socket.destroy() }).catch(() => undefined)
+    const connection = await this.plane.connect('', MAX_WIRE_LINE, { line: (bytes) => this.#orFault(undefined, () => this.#leaves(socket, bytes)), closed: () => socket.destroy() }).catch(() => undefined)
     socket.once('close', () => {
       this.#sockets.delete(socket)
       connection?.close()
     })
     if (connection === undefined) return void socket.destroy()
-    const reader = new LineReader(MAX_WIRE_LINE, (line) => connection.send(this.#arrives(line)))
+    const reader = new LineReader(MAX_WIRE_LINE, (line) => connection.send(this.#orFault('', () => this.#arrives(line))))
     socket.on('data', (chunk) => {
       try {
         reader.push(chunk)
@@ -102,6 +106,16 @@ export class Adversary {
         socket.destroy()
       }
     })
+  }
+
+  /** What fails here is no answer of a plane, and would look like a refusal. */
+  #orFault<T>(otherwise: T, act: () => T): T {
+    try {
+      return act()
+    } catch (error) {
+      this.fault ??= error instanceof Error ? error : new Error('unknown')
+      return otherwise
+    }
   }
 
   /** A gate's question; where the rule says so another one is answered than was asked. */
@@ -149,6 +163,7 @@ export class Adversary {
     if (method === 'nonce' && isObject(result)) this.#nonces.add(String(result['nonce']))
     if (method === 'authorize' && between !== undefined && isObject(result)) return { ...answer, result: between(result) }
     if (attack?.on !== method || attack.step !== undefined || !isObject(result)) return answer
+    this.made++
     if (attack.lost === true) return undefined
     this.#isNext = true
     const sealed = result['sealed']

@@ -10,8 +10,9 @@ import { selfArguments } from '../../self.ts'
 
 /** Who asks, as policies of planes may name it. */
 export const AGENT = 'sealwrit-conformance'
-/** How long a gate that is told to leave may take, in milliseconds. */
-const LEAVE_MS = 2_000
+/** How long a gate whose input ended may take to leave, and how long once it was told to, in milliseconds. */
+const LEAVE_MS = 500
+const END_MS = 2_000
 /** What is kept of what a gate says on its standard error, in characters. */
 const MAX_SAID = 2_000
 
@@ -43,6 +44,7 @@ export class GateProcess {
   #child: ChildProcess | undefined
   #session: McpSession | undefined
   #said = ''
+  #isOver = false
 
   /** @param command words that start the gate; those of the canary are appended */
   constructor(command: readonly string[], dir: string, canary: string) {
@@ -62,6 +64,7 @@ export class GateProcess {
 
   /** @throws {CliError} where it does not begin to speak MCP */
   async start(): Promise<void> {
+    if (this.#isOver) throw new CliError('the run is over')
     const [program, ...args] = this.#command as readonly [string, ...string[]]
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ['SEALWRIT_DIR']: this.#dir } })
     this.#child = child
@@ -103,15 +106,21 @@ export class GateProcess {
     await this.start()
   }
 
+  /** Ends the gate for good. */
+  async end(): Promise<void> {
+    this.#isOver = true
+    await this.stop()
+  }
+
   /** Ends the gate, and waits until it is gone. */
   async stop(): Promise<void> {
     const child = this.#child
     this.#child = undefined
     if (child === undefined || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS)
+      const timers = [setTimeout(() => child.kill('SIGTERM'), LEAVE_MS), setTimeout(() => child.kill('SIGKILL'), END_MS)]
       child.once('exit', () => {
-        clearTimeout(timer)
+        timers.forEach(clearTimeout)
         resolve()
       })
       child.stdin?.end()
