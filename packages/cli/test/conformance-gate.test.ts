@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import * as os from 'node:os'
 import * as path from 'node:path'
 import { isDenialCode } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
@@ -106,12 +107,15 @@ describe.concurrent('sealwrit conformance', () => {
     expect((await run(['conformance', '--gate', '--', '/nonexistent/gate'])).stderr).toContain('cannot be started')
   }, 60_000)
   it('ends what it started when it is interrupted', async () => {
-    const child = sealwrit(['conformance', '--gate', '--rule', 'gate.reply', 'gate.lease'])
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-interrupted-'))
+    const child = sealwrit(['conformance', '--gate', '--rule', 'gate.reply', 'gate.lease'], { env: { TMPDIR: folder } })
     let errors = ''
     child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))
-    await new Promise((resolve) => setTimeout(resolve, 3_000))
+    for (let i = 0; !fs.readdirSync(folder, { recursive: true }).includes(path.join(fs.readdirSync(folder)[0] ?? '', 'canary')) && i < 400; i++) await new Promise((resolve) => setTimeout(resolve, 50))
     child.kill('SIGINT')
     expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(130)
     expect(errors).toContain('everything that was started has ended')
+    expect(fs.readdirSync(folder).filter((name) => name.startsWith('sealwrit-conformance-'))).toEqual([])
+    fs.rmSync(folder, { recursive: true })
   }, 60_000)
 })
