@@ -8,7 +8,7 @@ export const MEASURES = [
   'denials', 'denied_checks', 'refusing_gates_share', 'canary_days',
   'verified_initiator_share', 'named_agent_share', 'pinned_share', 'high_risk_approved_share', 'least_quorum', 'rubber_stamp_share', 'assured_share',
   'rooted_share', 'declared_share', 'foreign',
-  'assessments', 'rollback_days', 'restore_days',
+  'assessments', 'rollback_days', 'restore_days', 'restored',
 ] as const
 export type Measure = (typeof MEASURES)[number]
 

@@ -1,6 +1,8 @@
+import * as fs from 'node:fs'
 import { type Grade, grade, type Measure, type Measured, type Model, type Report, reportOf } from '@sealwrit/assessor'
 import { nodeCryptography } from '@sealwrit/gate'
 import { type Checkpoint, MEASURE_UNIT, rootDigest, utf8 } from '@sealwrit/protocol'
+import { CliError } from '../errors.ts'
 import { readHead } from '../evidence/mirror.ts'
 import { PlaneSource } from '../evidence/source.ts'
 import { type PlaneFolder, readVerifierKey } from '../local/folder.ts'
@@ -20,12 +22,12 @@ export interface Assessed {
 /**
  * Grades a deployment, however it stands: of one that is broken, or whose plane does not answer, nothing is shown, and the grade
  * is 0 with the reason.
- * @throws {CliError} where there is none
  */
 export async function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
   const measured = new Map<Measure, Measured>()
   let origin = UNKNOWN
   try {
+    if (!fs.existsSync(folder.verifierKey)) throw new CliError(`no plane was ever started on ${folder.dir}`)
     const key = readVerifierKey(folder.verifierKey)
     origin = key.name
     const { note, head } = await readHead(new PlaneSource(folder), key)
@@ -35,7 +37,7 @@ export async function assessed(folder: PlaneFolder, model: Model, nowMs: number,
     for (const [name, value] of measures.measured()) measured.set(name, value)
     if (log.receiptsVerified !== undefined) measured.set('receipts_verified_share', log.receiptsVerified)
     measured.set('log_verified', { value: invalid.length === 0 ? 1 : 0, proof: [] })
-    for (const [name, value] of await probe(folder, key, note, log.newest, nowMs, new Progress('deciding again', isQuiet))) measured.set(name, value)
+    for (const [name, value] of await probe(folder, key, { note, head }, log.newest, nowMs, new Progress('deciding again', isQuiet))) measured.set(name, value)
     return graded(head, invalid)
   } catch (error) {
     return graded({ origin, size: 0, root: nodeCryptography.sha256(utf8('')) }, [`nothing can be read of it: ${error instanceof Error ? error.message : 'unknown'}`])

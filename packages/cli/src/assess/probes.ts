@@ -1,21 +1,28 @@
 import type { Measure, Measured } from '@sealwrit/assessor'
 import { DecisionReplay, parseCases, PolicyEngine, runCases } from '@sealwrit/control-plane'
 import { nodeCryptography } from '@sealwrit/gate'
-import { BundleReader, BundleVerifier, type NoteKey, utf8, verifyQuorum } from '@sealwrit/protocol'
+import { BundleReader, BundleVerifier, type Checkpoint, type NoteKey, utf8, verifyQuorum } from '@sealwrit/protocol'
 import { evidenceLines } from '../evidence/collect.ts'
+import { PlaneSource } from '../evidence/source.ts'
 import { askPlane } from '../local/client.ts'
 import type { PlaneFolder } from '../local/folder.ts'
 import { configuredPolicies, readPolicies, readTests } from '../local/policies.ts'
 import { configuredWitnesses } from '../local/witnesses.ts'
 import type { Progress } from '../progress.ts'
+import { restored } from './restored.ts'
 
 const DAY_SECONDS = 86_400
 const REPLAYED = 'the policies give this decision again, with its reasons and obligations'
+/** The newest checkpoint, as it was signed. */
+interface Signed {
+  readonly note: string
+  readonly head: Checkpoint
+}
 type Found = readonly (readonly [Measure, Measured])[]
 
 /** What the entries of a log do not show, found out now. What cannot be found out is not there. */
-export async function probe(folder: PlaneFolder, key: NoteKey, note: string, newest: readonly string[], nowMs: number, progress: Progress): Promise<Found> {
-  const found = await Promise.all([orNothing(() => witnessed(folder, note, nowMs)), orNothing(() => anchored(folder, nowMs)), orNothing(() => tested(folder)), orNothing(() => replayed(folder, key, newest, progress))])
+export async function probe(folder: PlaneFolder, key: NoteKey, { note, head }: Signed, newest: readonly string[], nowMs: number, progress: Progress): Promise<Found> {
+  const found = await Promise.all([orNothing(() => witnessed(folder, note, nowMs)), orNothing(() => anchored(folder, nowMs)), orNothing(() => tested(folder)), orNothing(async () => [['restored', measured(await restored(new PlaneSource(folder), head))]]), orNothing(() => replayed(folder, key, newest, progress))])
   return found.flat()
 }
 

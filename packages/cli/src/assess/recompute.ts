@@ -7,7 +7,7 @@ import { FolderSource } from '../evidence/source.ts'
 /** The newest assessments of a log that are computed again. */
 export const MAX_RECOMPUTED = 4
 /** What an assessor finds out beside the log, or from a part of it: nobody else can compute these from entries alone. */
-export const PROBES: ReadonlySet<string> = new Set(['log_verified', 'receipts_verified_share', 'witnesses', 'witness_age_days', 'anchor_age_days', 'policy_tests', 'policy_tests_failed', 'tested_share', 'replayed', 'replay_agreed_share'])
+export const PROBES: ReadonlySet<string> = new Set(['log_verified', 'receipts_verified_share', 'witnesses', 'witness_age_days', 'anchor_age_days', 'restored', 'policy_tests', 'policy_tests_failed', 'tested_share', 'replayed', 'replay_agreed_share'])
 const CLAIM = 'an assessment comes out again from the entries that it is of'
 
 /** A number as an assessment holds it. */
@@ -45,7 +45,7 @@ export async function recompute(report: Report, texts: () => AsyncIterable<strin
     verdict: findings.length > 0 ? 'contradicted' : report.verdict,
     findings: [...report.findings, ...findings],
     established: held === 0 ? report.established : [...report.established, { claim: CLAIM, count: held }],
-    notShown: [...report.notShown, 'what an assessor found out beside the log: witnesses, anchors, tests, decisions made again'],
+    notShown: [...report.notShown, 'what an assessor found out beside the log: witnesses, anchors, restored copies, tests, decisions made again'],
   }
 }
 

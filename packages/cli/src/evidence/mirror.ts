@@ -37,13 +37,13 @@ export async function mirrorLog(source: LogSource, folder: string, key: NoteKey,
     const bytes = await source.tile(tile)
     const texts = decodeEntries(bytes, tile.width)
     for (const text of texts.slice(Math.max(0, stack.size - tile.index * 256))) {
-      for (const { level, index, hashes } of stack.append(leafHash(utf8(text), sha256))) write(folder, { level, index, width: 256 }, hashes)
+      for (const { level, index, hashes } of stack.append(leafHash(utf8(text), sha256))) writeTile(folder, { level, index, width: 256 }, hashes)
     }
-    write(folder, tile, bytes)
+    writeTile(folder, tile, bytes)
     progress.at(stack.size, head.size, 'entries')
   }
   progress.end()
-  for (const { name, bytes } of stack.partial()) write(folder, name, bytes)
+  for (const { name, bytes } of stack.partial()) writeTile(folder, name, bytes)
   if (!equalBytes(stack.root(), head.root)) throw contradicted('the entries are not those that the log key signed, or the log shows another history than this mirror holds')
   replace(path.join(folder, 'checkpoint'), note)
   return { origin: head.origin, from, size: head.size }
@@ -133,7 +133,7 @@ function contradicted(message: string): CliError {
   return new CliError(message, { exit: EXIT.unverified, hint: 'keep both as they are: together they are evidence' })
 }
 
-function write(folder: string, tile: TileName, bytes: Uint8Array): void {
+export function writeTile(folder: string, tile: TileName, bytes: Uint8Array): void {
   const file = path.join(folder, tilePath(tile))
   fs.mkdirSync(path.dirname(file), { recursive: true })
   replace(file, bytes)
