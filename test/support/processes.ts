@@ -26,8 +26,8 @@ export function run(args: readonly string[], options: { cwd?: string; env?: Node
 }
 
 /** Starts a plane and waits until it serves. */
-export function startPlane(dir: string, listen = '127.0.0.1:0'): Promise<{ child: ChildProcess; url: string; origin: string }> {
-  const child = sealwrit(['up', '--json', '--activate', '--dir', dir, '--listen', listen])
+export function startPlane(dir: string, listen = '127.0.0.1:0', env: NodeJS.ProcessEnv = {}): Promise<{ child: ChildProcess; url: string; origin: string }> {
+  const child = sealwrit(['up', '--json', '--activate', '--dir', dir, '--listen', listen], { env })
   return new Promise((resolve, reject) => {
     let [out, errors] = ['', '']
     child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()))
@@ -47,5 +47,19 @@ export function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Pr
   return new Promise((resolve) => {
     child.once('exit', () => resolve())
     child.kill(signal)
+  })
+}
+
+/** Starts a witness of the logs whose keys are in `logs`. */
+export function startWitness(dir: string, ...logs: readonly string[]): Promise<{ child: ChildProcess; name: string; policy_line: string }> {
+  const child = sealwrit(['witness', '--json', '--dir', dir, '--listen', '127.0.0.1:0', '--log', ...logs])
+  child.stderr?.resume()
+  return new Promise((resolve, reject) => {
+    let out = ''
+    child.stdout?.on('data', (chunk: Buffer) => {
+      out += chunk.toString()
+      if (out.trimEnd().endsWith('}')) resolve({ child, ...(JSON.parse(out) as { name: string; policy_line: string }) })
+    })
+    child.once('exit', (code) => reject(new Error(`witness ended (${code})`)))
   })
 }

@@ -59,7 +59,7 @@ export class Executions {
 
   *measured(): Generator<readonly [Measure, Measured | undefined]> {
     yield ['executions', this.#permits.measured()]
-    yield ['observed_share', this.#observed.measured()]
+    yield ['observed_share', this.#observed.measured(false)]
     yield ['determined_share', this.#determined.measured()]
     yield ['verified_initiator_share', this.#initiator.measured()]
     yield ['named_agent_share', this.#named.measured()]

@@ -24,6 +24,7 @@ export class LogMeasures {
   readonly #decisions = new Count()
   readonly #lost = new Count()
   readonly #assessments = new Count()
+  #assessedMs = -Infinity
   #next = 0
   #lastMs = 0
   #keyMs: number | undefined
@@ -117,6 +118,8 @@ export class LogMeasures {
         if (entry.purpose === 'log' && entry.event === 're_anchored') this.#restoredMs = time
         return
       case 'assessment':
+        if (time - this.#assessedMs < DAY_MS) return // many in a row are one
+        this.#assessedMs = time
         if (isRecent) this.#assessments.add(seq)
         return
       case 'policy':

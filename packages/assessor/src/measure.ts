@@ -55,11 +55,11 @@ export class Share {
   add(seq: number, isWithin: boolean): void {
     ;(isWithin ? this.#within : this.#without).add(seq)
   }
-  /** Undefined of nothing: then there is nothing to show. */
-  measured(): Measured | undefined {
+  /** Undefined of nothing: then there is nothing to show. @param isWanted whether all of it should be within; else the proof is what is */
+  measured(isWanted = true): Measured | undefined {
     const whole = this.#within.value + this.#without.value
     if (whole === 0) return undefined
-    return { value: this.#within.value / whole, proof: this.#without.value > 0 ? this.#without.proof : this.#within.proof }
+    return { value: this.#within.value / whole, proof: isWanted && this.#without.value > 0 ? this.#without.proof : this.#within.proof }
   }
   /** The other part. */
   rest(): Measured | undefined {

@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
-import { createHash, generateKeyPairSync, sign } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent } from '../../../test/support/agent.ts'
-import { end, run, sealwrit, startPlane } from '../../../test/support/processes.ts'
+import { signedStatement } from '../../../test/support/attestation.ts'
+import { end, run, sealwrit, startPlane, startWitness } from '../../../test/support/processes.ts'
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-assurance-')))
 const at = (...names: string[]): string => path.join(root, ...names)
@@ -17,36 +18,14 @@ const keys = generateKeyPairSync('ed25519')
 const children: ChildProcess[] = []
 const cli = (...args: string[]): ReturnType<typeof run> => run([...args, '--dir', dir])
 
-/** What a build would sign about the server's script. */
-function statement(): string {
-  const type = 'application/vnd.in-toto+json'
-  const sha256 = createHash('sha256').update(fs.readFileSync(server)).digest('hex')
-  const payload = Buffer.from(JSON.stringify({ _type: 'https://in-toto.io/Statement/v1', subject: [{ name: 'server.mjs', digest: { sha256 } }], predicateType: 'https://slsa.dev/provenance/v1', predicate: { runDetails: { builder: { id: 'https://ci.example/release' } } } }))
-  const sig = sign(null, Buffer.concat([Buffer.from(`DSSEv1 ${type.length} ${type} ${payload.length} `), payload]), keys.privateKey).toString('base64')
-  fs.writeFileSync(at('signed.json'), JSON.stringify({ mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json', verificationMaterial: { publicKey: { hint: 'ci' }, tlogEntries: [] }, dsseEnvelope: { payload: payload.toString('base64'), payloadType: type, signatures: [{ sig }] } }))
-  return at('signed.json')
-}
-
-function startWitness(): Promise<{ name: string; policy_line: string }> {
-  const child = sealwrit(['witness', '--json', '--dir', at('witness'), '--listen', '127.0.0.1:0', '--log', path.join(dir, 'log.vkey')])
-  children.push(child)
-  child.stderr?.resume()
-  return new Promise((resolve, reject) => {
-    let out = ''
-    child.stdout?.on('data', (chunk: Buffer) => {
-      out += chunk.toString()
-      if (out.trimEnd().endsWith('}')) resolve(JSON.parse(out) as { name: string; policy_line: string })
-    })
-    child.once('exit', (code) => reject(new Error(`witness ended (${code})`)))
-  })
-}
-
 beforeAll(async () => {
   fs.copyFileSync(path.resolve(import.meta.dirname, '../../../test/support/canary-server.mjs'), server)
   fs.writeFileSync(canary, '')
   fs.writeFileSync(at('ci.pem'), keys.publicKey.export({ type: 'spki', format: 'pem' }))
   await end((await startPlane(dir)).child) // the first run writes the folder
-  const witness = await startWitness()
+  fs.writeFileSync(at('signed.json'), signedStatement(server, keys.privateKey, 'https://ci.example/release'))
+  const witness = await startWitness(at('witness'), path.join(dir, 'log.vkey'))
+  children.push(witness.child)
   fs.writeFileSync(witnesses, `${witness.policy_line}\nquorum ${witness.name}\n`)
   fs.writeFileSync(at('sealwrit.yaml'), 'policies: .sealwrit/policies\nwitnesses: witnesses.policy\nenvironment:\n  trust:\n    - name: release\n      predicate_types: ["https://slsa.dev/provenance/v1"]\n      builder: https://ci.example/release\n      keys: { ci: ci.pem }\n')
   fs.writeFileSync(path.join(dir, 'policies', 'touch.cedar'), '@id("touch") @assurance("A4") permit (principal, action == Action::"mcp.tool_call", resource == Tool::"mcp://canary/touch");\n')
@@ -69,7 +48,7 @@ describe('@assurance("A4"), from policy to proof', () => {
   it('runs nothing without a key or without signed evidence, and runs with both under a witness; the receipt states it, a search finds it, a verifier bears it out', { timeout: 120_000 }, async () => {
     const added = await cli('agent', 'add', 'coder', '--json')
     const { file: key } = JSON.parse(added.stdout) as { file: string }
-    const signed = ['--attestation', statement()]
+    const signed = ['--attestation', at('signed.json')]
     expect(await (await wrapped('--agent', 'nobody', ...signed)).touch('no key')).toBe('identity_missing')
     expect(await (await wrapped('--agent', 'coder', '--agent-key', key)).touch('unsigned')).toBe('environment_unattested')
     expect(fs.readFileSync(canary, 'utf8')).toBe('')

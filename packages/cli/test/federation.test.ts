@@ -4,7 +4,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent } from '../../../test/support/agent.ts'
-import { end, run, sealwrit, startPlane } from '../../../test/support/processes.ts'
+import { end, run, sealwrit, startPlane, startWitness } from '../../../test/support/processes.ts'
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-federated-')))
 const at = (...names: string[]): string => path.join(root, ...names)
@@ -43,25 +43,12 @@ async function borrow(id: string, more: object = {}): ReturnType<typeof run> {
   return run(['issue', action, '--dir', dirs.away, '--audience', origins.home, '--known', await known(), '--agent', 'coder', '--agent-key', agentKey, '-o', borrowed])
 }
 
-function startWitness(): Promise<{ child: ChildProcess; name: string; policy_line: string }> {
-  const child = sealwrit(['witness', '--json', '--dir', at('witness'), '--listen', '127.0.0.1:0', '--log', path.join(dirs.away, 'log.vkey')])
-  return new Promise((resolve, reject) => {
-    let out = ''
-    child.stderr?.resume()
-    child.stdout?.on('data', (chunk: Buffer) => {
-      out += chunk.toString()
-      if (out.trimEnd().endsWith('}')) resolve({ child, ...(JSON.parse(out) as { name: string; policy_line: string }) })
-    })
-    child.once('exit', (code) => reject(new Error(`witness ended (${code})`)))
-  })
-}
-
 beforeAll(async () => {
   for (const name of ['away', 'home']) fs.mkdirSync(at(name))
   const first = { away: await startPlane(dirs.away), home: await startPlane(dirs.home) } // the first run makes keys and origins
   origins = { away: first.away.origin, home: first.home.origin }
   await Promise.all([end(first.away.child), end(first.home.child)])
-  const witness = await startWitness()
+  const witness = await startWitness(at('witness'), path.join(dirs.away, 'log.vkey'))
   children.push(witness.child)
   fs.writeFileSync(at('away.policy'), `${witness.policy_line}\nquorum ${witness.name}\n`)
   fs.writeFileSync(at('away', 'sealwrit.yaml'), `policies: .sealwrit/policies\nwitnesses: ../away.policy\nfederation_audiences: [${origins.home}]\n`)
