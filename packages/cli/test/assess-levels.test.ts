@@ -72,6 +72,8 @@ class Deployment {
     const agent = new Agent(child)
     expect([await agent.initialize(), said]).toEqual([true, expect.anything()])
     await use(agent)
+    child.stdin?.end()
+    await Promise.race([new Promise((resolve) => child.once('exit', resolve)), new Promise((resolve) => setTimeout(resolve, 5_000))]) // what it refused by itself is told first
     await end(child)
   }
 }
@@ -225,7 +227,8 @@ describe('a deployment, from nothing to level 5', () => {
     await one.calls([...coder(), '--intent', 'levels'], async (agent) => {
       for (let i = 0; i < 300; i++) expect(await agent.touch(`${i}`)).toBe('ran')
       expect(JSON.stringify(await agent.request('tools/call', { name: 'touch', arguments: { id: 7 } }))).toContain('request_malformed')
-      console.log(JSON.stringify(await agent.request('tools/call', { name: 'touch', arguments: { id: 'x' }, _meta: { 'sealwrit/parent': { jti: 'A'.repeat(22), leaf_hash: `sha256:${'0'.repeat(64)}` } } })))
+      const orphan = { id: 'x' }
+      expect(JSON.stringify(await agent.request('tools/call', { name: 'touch', arguments: orphan, _meta: { 'sealwrit/parent': { jti: 'A'.repeat(22), leaf_hash: `sha256:${'0'.repeat(64)}` } } }))).toContain('parent_unknown')
     })
     await one.done('anchor', 'now')
     await one.level('--record')
