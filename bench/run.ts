@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
+import { assess } from './assess.ts'
 import { p1p2 } from './p1-p2.ts'
 import { p3 } from './p3.ts'
 import { p4 } from './p4.ts'
@@ -18,7 +19,7 @@ import { search } from './search.ts'
 import { lineage } from './lineage.ts'
 import { type Figure, isMet } from './support/figure.ts'
 
-const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, 'p4-http': p4http, gateway, p5, p6, p7, p8, p10, p11, p12, search, lineage }
+const GROUPS: Readonly<Record<string, () => Promise<Figure[]>>> = { p1: p1p2, p2: p1p2, p3, p4, 'p4-http': p4http, gateway, p5, p6, p7, p8, p10, p11, p12, search, lineage, assess }
 const args = process.argv.slice(2)
 const wanted = args.filter((arg) => !arg.startsWith('-')).map((arg) => arg.toLowerCase())
 const unknown = wanted.filter((name) => GROUPS[name] === undefined)

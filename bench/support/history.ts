@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import * as path from 'node:path'
 import { loadKeyFile } from '../../packages/cli/src/adapters/key-file.ts'
-import { type Draft, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Sequencer, type StoredBody, type Written } from '@sealwrit/control-plane'
+import { type Draft, nodeClock, nodeCryptography, nodeRng, openSqliteStore, Sequencer, type Store, type StoredBody, type Written } from '@sealwrit/control-plane'
 import { type Entry, leafDigest, leafHash, parseVerifierKey, type Permit } from '@sealwrit/protocol'
 import { workFolder } from './disk.ts'
 import { BenchGate, startPlane, stop } from './plane.ts'
@@ -10,11 +10,16 @@ import { BenchGate, startPlane, stop } from './plane.ts'
 /** Entries submitted at a time, one commit group: as many as a busy plane has waiting. */
 const GROUP = 256
 
-const token = (): string => randomBytes(16).toString('base64url')
+export const token = (): string => randomBytes(16).toString('base64url')
 
 /** A plane's folder whose log has `entries` leaves; the plane does not run. @param name of the folder */
 export async function grown(name: string, entries: number, open: number, sizes?: FamilySizes): Promise<{ readonly folder: string; readonly dir: string; readonly family: Family }> {
-  const folder = path.join(workFolder(), name)
+  const { folder, dir } = await begun(path.join(workFolder(), name))
+  return { folder, dir, family: await grow(dir, entries, open, sizes) }
+}
+
+/** A plane's folder with one execution in its log; the plane does not run. */
+export async function begun(folder: string): Promise<{ readonly folder: string; readonly dir: string }> {
   fs.mkdirSync(folder)
   const { dir, child } = await startPlane(folder, 0)
   const writer = new BenchGate(dir)
@@ -22,7 +27,7 @@ export async function grown(name: string, entries: number, open: number, sizes?:
   await writer.execute('before_reply')
   writer.gate.close()
   await stop(child)
-  return { folder, dir, family: await grow(dir, entries, open, sizes) }
+  return { folder, dir }
 }
 
 /**
@@ -32,11 +37,7 @@ export async function grown(name: string, entries: number, open: number, sizes?:
  * @param open how many of its last permits stay without a receipt
  */
 async function grow(dir: string, entries: number, open: number, sizes: FamilySizes = NO_FAMILY): Promise<Family> {
-  const store = openSqliteStore(path.join(dir, 'store.db'))
-  const { sign } = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
-  const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
-  const highWater = { read: (): undefined => undefined, write: (): void => undefined }
-  const log = await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign }, highWater, defer: setImmediate }, 'default')
+  const { log, store } = await openLog(dir)
   const [permit, receipt] = await templates(log, store)
   let waiting: Promise<unknown>[] = []
   const add = async (draft: Draft): Promise<void> => {
@@ -73,6 +74,20 @@ async function grow(dir: string, entries: number, open: number, sizes: FamilySiz
   return { spread: spread?.permit.jti ?? '', together: together?.permit.jti ?? '', leaf: last?.permit.jti ?? '' }
 }
 
+export interface OpenLog {
+  readonly log: Sequencer
+  readonly store: Store
+}
+
+/** The log of a plane that does not run, to be written as the plane writes it. */
+export async function openLog(dir: string): Promise<OpenLog> {
+  const store = openSqliteStore(path.join(dir, 'store.db'))
+  const { sign } = loadKeyFile(path.join(dir, 'keys', 'log.pem'), false)
+  const key = parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256)
+  const highWater = { read: (): undefined => undefined, write: (): void => undefined }
+  return { log: await Sequencer.open({ clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: { key, sign }, highWater, defer: setImmediate }, 'default'), store }
+}
+
 /** How many are below one root that stands at the beginning, over the whole log and at its end, and how long one more chain is. */
 export interface FamilySizes {
   readonly spread: number
@@ -100,24 +115,24 @@ function below({ permit, leaf }: Issued): object {
   return { txn, depth: depth + 1, par: { jti, leaf_hash: leaf }, above: names }
 }
 
-const times = (timeMs: number): { iat: number; nbf: number; exp: number } => {
+export const times = (timeMs: number): { iat: number; nbf: number; exp: number } => {
   const iat = Math.floor(timeMs / 1_000)
   return { iat, nbf: iat, exp: iat + 60 }
 }
 
-interface Template {
+export interface Template {
   readonly entry: Entry
   readonly bodies: readonly StoredBody[]
 }
 
 /** The last permit and the last receipt of the log, with their bodies. */
-async function templates(log: Sequencer, store: ReturnType<typeof openSqliteStore>): Promise<[Template, Template]> {
+export async function templates(log: Sequencer, store: Store): Promise<[Template, Template]> {
   const found = new Map<string, Template>()
   for (const { entry, seq } of await log.readRun(0, log.size)) found.set(entry.kind, { entry, bodies: await store.bodies(seq) })
   return [found.get('permit') as Template, found.get('receipt') as Template]
 }
 
-function written({ entry, bodies }: Template, change: object): Written {
+export function written({ entry, bodies }: Template, change: object): Written {
   const { v: _v, seq: _seq, time: _time, tenant: _tenant, ...body } = { ...entry, ...change, ...(entry.kind === 'permit' ? { challenge: token() } : {}) }
   return { body: body as Written['body'], bodies: bodies.map(({ seq: _own, ...rest }) => rest) }
 }

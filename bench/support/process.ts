@@ -11,10 +11,14 @@ export function memory(pid: number, line: 'VmRSS' | 'VmHWM'): number {
 }
 export const mebibytes = (value: number): string => `${value.toFixed(0)} MiB`
 
-/** Runs a program of this repository to its end; the highest memory is as last seen, every 50 ms. @throws when it fails */
-export async function run(file: string, args: readonly string[]): Promise<{ seconds: number; peak: number; stdout: string }> {
+/**
+ * Runs a program of this repository to its end; the highest memory is as last seen, every 50 ms.
+ * @param options of the runtime, none for what is built
+ * @throws when it fails
+ */
+export async function run(file: string, args: readonly string[], options: readonly string[] = fromSource): Promise<{ seconds: number; peak: number; stdout: string }> {
   const from = performance.now()
-  const child = spawn(process.execPath, [...fromSource, file, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...options, file, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
   let [peak, stdout] = [0, '']
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
   const timer = setInterval(() => {

@@ -3,7 +3,7 @@ import { Executions } from './executions.ts'
 import { Denials, People, Tools } from './governance.ts'
 import { Lives } from './lives.ts'
 import { Count, type Measure, type Measured, type Measurements } from './measure.ts'
-import { claimsOf, Numbers } from './receipts.ts'
+import { type Claims, claimsOf, Numbers } from './receipts.ts'
 
 /** How far back it counts what a deployment does, in days. */
 export const WINDOW_DAYS = 30
@@ -55,7 +55,8 @@ export class LogMeasures {
     return this.#next
   }
 
-  add(entry: Entry): void {
+  /** @param claims of the receipt that it is, where they were read already */
+  add(entry: Entry, claims?: Claims): void {
     if (this.#broken !== undefined) return
     const { seq, time, tenant } = entry
     this.#tenant ??= tenant
@@ -64,10 +65,10 @@ export class LogMeasures {
     else if (time < this.#lastMs) this.#broken = `entry ${seq} is older than the one before it`
     this.#next = seq + 1
     this.#lastMs = time
-    this.#read(entry, time >= this.#nowMs - WINDOW_DAYS * DAY_MS)
+    this.#read(entry, time >= this.#nowMs - WINDOW_DAYS * DAY_MS, claims)
   }
 
-  #read(entry: Entry, isRecent: boolean): void {
+  #read(entry: Entry, isRecent: boolean, known: Claims | undefined): void {
     const { seq, time } = entry
     this.#lives.step(entry)
     switch (entry.kind) {
@@ -88,7 +89,7 @@ export class LogMeasures {
         if (entry.event === 'approved') this.#people.approval(entry)
         return
       case 'receipt': {
-        const claims = claimsOf(entry.receipt)
+        const claims = known ?? claimsOf(entry.receipt)
         const life = this.#lives.receipt(entry, claims)
         this.#numbers.receipt(seq, claims, life, isRecent)
         if (life === undefined) return

@@ -84,7 +84,7 @@ export { ENVIRONMENT_LEVELS, MAX_JWS, MAX_RANGES, MAX_RENEWED } from './log/entr
 export { present } from './json/present.ts'
 export { ENTRY_KINDS, ENTRY_VERSION, type Entry, type EntryBody, type EntryHead, type EntryKind, entryText, isTenant, MAX_ENTRY, parseEntry } from './log/entry.ts'
 export { Frontier } from './log/frontier.ts'
-export { decodeEntries, decodeHashes, encodeEntries, type HashTile, parseTilePath, TILE_WIDTH, type TileName, tilePath, tilesOf, TileStack, widthOf } from './log/tiles.ts'
+export { cutEntries, decodeEntries, decodeHashes, encodeEntries, type HashTile, parseTilePath, TILE_WIDTH, type TileName, tilePath, tilesOf, TileStack, widthOf } from './log/tiles.ts'
 export { type ForkProof, forkProof, openCheckpoint, parseForkProof, verifyFork } from './log/fork.ts'
 export { consistencyRoots, emptyRoot, HASH_BYTES, type InclusionClaim, isPowerOfTwo, leafHash, MAX_PROOF_HASHES, nodeHash, type TreeHead, verifyConsistency, verifyInclusion } from './log/merkle.ts'
 export { formatPqKey, formatSignature, formatVerifierKey, isKeyName, MAX_NOTE_SIGNATURES, type Note, type NoteKey, noteKey, parseNote, parseVerifierKey, type PqKey, pqKey, sameKey, verifyNote } from './log/note.ts'

@@ -25,13 +25,14 @@ export interface Assessed {
  */
 export async function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
   const measured = new Map<Measure, Measured>()
+  const source = new PlaneSource(folder)
   let origin = UNKNOWN
   try {
     if (!fs.existsSync(folder.verifierKey)) throw new CliError(`no plane was ever started on ${folder.dir}`)
     const key = readVerifierKey(folder.verifierKey)
     origin = key.name
-    const { note, head } = await readHead(new PlaneSource(folder), key)
-    const log = await readLog(new PlaneSource(folder), head, nowMs, new Progress('reading the log', isQuiet))
+    const { note, head } = await readHead(source, key)
+    const log = await readLog(source, head, nowMs, new Progress('reading the log', isQuiet))
     const { measures } = log
     const invalid = measures.tenant === undefined || measures.tenant === folder.tenant ? log.invalid : [...log.invalid, `the entries are of tenant ${measures.tenant}, and not of ${folder.tenant}`]
     for (const [name, value] of measures.measured()) measured.set(name, value)
@@ -41,6 +42,8 @@ export async function assessed(folder: PlaneFolder, model: Model, nowMs: number,
     return graded(head, invalid)
   } catch (error) {
     return graded({ origin, size: 0, root: nodeCryptography.sha256(utf8('')) }, [`nothing can be read of it: ${error instanceof Error ? error.message : 'unknown'}`])
+  } finally {
+    source.close()
   }
 
   function graded(head: Checkpoint, invalid: readonly string[]): Assessed {

@@ -1,13 +1,23 @@
+import { availableParallelism } from 'node:os'
 import { LogMeasures, type Measured } from '@sealwrit/assessor'
 import { nodeCryptography } from '@sealwrit/gate'
-import { type Checkpoint, decodeEntries, type Entry, equalBytes, Frontier, fromBase64Url, leafHash, parseEntry, peekKid, type SigningKey, signingKey, tilesOf, utf8, verifyReceipt } from '@sealwrit/protocol'
+import { type Checkpoint, type Entry, equalBytes, Frontier, fromBase64Url, type SigningKey, signingKey, TILE_WIDTH, type TileName, tilesOf } from '@sealwrit/protocol'
+import { ahead } from '../evidence/ahead.ts'
 import type { LogSource } from '../evidence/source.ts'
+import { siblingModule, Threads } from '../evidence/threads.ts'
 import type { Progress } from '../progress.ts'
+import { check, type CheckedReceipt, readTile, type ReadTile, type TileQuestion } from './tile.ts'
 
 /** Receipts whose signatures are checked one by one; of a longer log that many are taken over all of it. */
 export const MAX_RECEIPTS_CHECKED = 20_000
 /** Executions whose decisions are made again. */
 export const MAX_NEWEST = 100
+/** Threads that read tiles: each takes memory, and they are not what one waits for any more. */
+const MAX_THREADS = 4
+/** A log of fewer tiles is read before a thread would have started. */
+const MIN_TILES = 16
+/** Gates whose keys a tile is read with; receipts of others are checked when they are met. */
+const MAX_KNOWN = 256
 const { sha256 } = nodeCryptography
 
 /** What a log shows that was read whole. */
@@ -21,28 +31,33 @@ export interface ReadLog {
 }
 
 /**
- * Reads a log from its first entry to the last under `head`, and holds it against the root that was signed.
+ * Reads a log from its first entry to the last under `head`, and holds it against the root that was signed. Tiles are read by
+ * threads, a few of them ahead; what they amount to is put together here, in the order of the log.
  * @param nowMs when it is assessed
+ * @param jobs threads that read tiles (default: one a core, but for this one); 0 reads them all in this one
  */
-export async function readLog(source: LogSource, head: Checkpoint, nowMs: number, progress: Progress): Promise<ReadLog> {
+export async function readLog(source: LogSource, head: Checkpoint, nowMs: number, progress: Progress, jobs: number = availableParallelism() - 1): Promise<ReadLog> {
   const measures = new LogMeasures(nowMs)
   const tree = new Frontier(sha256)
   const receipts = new ReceiptCheck(head.size)
   const invalid: string[] = []
   const newest: string[] = []
+  const threads = new Threads<TileQuestion, ReadTile>(siblingModule(import.meta.url, 'tile-worker'), head.size < MIN_TILES * TILE_WIDTH ? 0 : Math.min(jobs, MAX_THREADS))
+  const read = async (tile: TileName): Promise<ReadTile> => {
+    const question = { bytes: await source.tile(tile), width: tile.width, below: receipts.below, keys: receipts.known }
+    return (await threads.ask(question)) ?? readTile(question)
+  }
   try {
-    for (const tile of tilesOf('entries', head.size)) {
-      for (const text of decodeEntries(await source.tile(tile), tile.width)) {
-        const hash = leafHash(utf8(text), sha256)
-        tree.append(hash)
-        const entry = parseEntry(text)
-        measures.add(entry)
-        receipts.take(entry, hash)
-        if (entry.kind === 'permit') {
-          newest.push(entry.jti)
-          if (newest.length > MAX_NEWEST) newest.shift()
-        }
+    for await (const { entries, hashes, failure } of ahead(tilesOf('entries', head.size), 2 * threads.count + 2, read)) {
+      for (const { entry, claims, checked } of entries) {
+        measures.add(entry, claims)
+        receipts.take(entry, checked)
+        if (entry.kind !== 'permit') continue
+        newest.push(entry.jti)
+        if (newest.length > MAX_NEWEST) newest.shift()
       }
+      if (failure !== undefined) throw new Error(failure)
+      for (const hash of hashes) tree.append(hash, hashes.length === 1 ? entries.length : 1)
       progress.at(measures.entries, head.size, 'entries')
     }
     if (!equalBytes(tree.root(), head.root)) invalid.push('the entries are not those that the log key signed')
@@ -50,6 +65,7 @@ export async function readLog(source: LogSource, head: Checkpoint, nowMs: number
     invalid.push(`the log cannot be read whole: ${error instanceof Error ? error.message : 'unknown'}`)
   } finally {
     progress.end()
+    await threads.close()
   }
   if (measures.broken !== undefined) invalid.push(measures.broken)
   invalid.push(...measures.contradictions)
@@ -57,31 +73,35 @@ export async function readLog(source: LogSource, head: Checkpoint, nowMs: number
   return { measures, receiptsVerified: receipts.measured(), newest, invalid }
 }
 
-/** Looks whether receipts were signed by the gates that the log enrolled: every one, or as many as are looked at, chosen by their own hash. */
+/** Counts receipts that were signed by the gates that the log enrolled: every one, or as many as are looked at, chosen by their own hash. */
 class ReceiptCheck {
+  /** Of 2^32: receipts whose hash begins with less are looked at. */
+  readonly below: number
+  /** Keys of the first gates. */
+  readonly known = new Map<string, SigningKey>()
   readonly #keys = new Map<string, SigningKey>()
-  /** Of 2^32. */
-  readonly #below: number
   #checked = 0
   #good = 0
   readonly #bad: number[] = []
 
   constructor(size: number) {
-    this.#below = size / 2 <= MAX_RECEIPTS_CHECKED ? 2 ** 32 : Math.floor((MAX_RECEIPTS_CHECKED / (size / 2)) * 2 ** 32)
+    this.below = size / 2 <= MAX_RECEIPTS_CHECKED ? 2 ** 32 : Math.floor((MAX_RECEIPTS_CHECKED / (size / 2)) * 2 ** 32)
   }
 
-  take(entry: Entry, hash: Uint8Array): void {
-    if (entry.kind === 'gate' && entry.key !== undefined) this.#keys.set(entry.gate, signingKey(fromBase64Url(entry.key), sha256))
-    if (entry.kind !== 'receipt' || new DataView(hash.buffer, hash.byteOffset, 4).getUint32(0) >= this.#below) return
+  /** @param found what was found of it with the keys of then; it counts where the key is the one of the log before this entry */
+  take(entry: Entry, found: CheckedReceipt | undefined): void {
+    if (entry.kind === 'gate' && entry.key !== undefined) this.#learn(entry.gate, signingKey(fromBase64Url(entry.key), sha256))
+    if (entry.kind !== 'receipt' || found === undefined) return
+    const key = this.#keys.get(found.kid)
+    const isSame = found.key !== undefined && key !== undefined && equalBytes(found.key.publicKey, key.publicKey)
     this.#checked++
-    try {
-      const key = this.#keys.get(peekKid(entry.receipt))
-      if (key === undefined) throw new Error('an unknown gate')
-      verifyReceipt(entry.receipt, key, nodeCryptography)
-      this.#good++
-    } catch {
-      if (this.#bad.length < 5) this.#bad.push(entry.seq)
-    }
+    if (isSame ? found.isGood : check(entry.receipt, this.#keys).isGood) this.#good++
+    else if (this.#bad.length < 5) this.#bad.push(entry.seq)
+  }
+
+  #learn(gate: string, key: SigningKey): void {
+    this.#keys.set(gate, key)
+    if (this.known.size < MAX_KNOWN || this.known.has(gate)) this.known.set(gate, key)
   }
 
   measured(): Measured | undefined {

@@ -6,9 +6,12 @@ import {
 } from '@sealwrit/protocol'
 import { CliError, EXIT } from '../errors.ts'
 import type { Progress } from '../progress.ts'
+import { ahead } from './ahead.ts'
 import { FolderSource, type LogSource } from './source.ts'
 
 const { sha256 } = nodeCryptography
+/** Tiles that are asked for at once. */
+const TILES_AHEAD = 4
 
 /** How a mirror stands after it was brought up to date. */
 export interface Mirrored {
@@ -33,8 +36,7 @@ export async function mirrorLog(source: LogSource, folder: string, key: NoteKey,
   if (head.size < from) throw contradicted(`the log has ${head.size} entries, and this mirror holds ${from} that the same key signed`)
   const stack = await TileStack.resume(from, (tile) => own.tile(tile), sha256)
   if (before !== undefined && !equalBytes(stack.root(), before.root)) throw contradicted(`${folder} is damaged: its tiles are not those of its checkpoint`)
-  for (const tile of tilesOf('entries', head.size, from)) {
-    const bytes = await source.tile(tile)
+  for await (const { tile, bytes } of entryTiles(source, head.size, from)) {
     const texts = decodeEntries(bytes, tile.width)
     for (const text of texts.slice(Math.max(0, stack.size - tile.index * 256))) {
       for (const { level, index, hashes } of stack.append(leafHash(utf8(text), sha256))) writeTile(folder, { level, index, width: 256 }, hashes)
@@ -107,9 +109,14 @@ async function keyTexts(source: LogSource, note: string): Promise<readonly strin
   } catch (error) {
     throw contradicted(`the checkpoint is none (${error instanceof Error ? error.message : 'malformed'})`)
   }
-  for (const tile of tilesOf('entries', size)) texts.push(...decodeEntries(await source.tile(tile), tile.width).filter((text) => /"kind":"key",.*"purpose":"(log|gate)"/.test(text)))
+  for await (const { tile, bytes } of entryTiles(source, size)) texts.push(...decodeEntries(bytes, tile.width).filter((text) => /"kind":"key",.*"purpose":"(log|gate)"/.test(text)))
   if (texts.length > MAX_KEY_ENTRIES) throw contradicted('the log says more of keys than a log may')
   return texts
+}
+
+/** Tiles of entries in order, with those that come next asked for already. */
+function entryTiles(source: LogSource, size: number, from = 0): AsyncGenerator<{ readonly tile: TileName; readonly bytes: Uint8Array }> {
+  return ahead(tilesOf('entries', size, from), TILES_AHEAD, async (tile) => ({ tile, bytes: await source.tile(tile) }))
 }
 
 function followed(texts: readonly string[], key: NoteKey): FollowedKeys {

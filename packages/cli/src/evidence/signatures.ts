@@ -1,9 +1,7 @@
 import { availableParallelism } from 'node:os'
-import { Worker } from 'node:worker_threads'
 import type { Crypto } from '@sealwrit/protocol'
+import { siblingModule, Threads } from './threads.ts'
 
-/** Threads that can be asked for. */
-export const MAX_JOBS = 64
 /** Gates whose tokens are checked ahead; those of others are checked when they are met. */
 const MAX_KNOWN = 256
 /** Longest token that is looked at ahead, in bytes. */
@@ -14,7 +12,6 @@ const BACKSLASH = 0x5c
 
 /** What a worker is asked, and answers with one byte a token: 1 where the signature verifies. */
 export interface Batch {
-  readonly id: number
   /** Public key of each token. */
   readonly keys: readonly Uint8Array[]
   /** Compact JWS. */
@@ -29,11 +26,6 @@ export interface Ahead {
   readonly answers: Answers
 }
 
-interface Asked {
-  readonly batch: Batch
-  readonly resolve: (ahead: Ahead) => void
-}
-
 /**
  * Checks receipt signatures of a bundle ahead of its verifier, on other cores. It decides nothing: the verifier asks as
  * ever for exactly one key, message and signature, and is given the answer of the same function to the same question where
@@ -42,28 +34,25 @@ interface Asked {
 export class Signatures {
   readonly crypto: Crypto
   readonly #verify: Crypto['verifyEd25519']
-  readonly #jobs: number
+  readonly #threads: Threads<Batch, Uint8Array>
   readonly #keys = new Map<string, Uint8Array>()
-  readonly #asked = new Map<number, Asked>()
-  #workers: Worker[] | undefined
-  #nextId = 0
   #answers: Answers = new Map()
 
   /** @param jobs threads in all, the caller's among them; 1 checks nothing ahead */
   constructor(crypto: Crypto, jobs: number = availableParallelism()) {
-    this.#jobs = Math.min(jobs, MAX_JOBS)
+    this.#threads = new Threads(siblingModule(import.meta.url, 'signature-worker'), jobs - 1)
     this.#verify = crypto.verifyEd25519
     this.crypto = { sha256: crypto.sha256, verifyEd25519: (key, message, signature) => this.#answer(key, message, signature) }
   }
 
   /** Pieces of a bundle that are worth holding while they are looked at. */
   get window(): number {
-    return 2 * (this.#jobs - 1)
+    return 2 * this.#threads.count
   }
 
   /** Has the receipts in a piece of a bundle checked. @returns undefined where there is nothing to wait for */
   ahead(piece: Buffer): Promise<Ahead> | undefined {
-    if (this.#jobs < 2 || this.#keys.size === 0) return undefined
+    if (this.#threads.count === 0 || this.#keys.size === 0) return undefined
     const tokens: string[] = []
     const keys: Uint8Array[] = []
     for (let at = piece.indexOf(MARK); at >= 0; at = piece.indexOf(MARK, at)) {
@@ -76,7 +65,7 @@ export class Signatures {
       tokens.push(token)
       keys.push(key)
     }
-    return tokens.length === 0 ? undefined : this.#ask({ id: this.#nextId++, keys, tokens })
+    return tokens.length === 0 ? undefined : this.#ask({ keys, tokens })
   }
 
   /** The answers that count from here on: those about the piece that is verified now. */
@@ -84,8 +73,8 @@ export class Signatures {
     this.#answers = ahead?.answers ?? new Map()
   }
 
-  async close(): Promise<void> {
-    await Promise.all((this.#workers ?? []).map((worker) => worker.terminate()))
+  close(): Promise<void> {
+    return this.#threads.close()
   }
 
   #answer(key: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
@@ -97,42 +86,15 @@ export class Signatures {
     return this.#verify(key, message, signature)
   }
 
-  #ask(batch: Batch): Promise<Ahead> {
-    this.#workers ??= Array.from({ length: this.#jobs - 1 }, () => this.#start())
-    const worker = this.#workers[batch.id % this.#workers.length]
-    return new Promise((resolve) => {
-      this.#asked.set(batch.id, { batch, resolve })
-      worker?.postMessage(batch)
-      if (worker === undefined) this.#giveUp()
-    })
-  }
-
-  #start(): Worker {
-    const file = import.meta.url.endsWith('.ts') ? './signature-worker.ts' : './signature-worker.js'
-    const worker = new Worker(new URL(file, import.meta.url))
-    worker.on('message', ({ id, valid }: { id: number; valid: Uint8Array }) => this.#answered(id, valid))
-    worker.once('error', () => this.#giveUp())
-    worker.once('exit', () => this.#giveUp())
-    return worker
-  }
-
-  #answered(id: number, valid: Uint8Array): void {
-    const asked = this.#asked.get(id)
-    if (asked === undefined) return
-    this.#asked.delete(id)
+  async #ask(batch: Batch): Promise<Ahead> {
+    const valid = await this.#threads.ask(batch)
     const answers: Answers = new Map()
-    asked.batch.tokens.forEach((token, i) => {
+    if (valid === undefined) return { answers } // whatever it was asked is checked when it is met
+    batch.tokens.forEach((token, i) => {
       const { message, signature } = parts(token)
-      answers.set(latin1(signature), { key: asked.batch.keys[i] as Uint8Array, message, isValid: valid[i] === 1 })
+      answers.set(latin1(signature), { key: batch.keys[i] as Uint8Array, message, isValid: valid[i] === 1 })
     })
-    asked.resolve({ answers })
-  }
-
-  /** A worker is gone: whatever it was asked is checked when it is met. */
-  #giveUp(): void {
-    for (const { resolve } of this.#asked.values()) resolve({ answers: new Map() })
-    this.#asked.clear()
-    this.#workers = []
+    return { answers }
   }
 }
 

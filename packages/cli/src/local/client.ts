@@ -9,13 +9,32 @@ import type { PlaneFolder } from './folder.ts'
  * @throws {CliError} exit 14 when no plane answers; else what the plane refused with
  */
 export async function askPlane<M extends MethodName>(folder: PlaneFolder, method: M, params: PlaneMethods[M]['params']): Promise<PlaneMethods[M]['result']> {
-  const client = new SocketClient(folder.socket)
+  const plane = new PlaneConnection(folder)
   try {
-    return await client.request(method, params)
-  } catch (error) {
-    throw explained(error, folder)
+    return await plane.ask(method, params)
   } finally {
-    client.close()
+    plane.close()
+  }
+}
+
+/** The local plane over one connection, for what asks many things. @throws {CliError} as {@link askPlane} */
+export class PlaneConnection {
+  readonly #folder: PlaneFolder
+  readonly #client: SocketClient
+
+  constructor(folder: PlaneFolder) {
+    this.#folder = folder
+    this.#client = new SocketClient(folder.socket)
+  }
+  async ask<M extends MethodName>(method: M, params: PlaneMethods[M]['params']): Promise<PlaneMethods[M]['result']> {
+    try {
+      return await this.#client.request(method, params)
+    } catch (error) {
+      throw explained(error, this.#folder)
+    }
+  }
+  close(): void {
+    this.#client.close()
   }
 }
 

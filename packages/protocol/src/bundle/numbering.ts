@@ -1,3 +1,5 @@
+import { ownText } from '../encoding.ts'
+
 /** Missing numbers that are remembered over all sessions; beyond it they are only counted. */
 export const MAX_MISSING = 100_000
 
@@ -16,7 +18,7 @@ export class Numbering {
   /** @returns false when the session used this number before */
   use(session: string, number: number): boolean {
     const known = this.#sessions.get(session) ?? { next: 0, missing: new Set<number>() }
-    this.#sessions.set(session, known)
+    if (!this.#sessions.has(session)) this.#sessions.set(ownText(session), known)
     if (number < known.next) {
       if (!known.missing.delete(number)) return this.#uncounted.has(session)
       this.#remembered--

@@ -53,24 +53,38 @@ export function* tilesOf(level: TileName['level'], size: number, from = 0): Gene
 
 /** Entries, each after its length in two bytes. @see c2sp.org/tlog-tiles "Log entries" */
 export function encodeEntries(texts: readonly string[]): Uint8Array {
-  return concatBytes(...texts.flatMap((text) => {
-    const bytes = utf8(text)
-    return [Uint8Array.of(bytes.length >> 8, bytes.length & 0xff), bytes]
-  }))
+  const entries = texts.map(utf8)
+  const out = new Uint8Array(entries.reduce((sum, { length }) => sum + 2 + length, 0))
+  let at = 0
+  for (const entry of entries) {
+    out[at] = entry.length >> 8
+    out[at + 1] = entry.length
+    out.set(entry, at + 2)
+    at += 2 + entry.length
+  }
+  return out
 }
 
-/** @throws {Denied} `artifact_malformed` unless there are exactly `count` entries, `encoding_invalid` */
-export function decodeEntries(bytes: Uint8Array, count: number): string[] {
-  const out: string[] = []
+/**
+ * The bytes of each entry, in the memory of the tile.
+ * @throws {Denied} `artifact_malformed` unless there are exactly `count` entries
+ */
+export function cutEntries(bytes: Uint8Array, count: number): Uint8Array[] {
+  const out: Uint8Array[] = []
   let at = 0
   while (at < bytes.length && out.length < count) {
     const length = ((bytes[at] as number) << 8) | (bytes[at + 1] ?? 0)
     if (at + 2 + length > bytes.length || length > MAX_ENTRY) break
-    out.push(fromUtf8(bytes.subarray(at + 2, at + 2 + length)))
+    out.push(bytes.subarray(at + 2, at + 2 + length))
     at += 2 + length
   }
   if (at !== bytes.length || out.length !== count) throw new Denied('artifact_malformed', 'not the entries that the tile has')
   return out
+}
+
+/** @throws {Denied} as {@link cutEntries}, and `encoding_invalid` */
+export function decodeEntries(bytes: Uint8Array, count: number): string[] {
+  return cutEntries(bytes, count).map(fromUtf8)
 }
 
 /** @throws {Denied} `artifact_malformed` unless there are exactly `count` hashes */
