@@ -9,7 +9,7 @@ import type { Progress } from '../progress.ts'
 import { check, type CheckedReceipt, readTile, type ReadTile, type TileQuestion } from './tile.ts'
 
 /** Receipts whose signatures are checked one by one; of a longer log that many are taken over all of it. */
-export const MAX_RECEIPTS_CHECKED = 20_000
+export const MAX_RECEIPTS_CHECKED = 100_000
 /** Executions whose decisions are made again. */
 export const MAX_NEWEST = 100
 /** Threads that read tiles: each takes memory, and they are not what one waits for any more. */
