@@ -39,6 +39,12 @@ export async function mix(dir: string, entries: number): Promise<void> {
   await open.store.close()
 }
 
+interface Issued {
+  readonly jti: string
+  readonly iat: number
+  readonly leaf: string
+}
+
 class Mixed {
   readonly #log: Sequencer
   readonly #permit: Awaited<ReturnType<typeof templates>>[0]
@@ -59,16 +65,16 @@ class Mixed {
   #add(body: object | ((timeMs: number) => Written)): void {
     this.#waiting.push(this.#log.submit((_state, _seq, timeMs) => (typeof body === 'function' ? (body as (timeMs: number) => Written)(timeMs) : { body: body as Written['body'], bodies: [] })))
   }
-  async #settled(): Promise<Permit[]> {
+  async #settled(): Promise<Issued[]> {
     const done = await Promise.all(this.#waiting)
     this.#waiting = []
-    return done.flatMap(({ entry, text }) => (entry.kind === 'permit' ? [Object.assign(entry as Permit, { leaf: leafDigest(leafHash(Buffer.from(text), nodeCryptography.sha256)) })] : []))
+    return done.flatMap(({ entry, text }) => (entry.kind === 'permit' ? [{ jti: entry.jti, iat: entry.iat, leaf: leafDigest(leafHash(Buffer.from(text), nodeCryptography.sha256)) }] : []))
   }
 
   async grow(entries: number): Promise<void> {
     for (const gate of this.#gates) this.#add({ kind: 'gate', gate: gate.key.kid, event: 'enrolled', key: gate.publicKey })
     await this.#settled()
-    let permits: Permit[] = []
+    let permits: Issued[] = []
     for (let round = 0; this.#log.size + permits.length < entries; round++) {
       const last = this.#gates[(round - 1) % GATES]
       const gate = this.#gates[round % GATES] as SigningGate
@@ -83,8 +89,8 @@ class Mixed {
     }
   }
 
-  #receipted({ jti, ...permit }: Permit, gate: SigningGate): void {
-    const receipt = gate.receipt({ ...this.#claims, jti, leaf_hash: (permit as unknown as { leaf: string }).leaf })
+  #receipted({ jti, iat, leaf }: Issued, gate: SigningGate): void {
+    const receipt = gate.receipt({ ...this.#claims, jti, leaf_hash: leaf, started: iat * 1_000 + 1, finished: iat * 1_000 + 3 })
     this.#add(() => written(this.#receipt, { jti, receipt }))
   }
   #opened(gate: SigningGate): void {
