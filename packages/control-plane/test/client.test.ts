@@ -127,7 +127,7 @@ describe('evidence over HTTP', () => {
     await gate.report(gate.receiptFor(permit.jti, leaf))
     const answer = await served.ask('GET', `/v1/evidence/${permit.jti}`)
     const bundle = parseBundle(utf8(answer.text))
-    expect(bundle.entries.map(({ entry }) => (JSON.parse(entry) as { kind: string }).kind)).toEqual(['gate', 'permit', 'receipt'])
+    expect(bundle.entries.map(({ entry }) => (JSON.parse(entry) as { kind: string }).kind)).toEqual(['gate', 'gate', 'permit', 'receipt']) // its gate's enrolment and session
     const all = parseBundle(utf8((await served.ask('GET', '/v1/evidence/all')).text))
     expect(all.entries).toHaveLength(rig.plane.log.size)
     const linked = parseBundle(utf8((await served.ask('GET', `/v1/evidence/all?since=${encodeURIComponent(bundle.checkpoint)}`)).text))

@@ -10,6 +10,7 @@ import type { PlanePorts } from '../ports.ts'
 import type { StoredBody } from '../store/store.ts'
 import { withApprovals } from './approved.ts'
 import { withAncestors } from './descended.ts'
+import type { SessionIndex } from './session-index.ts'
 
 /** Gives the policy files behind a digest, where the plane still has them. */
 export type PolicyFiles = (digest: string) => Promise<Readonly<Record<string, string>> | undefined>
@@ -44,16 +45,18 @@ export class Evidence {
   readonly #log: Sequencer
   readonly #ports: PlanePorts
   readonly #policyFiles: PolicyFiles
+  readonly #sessions: SessionIndex
 
-  constructor(log: Sequencer, ports: PlanePorts, policyFiles: PolicyFiles) {
+  constructor(log: Sequencer, ports: PlanePorts, policyFiles: PolicyFiles, sessions: SessionIndex) {
     this.#log = log
     this.#ports = ports
     this.#policyFiles = policyFiles
+    this.#sessions = sessions
   }
 
   /**
    * @param wanted leaf indices; undefined for the whole log. What a stranger needs to check them goes along: the gates'
-   *   enrolments, and the erasures of what is missing
+   *   enrolments and sessions, and the erasures of what is missing
    * @param since an earlier signed checkpoint of this log that the evidence shall be linked with
    * @throws {Denied} `state_diverged` when `since` is not of the history of this log
    */
@@ -75,8 +78,10 @@ export class Evidence {
       if ('policy' in entry && entry.policy !== undefined) policies.add(entry.policy.digest)
       const enrolled = 'aud' in entry ? log.state.gates.get(entry.aud ?? '')?.enrolledSeq : undefined
       if (enrolled !== undefined) seqs.add(enrolled)
-      for (const { seq: at, ranges } of log.state.erasures.values()) if (ranges.some(({ from, to }) => from <= seq && seq < to)) seqs.add(at)
+      const opened = entry.kind === 'permit' ? this.#sessions.before(seq, entry.aud, entry.env.commit) : undefined
+      if (opened !== undefined) seqs.add(opened)
     }
+    for (const seq of [...seqs]) for (const { seq: at, ranges } of log.state.erasures.values()) if (ranges.some(({ from, to }) => from <= seq && seq < to)) seqs.add(at)
     return { ...start, policies: [...policies], seqs: [...seqs].sort((a, b) => a - b) }
   }
 

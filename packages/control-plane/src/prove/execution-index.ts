@@ -1,4 +1,5 @@
 import { ASSURANCE_LEVELS, type AssuranceLevel, type DenialCode, DENIALS, type Entry, fromBase64Url, type Outcome, OUTCOMES, ownText, type Scope, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
+import { SessionIndex } from './session-index.ts'
 
 /** Rows that stand together in memory. */
 const CHUNK = 16_384
@@ -91,6 +92,7 @@ class Chunk {
  * their order; whoever uses it brings it up to the log first.
  */
 export class ExecutionIndex {
+  readonly sessions: SessionIndex = new SessionIndex()
   readonly #agents = new Names()
   readonly #subs = new Names()
   readonly #tools = new Names()
@@ -127,6 +129,8 @@ export class ExecutionIndex {
         return this.#end(entry.jti, ...toldBy(entry.receipt), true)
       case 'expiry':
         return this.#end(entry.jti, entry.outcome, 0, entry.outcome === 'expired')
+      case 'gate':
+        return this.sessions.take(entry)
       default:
     }
   }

@@ -46,7 +46,7 @@ export class Reader {
     this.#unwatch = log.watch(({ entry }) => index.take(entry))
     this.#store = ports.store
     this.#ports = ports
-    this.#evidence = new Evidence(log, ports, files)
+    this.#evidence = new Evidence(log, ports, files, index.sessions)
   }
 
   /** Entries before leaf index `before`, newest first. */
