@@ -34,15 +34,15 @@ export interface ReadLog {
  * Reads a log from its first entry to the last under `head`, and holds it against the root that was signed. Tiles are read by
  * threads, a few of them ahead; what they amount to is put together here, in the order of the log.
  * @param nowMs when it is assessed
- * @param jobs threads that read tiles (default: one a core, but for this one); 0 reads them all in this one
+ * @param jobs threads that read tiles (default: one a core, but for this one, where the log is long); 0 reads them all in this one
  */
-export async function readLog(source: LogSource, head: Checkpoint, nowMs: number, progress: Progress, jobs: number = availableParallelism() - 1): Promise<ReadLog> {
+export async function readLog(source: LogSource, head: Checkpoint, nowMs: number, progress: Progress, jobs: number = threadsFor(head)): Promise<ReadLog> {
   const measures = new LogMeasures(nowMs)
   const tree = new Frontier(sha256)
   const receipts = new ReceiptCheck(head.size)
   const invalid: string[] = []
   const newest: string[] = []
-  const threads = new Threads<TileQuestion, ReadTile>(siblingModule(import.meta.url, 'tile-worker'), head.size < MIN_TILES * TILE_WIDTH ? 0 : Math.min(jobs, MAX_THREADS))
+  const threads = new Threads<TileQuestion, ReadTile>(siblingModule(import.meta.url, 'tile-worker'), jobs)
   const read = async (tile: TileName): Promise<ReadTile> => {
     const question = { bytes: await source.tile(tile), width: tile.width, below: receipts.below, keys: receipts.known }
     return (await threads.ask(question)) ?? readTile(question)
@@ -72,6 +72,8 @@ export async function readLog(source: LogSource, head: Checkpoint, nowMs: number
   if (invalid.length === 0 && measures.entries !== head.size) invalid.push(`${head.size} entries were signed, and ${measures.entries} are there`)
   return { measures, receiptsVerified: receipts.measured(), newest, invalid }
 }
+
+const threadsFor = ({ size }: Checkpoint): number => (size < MIN_TILES * TILE_WIDTH ? 0 : Math.min(availableParallelism() - 1, MAX_THREADS))
 
 /** Counts receipts that were signed by the gates that the log enrolled: every one, or as many as are looked at, chosen by their own hash. */
 class ReceiptCheck {
