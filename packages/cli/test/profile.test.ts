@@ -106,11 +106,12 @@ describe('a plane under a profile', () => {
 
   it('is assessed: what the plane tells and what its evidence shows, with exit 1 where something is missing', async () => {
     set(fs.readFileSync(config, 'utf8').replace('receipt: after_reply\n', ''))
-    const { exit, stdout, stderr } = await here('assess', '--profile', 'core', '--json')
+    const { exit, stdout, stderr } = await here('assess', '--profile', 'core', '--json', '--html', path.join(root, 'report.html'))
     const { profile } = JSON.parse(stdout) as { profile: { names: string[]; requirements: { id: string; met: boolean }[] } }
     expect([exit, profile.names]).toEqual([1, ['core']])
     expect(profile.requirements.filter(({ met }) => !met).map(({ id }) => id)).toEqual(['core.observed', 'core.canary', 'core.pinned'])
     expect(stderr).toContain('3 of 14 requirements of profile core are not met')
+    expect(fs.readFileSync(path.join(root, 'report.html'), 'utf8')).toMatch(/<h2>profile core<\/h2>[\s\S]*met<\/td><td>plane<\/td>[\s\S]*not met<\/td><td>evidence<\/td>/)
     const saved = path.join(root, 'report.json')
     fs.writeFileSync(saved, stdout)
     expect(await here('assess', '--compare', saved)).toMatchObject({ exit: 0, stdout: expect.stringContaining('since then') as string })

@@ -1,4 +1,5 @@
 import { type Covered, DIMENSIONS, type DimensionGrade, gap, type Grade, MAX_LEVEL, type Model, type Report } from '@sealwrit/assessor'
+import { type Against, shownFact } from './against.ts'
 import { shownNumber } from './numbers.ts'
 
 const [SIZE, RADIUS] = [320, 118]
@@ -6,7 +7,7 @@ const [SIZE, RADIUS] = [320, 118]
 const MAX_TREND = 60
 
 /** One page that needs nothing else: no script, no font, no address outside. */
-export function htmlReport(report: Report, graded: Grade, model: Model, covered: readonly Covered[], history: readonly Report[]): string {
+export function htmlReport(report: Report, graded: Grade, model: Model, covered: readonly Covered[], history: readonly Report[], held?: Against): string {
   const when = new Date(report.at).toISOString().slice(0, 16).replace('T', ' ')
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -18,6 +19,7 @@ ${report.invalid.length === 0 ? '' : `<section class="invalid"><h2>What does not
 <section class="charts"><figure>${radar(graded.dimensions)}<figcaption>Levels by dimension; the overall level is the least.</figcaption></figure>
 ${history.length === 0 ? '' : `<figure>${trend([...history, report].slice(-MAX_TREND))}<figcaption>Overall level over ${history.length + 1} reports.</figcaption></figure>`}</section>
 <section><h2>To level ${Math.min(MAX_LEVEL, report.level + 1)}</h2>${steps(graded)}</section>
+${held === undefined ? '' : `<section><h2>${text(held.title)}</h2>${profile(held)}</section>`}
 <section><h2>Every point, and what shows it</h2>${graded.dimensions.map(points).join('')}</section>
 <section><h2>What frameworks ask for</h2><p>Counted is measured evidence, and nobody's claim. The last column says what none of it shows.</p>${frameworks(covered)}</section>
 </main></body></html>
@@ -71,6 +73,10 @@ function points({ dimension, level, points: all }: DimensionGrade): string {
     .join('')}</tbody></table></details>`
 }
 
+function profile({ results }: Against): string {
+  return `<table><tbody>${results.map(({ requirement: { id, of, says, step, fact }, value, isMet }) => `<tr class="${isMet ? 'met' : 'no'}"><td>${isMet ? 'met' : 'not met'}</td><td>${text(of)}</td><td>${text(says)}</td><td>${text(id)}: ${label(fact)} ${shownFact(value)}</td><td>${isMet ? '' : code(text(step))}</td></tr>`).join('')}</tbody></table>`
+}
+
 function frameworks(covered: readonly Covered[]): string {
   const names = [...new Set(covered.map(({ framework }) => framework))]
   return names.map((name) => `<h3>${text(name)}</h3><table class="fw"><tbody>${covered.filter(({ framework }) => framework === name).map((item) => `<tr><td>${text(item.reference)}</td><td>${text(item.about)}</td><td>${item.points.length === 0 ? '—' : `${item.met} of ${item.points.length}`}</td><td>${text(item.not_covered)}</td></tr>`).join('')}</tbody></table>`).join('')
@@ -80,7 +86,7 @@ const STYLE = `:root{color-scheme:light dark;--ink:#1c2430;--paper:#fff;--soft:#
 @media(prefers-color-scheme:dark){:root{--ink:#e6ebf2;--paper:#12161c;--soft:#9aa7b8;--line:#2b3440;--good:#58c48d;--bad:#ee8a78;--area:#6ea8e6}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}main{max-width:62rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 header{display:flex;gap:1.25rem;align-items:center;border-bottom:1px solid var(--line);padding-bottom:1.25rem}header p{margin:0;color:var(--soft)}h1{margin:0;font-size:1.6rem}h1::first-letter{text-transform:uppercase}
-.level{font-size:3.6rem;line-height:1;font-weight:700;color:var(--area)!important;font-variant-numeric:tabular-nums}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}h3{font-size:.95rem;margin:1.4rem 0 .3rem;color:var(--soft)}
+.level{font-size:3.6rem;line-height:1;font-weight:700;color:var(--area)!important;font-variant-numeric:tabular-nums}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}h2::first-letter{text-transform:uppercase}h3{font-size:.95rem;margin:1.4rem 0 .3rem;color:var(--soft)}
 .charts{display:flex;flex-wrap:wrap;gap:2rem;margin-top:1.5rem}figure{margin:0;flex:1 1 20rem;min-width:0}figcaption{color:var(--soft);font-size:.85rem;text-align:center}svg{width:100%;max-height:26rem}
 svg text{fill:var(--soft);font-size:11px;text-anchor:middle}.ring{fill:none;stroke:var(--line)}.area{fill:var(--area);fill-opacity:.25;stroke:var(--area);stroke-width:2}.line{fill:none;stroke:var(--area);stroke-width:2}circle{fill:var(--area)}
 table{border-collapse:collapse;width:100%;font-size:.88rem}td,th{text-align:left;vertical-align:top;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line)}th{color:var(--soft);font-weight:600}.met td:first-child{color:var(--good)}.no td:first-child{color:var(--bad)}

@@ -2,19 +2,19 @@ import * as fs from 'node:fs'
 import { compare, coverage, parseFrameworks, parseReport, type Report } from '@sealwrit/assessor'
 import frameworks from '@sealwrit/assessor/frameworks.json' with { type: 'json' }
 import { nodeClock } from '@sealwrit/gate'
-import { Denied, isObject, present, type Profile } from '@sealwrit/protocol'
+import { Denied, isObject, present } from '@sealwrit/protocol'
+import { against, againstJson, demandAgainst, printAgainst } from '../assess/against.ts'
 import { assessed } from '../assess/deployment.ts'
 import { htmlReport } from '../assess/html.ts'
 import { maturityModel } from '../assess/model.ts'
 import { printChanges, printGrade } from '../assess/print.ts'
-import { printJudged } from '../assess/print-profile.ts'
 import { inUnits } from '../assess/recompute.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
-import { findFolder, type PlaneFolder } from '../local/folder.ts'
+import { findFolder } from '../local/folder.ts'
 import { splitNames } from '../local/library.ts'
-import { type Judged, judged, NOTHING_TOLD, profilesNamed, toldByPlane } from '../local/profiles.ts'
-import { bold, type GlobalOptions, json, line } from '../output.ts'
+import { profilesNamed } from '../local/profiles.ts'
+import { type GlobalOptions, json, line } from '../output.ts'
 import { readJson } from '../read-json.ts'
 
 export interface AssessOptions extends GlobalOptions {
@@ -38,27 +38,17 @@ export async function assess(options: AssessOptions): Promise<void> {
   const folder = findFolder(options.dir)
   const { report, graded } = await assessed(folder, model, Math.floor(nodeClock.wallMs()), options.json === true)
   const recorded = options.record === true ? await record(options, report) : undefined
-  const held = profiles.length === 0 ? [] : await againstProfiles(folder, profiles, report)
-  if (options.html !== undefined) write(options.html, htmlReport(report, graded, model, coverage(parseFrameworks(frameworks as never, model), graded), history))
-  if (options.json === true) json(present({ ...report, profile: profiles.length === 0 ? undefined : { names: profiles.map(({ name }) => name), requirements: held.map(told) }, since: older === undefined ? undefined : compare(older, report), recorded }))
+  const held = await against(folder, profiles, report)
+  if (options.html !== undefined) write(options.html, htmlReport(report, graded, model, coverage(parseFrameworks(frameworks as never, model), graded), history, held))
+  if (options.json === true) json(present({ ...report, profile: held === undefined ? undefined : againstJson(held), since: older === undefined ? undefined : compare(older, report), recorded }))
   else {
     printGrade(graded, model, options.points === true)
-    if (profiles.length > 0) line(`\n${bold(`profile ${profiles.map(({ name }) => name).join(' and ')}`)}`)
-    printJudged(held)
+    if (held !== undefined) printAgainst(held)
     if (older !== undefined) printChanges(compare(older, report))
     if (recorded !== undefined) line(`\nrecorded as entry ${recorded}: whoever holds the log can compute it again, with \`sealwrit verify\``)
     if (options.html !== undefined) line(`\nthe whole report is in ${options.html}`)
   }
-  const missing = held.filter(({ isMet }) => !isMet).length
-  if (missing > 0) throw new CliError(`${missing} of ${held.length} requirements of profile ${profiles.map(({ name }) => name).join(' and ')} are not met`, { hint: 'each says what to do, marked ✗' })
-}
-
-const told = ({ requirement: { id, of, says }, value, isMet }: Judged): object => present({ id, of, says, met: isMet, value })
-
-/** How a deployment stands to profiles: by what the plane tells of itself and its policies, and by what the evidence shows. */
-async function againstProfiles(folder: PlaneFolder, profiles: readonly Profile[], { measures, invalid }: Report): Promise<readonly Judged[]> {
-  const evidence = invalid.length > 0 ? {} : Object.fromEntries(Object.entries(measures).map(([name, { value }]) => [name, value]))
-  return judged(profiles, { ...((await toldByPlane(folder)) ?? NOTHING_TOLD), evidence })
+  if (held !== undefined) demandAgainst(held)
 }
 
 /** @returns the leaf index @throws {CliError} */

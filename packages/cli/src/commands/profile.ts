@@ -1,5 +1,5 @@
 import { type Profile, type Requirement, requirementsOf } from '@sealwrit/protocol'
-import { printJudged } from '../assess/print-profile.ts'
+import { printJudged } from '../assess/against.ts'
 import { findFolder } from '../local/folder.ts'
 import { judged, knownProfiles, NOTHING_TOLD, profilesNamed, toldByPlane } from '../local/profiles.ts'
 import { bold, dim, type GlobalOptions, json, line } from '../output.ts'
