@@ -9,7 +9,7 @@ import { type Figure, median, time } from './support/figure.ts'
 import { begun } from './support/history.ts'
 import { mix } from './support/mixed.ts'
 import { BenchGate, startPlane, stop } from './support/plane.ts'
-import { mebibytes, memory, run } from './support/process.ts'
+import { mebibytes, memory, processorSeconds, run } from './support/process.ts'
 
 const ENTRIES = 1_000_000
 /** Whole executions at the end of it, by a gate that runs: their decisions are made again. */
@@ -53,13 +53,16 @@ export async function assess(): Promise<Figure[]> {
   for (let i = 0; i < EXECUTED; i++) await gate.execute('before_reply')
   gate.gate.close()
   const before = memory(child.pid as number, 'VmRSS')
-  const [bareMs, seconds, peaks, loads]: [number[], number[], number[], number[]] = [[], [], [], []]
+  const [bareMs, seconds, processor, served, peaks, loads]: [number[], number[], number[], number[], number[], number[]] = [[], [], [], [], [], []]
   let found: Assessed | undefined
   let bytes = 0
   for (let round = 0; round < ROUNDS; round++) {
     bareMs.push(await time(async () => (bytes = await bare(dir))))
+    const servedBefore = processorSeconds(child.pid as number)
     const one = await run(BUILT, ['assess', '--json', '--dir', dir], [])
     seconds.push(one.seconds)
+    processor.push(one.processor)
+    served.push(processorSeconds(child.pid as number) - servedBefore)
     peaks.push(one.peak)
     loads.push(os.loadavg()[0] as number)
     found = JSON.parse(one.stdout) as Assessed
@@ -75,6 +78,7 @@ export async function assess(): Promise<Figure[]> {
       id: 'assess', what: `\`sealwrit assess\` of ${(found?.size ?? 0).toLocaleString('en')} entries, as it is built, median of ${ROUNDS}`, baseline: `${LIMIT_SECONDS} s`, stretch: 0.5, ratio: median(seconds) / LIMIT_SECONDS, ...common,
       rows: [
         ['each round', each(seconds, (value) => `${value.toFixed(1)} s`)], ['reading, hashing and `JSON.parse` of the same entries, one thread, one tile after the other', each(bareMs, (value) => `${(value / 1_000).toFixed(1)} s`)],
+        ['processor time of the assessment, and of the plane while it reads', `${each(processor, (value) => `${value.toFixed(0)} s`)} · ${each(served, (value) => `${value.toFixed(0)} s`)}`],
         ['an assessment against that', `${(median(seconds) / bareSeconds).toFixed(2)}×`], ['entries', mebibytes(bytes / 2 ** 20)], ['load average of the machine after each round', each(loads, (value) => value.toFixed(1))],
       ],
       note: 'it is computation: what is left is parsing each entry strictly, hashing it and verifying signatures, so it would take more cores',

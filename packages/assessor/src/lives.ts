@@ -4,11 +4,16 @@ import type { Claims } from './receipts.ts'
 
 /** Executions and holds that are under way or in doubt, and remembered; beyond it nothing can be said of them. */
 export const MAX_OPEN = 1_000_000
+/** Kinds of permits that are remembered once for all of a kind. */
+const MAX_KINDS = 10_000
+const NONE: readonly string[] = []
 const SKEW_MS = MAX_SKEW_SECONDS * 1_000
 
 /** An execution that has no ending yet, or one that a late receipt may replace. */
 export interface Life {
   readonly seq: number
+  readonly jti: string
+  readonly txn: string
   readonly gate: string
   /** Milliseconds since 1970. */
   readonly nbfMs: number
@@ -16,8 +21,9 @@ export interface Life {
   readonly isRecent: boolean
   /** Containment that is demanded. */
   readonly obligations: readonly string[]
-  /** What kills and revocations are compared with. */
-  readonly selectable: Selectable
+  /** What kills and revocations are compared with, as permits of its kind share it, and its ancestors. */
+  readonly kind: Selectable
+  readonly above: readonly string[] | undefined
   standing: Standing
   /** Leaf index of the plane's own `indeterminate`. */
   lost: number | undefined
@@ -30,6 +36,8 @@ export interface Life {
  */
 export class Lives {
   readonly #lives = new Map<string, Life>()
+  /** Of permits that differ in nothing that selectors name but their ids, one. */
+  readonly #kinds = new Map<string, Selectable>()
   /** Approvals of what is held, by hold. */
   readonly #held = new Map<string, number[]>()
   readonly #holdOf = new Map<number, string>()
@@ -47,15 +55,29 @@ export class Lives {
   }
 
   permit(permit: Permit, isRecent: boolean): void {
-    const { jti, seq, aud, nbf, exp, use, constraints } = permit
+    const { seq, nbf, exp, use, constraints, above } = permit
     this.#release(permit)
-    if (this.#lives.has(jti)) return this.#violations.add(seq)
+    if (this.#lives.has(permit.jti)) return this.#violations.add(seq)
     if (prohibition(permit, { revoked: this.#revoked, killed: this.#killed }) !== undefined) this.#violations.add(seq)
     if (this.#lives.size >= MAX_OPEN) {
       this.#isFull = true
       return
     }
-    this.#lives.set(ownText(jti), { seq, gate: ownText(aud), nbfMs: nbf * 1_000, expMs: exp * 1_000, isRecent, obligations: constraints.obligations.map(ownText), selectable: selectableOf(permit), standing: use === 'redeem' ? 'carried' : 'issued', lost: undefined })
+    const kind = this.#kindOf(permit)
+    const jti = ownText(permit.jti)
+    const txn = permit.txn === jti ? jti : ownText(permit.txn)
+    this.#lives.set(jti, { seq, jti, txn, gate: kind.aud, nbfMs: nbf * 1_000, expMs: exp * 1_000, isRecent, obligations: constraints.obligations.length === 0 ? NONE : constraints.obligations.map(ownText), kind, above: above?.map(ownText), standing: use === 'redeem' ? 'carried' : 'issued', lost: undefined })
+  }
+
+  /** Most permits are like others before them: what is remembered of each of a million that are open is what only it has. */
+  #kindOf(permit: Permit): Selectable {
+    const { scope, sub, act, policy, aud, cnf, tenant } = permit
+    const key = JSON.stringify([scope, sub, act, policy.determining, aud, cnf, tenant])
+    const known = this.#kinds.get(key)
+    if (known !== undefined) return known
+    const kind = selectableOf(permit)
+    if (this.#kinds.size < MAX_KINDS) this.#kinds.set(key, kind)
+    return kind
   }
 
   /** A permit ends the hold whose approvals it rests on; what rests on none that stands is no step of any. */
@@ -135,17 +157,21 @@ export class Lives {
 
   #mayGoOn(jti: string, gate: string): boolean {
     const life = this.#lives.get(jti)
-    return life !== undefined && isLegal(life.standing, 'lost') && life.gate === gate && prohibition(life.selectable, { revoked: this.#revoked, killed: this.#killed }) === undefined
+    return life !== undefined && isLegal(life.standing, 'lost') && life.gate === gate && prohibition(selectable(life), { revoked: this.#revoked, killed: this.#killed }) === undefined
   }
 
   /** When that which runs was first told to stop, milliseconds since 1970. */
-  stoppedAt({ selectable }: Life): number | undefined {
+  stoppedAt(life: Life): number | undefined {
     if (this.#revoked.size === 0 && this.#killed.size === 0) return undefined
-    const times = selectorsOf(selectable).flatMap((selector) => [this.#revoked.get(selector), this.#killed.get(selector)].filter((time) => time !== undefined))
+    const times = selectorsOf(selectable(life)).flatMap((selector) => [this.#revoked.get(selector), this.#killed.get(selector)].filter((time) => time !== undefined))
     return times.length === 0 ? undefined : Math.min(...times)
   }
 
   *measured(): Generator<readonly [Measure, Measured]> {
     if (!this.#isFull) yield ['lifecycle_violations', this.#violations.measured()]
   }
+}
+
+function selectable({ kind: { above: _above, ...kind }, jti, txn, above }: Life): Selectable {
+  return { ...kind, jti, txn, ...(above === undefined ? {} : { above }) }
 }

@@ -210,6 +210,6 @@ describe('memory of what was read', () => {
     const [few, many] = [await held(400, true), await held(4_400, true)]
     expect((many - few) / 8_000).toBeLessThan(100) // bytes an entry
     const [fewOpen, manyOpen] = [await held(400, false), await held(4_400, false)]
-    expect((manyOpen - fewOpen) / 4_000).toBeLessThan(1_600)
+    expect((manyOpen - fewOpen) / 4_000).toBeLessThan(600)
   })
 })
