@@ -4,13 +4,19 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { gap, grade, measurementsOf, parseReport, type Report } from '@sealwrit/assessor'
-import { parseStrict } from '@sealwrit/protocol'
+import { DIMENSIONS, gap, grade, LogMeasures, type Measure, measurementsOf, parseReport, type Report } from '@sealwrit/assessor'
+import { encodeEntries, type Entry, parseEntry, parseStrict } from '@sealwrit/protocol'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Agent } from '../../../test/support/agent.ts'
 import { signedStatement } from '../../../test/support/attestation.ts'
 import { end, run, sealwrit, startPlane, startWitness } from '../../../test/support/processes.ts'
+import { type Assessed, assessedOf } from '../src/assess/deployment.ts'
 import { maturityModel } from '../src/assess/model.ts'
+import type { Found } from '../src/assess/probes.ts'
+import { mirrorTexts, PROBES } from '../src/assess/recompute.ts'
+import { FolderSource } from '../src/evidence/source.ts'
+import { readVerifierKey } from '../src/local/folder.ts'
 
 const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-levels-')))
 const at = (...names: string[]): string => path.join(root, ...names)
@@ -19,6 +25,27 @@ const keys = generateKeyPairSync('ed25519')
 const model = maturityModel()
 const BUILDER = 'https://ci.example/release'
 const children: ChildProcess[] = []
+
+interface Snapshot {
+  readonly folder: string
+  readonly report: Report
+  readonly key: string
+}
+
+/** A tile of entries that somebody had in their hands. */
+function damaged(bytes: Buffer, how: 'flip' | 'cut' | 'drop' | 'double' | 'swap', place: number): Uint8Array {
+  const at = place % bytes.length
+  if (how === 'flip') return Buffer.concat([bytes.subarray(0, at), Buffer.of((bytes[at] as number) ^ (1 << (place % 8))), bytes.subarray(at + 1)])
+  if (how === 'cut') return bytes.subarray(0, at)
+  const texts: string[] = []
+  for (let from = 0; from < bytes.length; from += 2 + bytes.readUInt16BE(from)) texts.push(bytes.toString('utf8', from + 2, from + 2 + bytes.readUInt16BE(from)))
+  const one = place % texts.length
+  const next = (one + 1) % texts.length
+  if (how === 'swap' && next === one) return bytes.subarray(1)
+  if (how === 'swap') [texts[one], texts[next]] = [texts[next] as string, texts[one] as string]
+  else texts.splice(one, how === 'drop' ? 1 : 0, ...(how === 'double' ? [texts[one] as string] : []))
+  return encodeEntries(texts)
+}
 
 /** Processes whose clock stands so many days earlier: what a deployment did in weeks. */
 const daysAgo = (days: number): NodeJS.ProcessEnv => (days === 0 ? {} : { DAYS_AGO: String(days), NODE_OPTIONS: `--import ${pathToFileURL(at('earlier.mjs')).href}` })
@@ -124,18 +151,26 @@ describe('a deployment, from nothing to level 5', () => {
   const anchors = `${base}anchors: [{ type: file, path: ../copies.jsonl }]\n`
   const trust = `environment:\n  trust:\n    - name: release\n      predicate_types: ["https://slsa.dev/provenance/v1"]\n      builder: ${BUILDER}\n      keys: { ci: ../ci.pem }\n`
   let agentKey = ''
+  /** As it stood at each level: a mirror, and the report of then. */
+  const snapshots: Snapshot[] = []
+  const stands = async (level: number, missing: readonly string[]): Promise<void> => {
+    const found = await one.level()
+    expect([found.level, found.missing]).toEqual([level, missing])
+    const folder = at(`mirror-${level}`)
+    await one.done('log', 'mirror', folder)
+    snapshots.push({ folder, report: found.report, key: log })
+  }
   const coder = (): string[] => ['--agent', 'coder', '--agent-key', agentKey, '--attestation', at('signed.json')]
 
   it('0: nobody asked it for anything', async () => {
     await away.start('')
     await one.start(base, 35)
-    const found = await one.level()
-    expect(found).toMatchObject({ level: 0, missing: ['deterministic_policy.1.decisions', 'fail_closed_execution.1.denials', 'authorization_control.1.executions', 'lineage_traceability.1.executions'] })
+    await stands(0, ['deterministic_policy.1.decisions', 'fail_closed_execution.1.denials', 'authorization_control.1.executions', 'lineage_traceability.1.executions'])
   })
 
   it('1: a canary ran, and another was refused', { timeout: 60_000 }, async () => {
     await one.done('doctor')
-    expect(await one.level()).toMatchObject({ level: 1, missing: ['fail_closed_execution.2.denied_checks'] })
+    await stands(1, ['fail_closed_execution.2.denied_checks'])
     for (const days of [21, 14, 7]) {
       await one.start(base, days)
       await one.level('--record')
@@ -150,18 +185,16 @@ describe('a deployment, from nothing to level 5', () => {
     await one.done('policy', 'activate')
     await one.calls(['--agent', 'coder'], async (agent) => expect(await agent.touch('no key')).toBe('identity_missing'))
     await one.done('doctor')
-    const found = await one.level()
-    expect([found.level, found.missing]).toEqual([2, ['tamper_evident_audit.3.anchor_age_days']])
+    await stands(2, ['tamper_evident_audit.3.anchor_age_days'])
   })
 
   it('3: it is kept elsewhere, and nobody vouches for it or approves anything', { timeout: 60_000 }, async () => {
     await one.start(anchors)
     await one.done('anchor', 'now')
-    const found = await one.level()
-    expect([found.level, found.missing]).toEqual([3, [
+    await stands(3, [
       'fail_closed_execution.4.denied_checks-4', 'cryptographic_verification.4.witnesses', 'cryptographic_verification.4.witness_age_days', 'authorization_control.4.high_risk_approved_share',
       'authorization_control.4.least_quorum', 'authorization_control.4.rubber_stamp_share', 'tamper_evident_audit.4.witness_age_days', 'lineage_traceability.4.declared_share',
-    ]])
+    ])
   })
 
   it('4: a witness cosigns it, two people approve what is risky, and refusals stand on four grounds', { timeout: 120_000 }, async () => {
@@ -186,11 +219,10 @@ describe('a deployment, from nothing to level 5', () => {
       await one.done('unkill', 'tool:mcp://canary/touch')
     })
     await one.done('anchor', 'now')
-    const found = await one.level()
-    expect([found.level, found.missing]).toEqual([4, [
+    await stands(4, [
       'runtime_governance.5.assessments', 'deterministic_policy.5.replayed-5', 'deterministic_policy.5.tested_share', 'deterministic_policy.5.rollback_days', 'fail_closed_execution.5.denied_checks-5',
       'cryptographic_verification.5.witnesses-5', 'lineage_traceability.5.foreign', 'lineage_traceability.5.declared_share-5',
-    ]])
+    ])
   })
 
   it('5: two witnesses, another plane, a rollback that was practised, tests, and a fourth assessment in as many weeks', { timeout: 240_000 }, async () => {
@@ -232,7 +264,86 @@ describe('a deployment, from nothing to level 5', () => {
     })
     await one.done('anchor', 'now')
     await one.level('--record')
-    const found = await one.level()
-    expect([found.level, found.missing]).toEqual([5, []])
+    await stands(5, [])
+  })
+  describe('what is taken away from it, or changed in it, never raises anything', () => {
+    /** What the machine of the plane found out beside the log. */
+    const probesOf = ({ measures }: Report): Found => Object.entries(measures).flatMap(([name, value]) => (PROBES.has(name) && name !== 'log_verified' && name !== 'receipts_verified_share' ? [[name as Measure, value] as const] : []))
+    const regraded = ({ folder, report, key }: Snapshot, without: readonly string[] = []): Promise<Assessed> =>
+      assessedOf({ source: new FolderSource(folder), tenant: 'default', key: () => readVerifierKey(key), probe: () => Promise.resolve(probesOf(report).filter(([name]) => !without.includes(name))) }, model, report.at, true)
+    const levelsOf = ({ dimensions }: Pick<Assessed['graded'], 'dimensions'>): number[] => dimensions.map(({ level }) => level)
+    const notAbove = (found: readonly number[], whole: readonly number[], what: string): void => found.forEach((level, i) => expect(level, `${what}: ${DIMENSIONS[i]}`).toBeLessThanOrEqual(whole[i] as number))
+    const entriesOf = async ({ folder }: Snapshot): Promise<Entry[]> => {
+      const entries: Entry[] = []
+      for await (const text of mirrorTexts(folder)) entries.push(parseEntry(text))
+      return entries
+    }
+    const files = ({ folder }: Snapshot): string[] => (fs.readdirSync(folder, { recursive: true }) as string[]).map((name) => path.join(folder, name)).filter((file) => fs.statSync(file).isFile())
+    const MAX_ENTRIES = 400
+
+    it('as it is, it comes out as it did', async () => {
+      expect(snapshots.map(({ report }) => report.level)).toEqual([0, 1, 2, 3, 4, 5])
+      for (const one of snapshots) expect(levelsOf((await regraded(one)).graded)).toEqual(Object.values(one.report.dimensions))
+    })
+
+    it('any entry, and any end of it: it is not whole, and level 0 in everything', { timeout: 120_000 }, async () => {
+      for (const one of snapshots) {
+        const entries = await entriesOf(one)
+        const nothing = (given: readonly Entry[], what: string): void => {
+          const measures = new LogMeasures(one.report.at)
+          for (const entry of given) measures.add(entry)
+          const invalid = measures.broken ?? (measures.entries === entries.length ? undefined : 'entries are missing')
+          expect(invalid, what).toBeDefined()
+          expect(new Set(levelsOf(grade(model, new Map([...measures.measured(), ...probesOf(one.report)]), [invalid ?? ''])))).toEqual(new Set([0]))
+        }
+        const step = Math.ceil(entries.length / MAX_ENTRIES)
+        for (let i = 0; i < entries.length; i += step) {
+          nothing(entries.filter((_, at) => at !== i), `without ${i}`)
+          nothing(entries.slice(0, i), `up to ${i}`)
+        }
+      }
+    })
+
+    it('any file of a copy of it', { timeout: 120_000 }, async () => {
+      for (const one of snapshots) {
+        for (const file of files(one)) {
+          fs.renameSync(file, `${file}.gone`)
+          const { graded, report } = await regraded(one)
+          fs.renameSync(`${file}.gone`, file)
+          notAbove(levelsOf(graded), Object.values(one.report.dimensions), file)
+          if (/entries|checkpoint/.test(file)) expect([graded.level, report.invalid]).toEqual([0, [expect.stringMatching(/cannot be read/)]])
+        }
+      }
+    })
+
+    it('any number, and any probe', () => {
+      for (const { report } of snapshots) {
+        const whole = measurementsOf(report)
+        for (const name of whole.keys()) notAbove(levelsOf(grade(model, new Map([...whole].filter(([other]) => other !== name)))), Object.values(report.dimensions), name)
+      }
+    })
+
+    it('whatever is done to the bytes of it', { timeout: 240_000 }, async () => {
+      const change = fc.record({ which: fc.nat(snapshots.length - 1), file: fc.nat(), at: fc.nat(), how: fc.constantFrom('flip', 'cut', 'drop', 'double', 'swap'), without: fc.subarray([...PROBES]) })
+      await fc.assert(fc.asyncProperty(change, async ({ which, file, at: place, how, without }) => {
+        const one = snapshots[which] as Snapshot
+        const tiles = files(one).filter((name) => name.includes('entries'))
+        const tile = tiles[file % tiles.length] as string
+        const bytes = fs.readFileSync(tile)
+        fs.writeFileSync(tile, damaged(bytes, how, place))
+        const { graded } = await regraded(one, without).finally(() => fs.writeFileSync(tile, bytes))
+        notAbove(levelsOf(graded), Object.values(one.report.dimensions), how)
+        expect(graded.level).toBe(0)
+      }), { numRuns: 40 })
+    })
+
+    it('its bodies: what cannot be decided again is not shown', { timeout: 60_000 }, async () => {
+      await one.start(anchors, -0.01) // a quarter of an hour later
+      await one.done('erase', 'agent:coder', '--yes')
+      await one.done('erase', 'agent:sealwrit-doctor', '--yes')
+      const { report } = await one.level()
+      notAbove(Object.values(report.dimensions), Object.values(snapshots.at(-1)?.report.dimensions ?? {}), 'erased')
+      expect([report.measures.replayed, report.dimensions.deterministic_policy]).toEqual([undefined, 3])
+    })
   })
 })

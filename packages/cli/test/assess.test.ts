@@ -14,13 +14,15 @@ const root = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-ass
 const dir = path.join(root, '.sealwrit')
 const main = path.resolve(import.meta.dirname, '../src/main.ts')
 let plane: Awaited<ReturnType<typeof startPlane>>
-const run = (...words: string[]): { status: number | null; stdout: string; stderr: string } => spawnSync(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, ...words, '--dir', dir], { encoding: 'utf8', cwd: root, env: { ...process.env, NO_COLOR: '1' } })
+const run = (...words: string[]): ReturnType<typeof runIn> => runIn(dir, ...words)
+const runIn = (folder: string, ...words: string[]): { status: number | null; stdout: string; stderr: string } => spawnSync(process.execPath, ['--conditions=@sealwrit/source', '--disable-warning=ExperimentalWarning', main, ...words, '--dir', folder], { encoding: 'utf8', cwd: root, env: { ...process.env, NO_COLOR: '1' } })
 interface Assessed {
   readonly level: number
   readonly invalid: readonly string[]
   readonly dimensions: Readonly<Record<string, number>>
   readonly measures: Readonly<Record<string, { readonly value: number }>>
 }
+type Raw = Record<string, unknown> & { size: number; measures: Record<string, unknown>; dimensions: Record<string, number> }
 const assessed = (): Assessed => JSON.parse(run('assess', '--json').stdout) as Assessed
 const valueOf = ({ measures }: Assessed, measure: string): number | undefined => measures[measure]?.value
 
@@ -66,6 +68,29 @@ describe('sealwrit assess', () => {
     const wrong = path.join(root, 'wrong.json')
     fs.writeFileSync(wrong, '{"level":5}')
     expect(run('assess', '--compare', wrong)).toMatchObject({ status: 2, stderr: expect.stringContaining('is no report') as string })
+  })
+
+  let before: string | undefined
+  it.each<[string, (report: Raw) => void, string]>([
+    ['a number', (r) => Object.assign(r.measures, { executions: { value: 1_000, proof: [] } }), 'executions is '],
+    ['a number that nothing shows', (r) => Object.assign(r.measures, { least_quorum: { value: 9, proof: [] } }), 'nothing shows least_quorum'],
+    ['a number left out', (r) => delete r.measures['denials'], 'denials is '],
+    ['a level of a dimension', (r) => Object.assign(r.dimensions, { lineage_traceability: 5 }), 'lineage_traceability is '],
+    ['the level', (r) => Object.assign(r, { level: 5 }), 'its level is not the least'],
+    ['the root', (r) => Object.assign(r, { root: `sha256:${'0'.repeat(64)}` }), 'it is of other entries'],
+    ['the size', (r) => Object.assign(r, { size: r.size - 1 }), 'it is of other entries'],
+    ['a size beyond the log', (r) => Object.assign(r, { size: 1_000_000 }), 'it is of more entries'],
+    ['the tenant', (r) => Object.assign(r, { tenant: 'acme' }), 'one is of .*, tenant acme'],
+    ['the origin', (r) => Object.assign(r, { origin: 'elsewhere/default' }), 'one is of elsewhere/default'],
+    ['nothing', () => undefined, ''],
+  ])('does not compare with a report of which somebody changed %s', (_name, change, says) => {
+    const kept = path.join(root, 'kept.json')
+    before ??= run('assess', '--json').stdout
+    const report = JSON.parse(before) as Raw
+    change(report)
+    fs.writeFileSync(kept, JSON.stringify(report))
+    const { status, stderr } = run('assess', '--compare', kept)
+    expect([status, stderr]).toEqual(says === '' ? [0, ''] : [13, expect.stringMatching(new RegExp(`what is compared with is no report of this log: .*${says}`))])
   })
 
   it('can be recorded, and comes out again from the log; numbers that nobody computed are contradicted', () => {
@@ -115,5 +140,45 @@ describe('sealwrit assess', () => {
     const { invalid } = await readHead(source, key).then(({ head }) => readLog(source, head, Date.now(), new Progress('', true)))
     if (says === '') expect(invalid).toEqual([])
     else expect(invalid[0]).toContain(says)
+  })
+
+  /** A folder of its own, with what another needs to be one: the key that it knows, and the socket of this plane. */
+  const folderOf = (name: string, key: string | undefined, mark?: string): string => {
+    const made = path.join(root, name, mark ?? '.sealwrit')
+    fs.mkdirSync(made, { recursive: true })
+    fs.symlinkSync(path.join(dir, 'plane.sock'), path.join(made, 'plane.sock'))
+    if (key !== undefined) fs.writeFileSync(path.join(made, 'log.vkey'), key)
+    if (mark !== undefined) fs.writeFileSync(path.join(made, 'tenant'), mark)
+    return made
+  }
+  const of = (folder: string): Assessed & { status: number | null; text: string } => {
+    const [shown, told] = [runIn(folder, 'assess'), runIn(folder, 'assess', '--json')]
+    expect([shown.status, shown.stdout]).toEqual([0, expect.stringMatching(/^level 0 {2}open[\s\S]*invalid {2}[\s\S]*to level 1/)])
+    return { ...(JSON.parse(told.stdout) as Assessed), status: told.status, text: shown.stdout }
+  }
+
+  it('names evidence of another log and of another tenant', async () => {
+    const elsewhere = path.join(root, 'elsewhere', '.sealwrit')
+    await end((await startPlane(elsewhere)).child)
+    const own = fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8')
+    const cases: [string, string][] = [
+      [folderOf('key', fs.readFileSync(path.join(elsewhere, 'log.vkey'), 'utf8')), 'a key of another log'],
+      [folderOf('garbage', 'no key'), 'is neither a verifier key nor a file that holds one'],
+      [folderOf('none', undefined), 'no plane was ever started on'],
+      [folderOf('other', own, 'acme'), 'the entries are of tenant default, and not of acme'],
+      [path.join(root, 'nowhere'), 'no plane was ever started on'],
+      [elsewhere, 'no plane answers'],
+    ]
+    for (const [folder, says] of cases) expect(of(folder), folder).toMatchObject({ status: 0, level: 0, invalid: [expect.stringContaining(says)] })
+  })
+
+  it('of a store that was damaged is level 0 with the reason, as of one whose plane is gone', async () => {
+    await end(plane.child)
+    expect(of(dir).invalid).toEqual([expect.stringContaining('no plane answers')])
+    const store = fs.readFileSync(path.join(dir, 'store.db'))
+    fs.writeFileSync(path.join(dir, 'store.db'), Buffer.concat([store.subarray(0, 4_096), Buffer.alloc(store.length - 4_096)]))
+    await expect(startPlane(dir)).rejects.toThrow('plane ended')
+    expect(of(dir).invalid).toEqual([expect.stringContaining('no plane answers')])
+    expect(run('assess', '--record').status).toBe(14)
   })
 })

@@ -1,13 +1,13 @@
 import * as fs from 'node:fs'
 import { type Grade, grade, type Measure, type Measured, type Model, type Report, reportOf } from '@sealwrit/assessor'
 import { nodeCryptography } from '@sealwrit/gate'
-import { type Checkpoint, MEASURE_UNIT, rootDigest, utf8 } from '@sealwrit/protocol'
+import { type Checkpoint, MEASURE_UNIT, type NoteKey, rootDigest, utf8 } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { readHead } from '../evidence/mirror.ts'
-import { PlaneSource } from '../evidence/source.ts'
+import { type LogSource, PlaneSource } from '../evidence/source.ts'
 import { type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { Progress } from '../progress.ts'
-import { probe } from './probes.ts'
+import { type Found, probe } from './probes.ts'
 import { readLog } from './read-log.ts'
 import { inUnits } from './recompute.ts'
 
@@ -19,36 +19,52 @@ export interface Assessed {
   readonly graded: Grade
 }
 
-/**
- * Grades a deployment, however it stands: of one that is broken, or whose plane does not answer, nothing is shown, and the grade
- * is 0 with the reason.
- */
-export async function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
+/** Where evidence comes from, and whose it has to be. */
+export interface Evidence {
+  readonly source: LogSource
+  readonly tenant: string
+  /** @throws {CliError} */
+  readonly key: () => NoteKey
+  /** What the entries do not show. */
+  readonly probe: (signed: { readonly note: string; readonly head: Checkpoint; readonly key: NoteKey }, newest: readonly string[]) => Promise<Found>
+}
+
+/** Grades a deployment, however it stands. */
+export function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
+  return assessedOf({
+    source: new PlaneSource(folder),
+    tenant: folder.tenant,
+    key: () => {
+      if (!fs.existsSync(folder.verifierKey)) throw new CliError(`no plane was ever started on ${folder.dir}`)
+      return readVerifierKey(folder.verifierKey)
+    },
+    probe: (signed, newest) => probe(folder, signed, newest, nowMs, new Progress('deciding again', isQuiet)),
+  }, model, nowMs, isQuiet)
+}
+
+/** Of evidence that is broken, or that cannot be reached, nothing is shown, and the grade is 0 with the reason. */
+export async function assessedOf({ source, tenant, key: readKey, probe: find }: Evidence, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
   const measured = new Map<Measure, Measured>()
-  const source = new PlaneSource(folder)
   let origin = UNKNOWN
   try {
-    if (!fs.existsSync(folder.verifierKey)) throw new CliError(`no plane was ever started on ${folder.dir}`)
-    const key = readVerifierKey(folder.verifierKey)
+    const key = readKey()
     origin = key.name
     const { note, head } = await readHead(source, key)
     const log = await readLog(source, head, nowMs, new Progress('reading the log', isQuiet))
     const { measures } = log
-    const invalid = measures.tenant === undefined || measures.tenant === folder.tenant ? log.invalid : [...log.invalid, `the entries are of tenant ${measures.tenant}, and not of ${folder.tenant}`]
+    const invalid = measures.tenant === undefined || measures.tenant === tenant ? log.invalid : [...log.invalid, `the entries are of tenant ${measures.tenant}, and not of ${tenant}`]
     for (const [name, value] of measures.measured()) measured.set(name, value)
     if (log.receiptsVerified !== undefined) measured.set('receipts_verified_share', log.receiptsVerified)
     measured.set('log_verified', { value: invalid.length === 0 ? 1 : 0, proof: [] })
-    for (const [name, value] of await probe(folder, key, { note, head }, log.newest, nowMs, new Progress('deciding again', isQuiet))) measured.set(name, value)
+    for (const [name, value] of await find({ note, head, key }, log.newest)) measured.set(name, value)
     return graded(head, invalid)
   } catch (error) {
     return graded({ origin, size: 0, root: nodeCryptography.sha256(utf8('')) }, [`nothing can be read of it: ${error instanceof Error ? error.message : 'unknown'}`])
-  } finally {
-    source.close()
   }
 
   function graded(head: Checkpoint, invalid: readonly string[]): Assessed {
     for (const [name, { value, proof }] of measured) measured.set(name, { value: inUnits(value) / MEASURE_UNIT, proof }) // as an entry holds it, so that it comes out again
     const found = grade(model, measured, invalid)
-    return { graded: found, report: reportOf({ origin: head.origin, tenant: folder.tenant, size: head.size, root: rootDigest(head), at: nowMs }, found, measured) }
+    return { graded: found, report: reportOf({ origin: head.origin, tenant, size: head.size, root: rootDigest(head), at: nowMs }, found, measured) }
   }
 }

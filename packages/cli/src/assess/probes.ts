@@ -17,11 +17,12 @@ const REPLAYED = 'the policies give this decision again, with its reasons and ob
 interface Signed {
   readonly note: string
   readonly head: Checkpoint
+  readonly key: NoteKey
 }
-type Found = readonly (readonly [Measure, Measured])[]
+export type Found = readonly (readonly [Measure, Measured])[]
 
 /** What the entries of a log do not show, found out now. What cannot be found out is not there. */
-export async function probe(folder: PlaneFolder, key: NoteKey, { note, head }: Signed, newest: readonly string[], nowMs: number, progress: Progress): Promise<Found> {
+export async function probe(folder: PlaneFolder, { note, head, key }: Signed, newest: readonly string[], nowMs: number, progress: Progress): Promise<Found> {
   const found = await Promise.all([orNothing(() => witnessed(folder, note, nowMs)), orNothing(() => anchored(folder, nowMs)), orNothing(() => tested(folder)), orNothing(async () => [['restored', measured(await restored(new PlaneSource(folder), head))]]), orNothing(() => replayed(folder, key, newest, progress))])
   return found.flat()
 }

@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs'
-import { grade, LogMeasures, type Measure, type Measured, MEASURES, type Model } from '@sealwrit/assessor'
+import { grade, LogMeasures, type Measure, type Measured, MEASURES, type Model, type Report as Graded } from '@sealwrit/assessor'
 import { nodeCryptography } from '@sealwrit/gate'
 import { type AssessmentEntry, BundleReader, decodeEntries, type EntryHead, Frontier, leafHash, LineReader, MAX_BUNDLE_LINE, MEASURE_UNIT, parseCheckpointText, parseEntry, parseNote, type Report, rootDigest, tilesOf, utf8 } from '@sealwrit/protocol'
-import { FolderSource } from '../evidence/source.ts'
+import { FolderSource, type LogSource } from '../evidence/source.ts'
 
 /** The newest assessments of a log that are computed again. */
 export const MAX_RECOMPUTED = 4
@@ -49,8 +49,22 @@ export async function recompute(report: Report, texts: () => AsyncIterable<strin
   }
 }
 
+/** Why a report that was kept is not of this log, or not what its entries give; undefined where it comes out again. */
+export async function disputed({ measures, size, at, level, ...kept }: Graded, source: LogSource, model: Model): Promise<string | undefined> {
+  if (size === 0) return level === 0 ? undefined : 'nothing was read'
+  const [log, tree] = [new LogMeasures(at), new Frontier(nodeCryptography.sha256)]
+  for await (const text of sourceTexts(source)) {
+    if (log.entries >= size) break
+    log.add(parseEntry(text))
+    tree.append(leafHash(utf8(text), nodeCryptography.sha256))
+  }
+  if (log.entries < size) return 'it is of more entries than there are'
+  const numbers = Object.fromEntries(Object.entries(measures).map(([name, { value }]) => [name, inUnits(value)]))
+  return differs({ ...kept, measures: numbers }, log, rootDigest({ size, root: tree.root() }), model) ?? (level === Math.min(...Object.values(kept.dimensions)) ? undefined : 'its level is not the least of its dimensions')
+}
+
 /** What of an assessment does not come out again. */
-function differs({ measures, root, model, dimensions }: AssessmentEntry, log: LogMeasures, found: string, ours: Model): string | undefined {
+function differs({ measures, root, model, dimensions }: Pick<AssessmentEntry, 'measures' | 'root' | 'model' | 'dimensions'>, log: LogMeasures, found: string, ours: Model): string | undefined {
   if (log.broken !== undefined) return log.broken
   if (root !== found) return 'it is of other entries'
   const computed = log.measured()
@@ -66,8 +80,11 @@ function differs({ measures, root, model, dimensions }: AssessmentEntry, log: Lo
 }
 
 /** The entries of a mirror. */
-export async function* mirrorTexts(folder: string): AsyncGenerator<string> {
-  const source = new FolderSource(folder)
+export function mirrorTexts(folder: string): AsyncGenerator<string> {
+  return sourceTexts(new FolderSource(folder))
+}
+
+async function* sourceTexts(source: LogSource): AsyncGenerator<string> {
   const { size } = parseCheckpointText(parseNote(await source.checkpoint()).text)
   for (const tile of tilesOf('entries', size)) yield* decodeEntries(await source.tile(tile), tile.width)
 }

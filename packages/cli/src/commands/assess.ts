@@ -7,6 +7,7 @@ import { against, againstJson, demandAgainst, printAgainst } from '../assess/aga
 import { assessed } from '../assess/deployment.ts'
 import { htmlReport } from '../assess/html.ts'
 import { maturityModel } from '../assess/model.ts'
+import { holdAgainst } from '../assess/older.ts'
 import { printChanges, printGrade } from '../assess/print.ts'
 import { inUnits } from '../assess/recompute.ts'
 import { CliError, EXIT } from '../errors.ts'
@@ -37,6 +38,7 @@ export async function assess(options: AssessOptions): Promise<void> {
   const history = (options.history ?? []).map(savedReport).sort((a, b) => a.at - b.at)
   const folder = findFolder(options.dir)
   const { report, graded } = await assessed(folder, model, Math.floor(nodeClock.wallMs()), options.json === true)
+  await holdAgainst({ compared: older, history }, folder, report, model)
   const recorded = options.record === true ? await record(options, report) : undefined
   const held = await against(folder, profiles, report)
   if (options.html !== undefined) write(options.html, htmlReport(report, graded, model, coverage(parseFrameworks(frameworks as never, model), graded), history, held))
