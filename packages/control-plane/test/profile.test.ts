@@ -79,6 +79,7 @@ describe('what a policy set says', () => {
   it.each<[string, string, Partial<ReturnType<typeof policyFacts>>]>([
     ['a permit of everything is a blanket one', PERMIT_ALL, { blanket_permits: 1, unstated_risk: 1, high_risk_quorum: 16, least_assurance: 3, least_environment: 1, longest_runtime_seconds: 300, purposes: 0 }],
     ['so is one of every tool', 'permit (principal, action == Action::"mcp.tool_call", resource is Tool);', { blanket_permits: 1 }],
+    ['so is one whose condition is `true`', 'permit (principal, action, resource) when { true };', { blanket_permits: 1 }],
     ['one of a server’s tools is not', 'permit (principal, action == Action::"mcp.tool_call", resource in Server::"mcp://fs");', { blanket_permits: 0 }],
     ['nor is one with a condition', NAMED, { blanket_permits: 0 }],
     ['prohibitions are not looked at', `@risk("low") ${NAMED} @risk("high") forbid (principal, action, resource);`, { blanket_permits: 0, unstated_risk: 0, high_risk_quorum: 16 }],

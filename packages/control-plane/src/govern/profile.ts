@@ -77,10 +77,10 @@ export function policyFacts({ policies, sees }: PolicySet): FactsOf<'policy'> {
   }
 }
 
-/** Whether it permits whatever there is: no resource is named, and no condition is set. */
+/** Whether it permits whatever there is: no resource is named, and no condition is set but `when { true }`. It is read, not proved: a condition that always holds in another way is one. */
 function isBlanket({ json: { resource, conditions } }: Policy): boolean {
   const namesNothing = resource.op === 'All' || (resource.op === 'is' && !('in' in resource))
-  return namesNothing && conditions.length === 0
+  return namesNothing && conditions.every(({ kind, body }) => kind === 'when' && 'Value' in body && body.Value === true)
 }
 
 /** What profiles demand of one plane: of how it is set up, at its start, and of every policy set that is in force. */
