@@ -41,6 +41,23 @@ describe('authorize', () => {
     expect(await outcome(gate.authorize(other))).toBe('challenge_mismatch')
     expect(await count(rig, 'permit')).toBe(1)
   })
+  it.each([
+    ['another agent', { agent: { name: 'somebody-else', verified: true } }],
+    ['an agent that is not verified', { agent: { name: 'tester', verified: false } }],
+    ['other facts', { facts: { paths: 'outside' } }],
+    ['a parent', { parent: { jti: 'AAAAAAAAAAAAAAAAAAAAAA', leaf_hash: `sha256:${'a'.repeat(64)}` } }],
+  ] as const)('ATK-045: the same challenge and action with %s is another request, also after a restart', async (_what, change) => {
+    const rig = await open()
+    const gate = await rig.gate()
+    const request = gate.request()
+    await gate.authorize(request)
+    const isRefused = async (): Promise<void> => expect(['challenge_mismatch', 'parent_unknown']).toContain(await gate.authorize({ ...request, ...change }).then(told, (error: unknown) => (error as { code: string }).code))
+    await isRefused()
+    await rig.restart()
+    await isRefused()
+    expect(told(await gate.authorize(request))).toBe('permit')
+    expect(await count(rig, 'permit')).toBe(1)
+  })
   it('a denial is repeated too, and logged once', async () => {
     const rig = await open()
     const gate = await rig.gate()

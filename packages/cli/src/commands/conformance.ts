@@ -1,14 +1,15 @@
 import { runGateSuite } from '../conformance/gate/suite.ts'
+import { runPlaneSuite } from '../conformance/plane/suite.ts'
 import { printRules, printVerdicts, summary } from '../conformance/print.ts'
 import { readRules, type Rule, type Suite } from '../conformance/rules.ts'
-import type { Verdict } from '../conformance/verdict.ts'
+import { controlFrom, keyFor, planeWire, type TargetOptions } from '../conformance/target.ts'
+import type { Told, Verdict } from '../conformance/verdict.ts'
 import { CliError, EXIT } from '../errors.ts'
 import type { GlobalOptions } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { selfLine } from '../self.ts'
 
-export interface ConformanceOptions extends GlobalOptions {
-  readonly target?: string
+export interface ConformanceOptions extends GlobalOptions, Omit<TargetOptions, 'dir'> {
   readonly gate?: boolean
   readonly rule?: readonly string[]
   readonly list?: boolean
@@ -19,21 +20,16 @@ export async function conformance(command: readonly string[], options: Conforman
   const rules = chosen(readRules(), options.rule)
   const asJson = options.json === true
   if (options.list === true) return printRules(rules, asJson)
-  if (options.gate !== true) {
-    if (command.length > 0) throw new CliError('a command goes with --gate', { exit: EXIT.usage, hint: `as in ${selfLine('conformance', '--gate', '--', 'my-gate', '--stdio')}` })
-    throw new CliError('nothing to try: name a plane with --target, or a gate with --gate', { exit: EXIT.usage, hint: `what would be tried: ${selfLine('conformance', '--list')}` })
-  }
+  const runs = planned(rules, command, options)
   const controller = new AbortController()
   const stop = (): void => controller.abort()
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   const progress = new Progress('trying', asJson)
-  const own = <S extends Suite>(suite: S): readonly Extract<Rule, { suite: S }>[] => rules.filter((rule): rule is Extract<Rule, { suite: S }> => rule.suite === suite)
   const verdicts: Verdict[] = []
+  const total = runs.reduce((sum, { count }) => sum + count, 0)
   try {
-    const total = own('gate').length
-    const told = (verdict: Verdict): void => progress.at(verdicts.push(verdict), total, 'rules')
-    await runGateSuite(own('gate'), { command: command.length === 0 ? undefined : command, told, signal: controller.signal })
+    for (const { run } of runs) await run((verdict) => progress.at(verdicts.push(verdict), total, 'rules'), controller.signal)
   } catch (error) {
     if (!controller.signal.aborted) throw error // what was interrupted fails in many ways
   } finally {
@@ -42,10 +38,35 @@ export async function conformance(command: readonly string[], options: Conforman
     progress.end()
   }
   if (controller.signal.aborted) throw new CliError(`stopped after ${verdicts.length} rules; everything that was started has ended`, { exit: 130 })
-  printVerdicts(verdicts, { gate: command.length === 0 ? 'sealwrit mcp' : command.join(' ') }, asJson)
+  printVerdicts(verdicts, Object.fromEntries(runs.map(({ suite, of }) => [suite, of])), asJson)
   const { held, broken } = summary(verdicts)
   if (broken > 0) throw new CliError(`${broken} of ${verdicts.length} rules are broken`, { hint: 'the page of each is named in brackets; `--rule ID` tries one alone' })
-  if (held === 0) throw new CliError('nothing could be checked', { hint: 'a call that is permitted must run first: see spec/conformance.md' })
+  if (held === 0) throw new CliError('nothing could be checked', { hint: 'something that is permitted must run first: see --action, --agent and spec/conformance.md' })
+}
+
+interface Planned {
+  readonly suite: Suite
+  /** What is tried, in words. */
+  readonly of: string
+  readonly count: number
+  readonly run: (told: Told, signal: AbortSignal) => Promise<unknown>
+}
+
+/** What is tried of what. @throws {CliError} */
+function planned(rules: readonly Rule[], command: readonly string[], options: ConformanceOptions): readonly Planned[] {
+  const own = <S extends Suite>(suite: S): readonly Extract<Rule, { suite: S }>[] => rules.filter((rule): rule is Extract<Rule, { suite: S }> => rule.suite === suite)
+  const { target, gate } = options
+  if (gate !== true && command.length > 0) throw new CliError('a command goes with --gate', { exit: EXIT.usage, hint: `as in ${selfLine('conformance', '--gate', '--', 'my-gate', '--stdio')}` })
+  if (gate !== true && target === undefined) throw new CliError('nothing to try: name a plane with --target, or a gate with --gate', { exit: EXIT.usage, hint: `what would be tried: ${selfLine('conformance', '--list')}` })
+  const found: Planned[] = []
+  if (target !== undefined) {
+    const [wire, control, logKey] = [planeWire(target, options), controlFrom(options), keyFor(options)]
+    found.push({ suite: 'plane', of: target, count: own('plane').length, run: (told, signal) => runPlaneSuite(own('plane'), { wire, control, logKey, told, signal }) })
+  }
+  if (gate === true) found.push({ suite: 'gate', of: command.length === 0 ? 'sealwrit mcp' : command.join(' '), count: own('gate').length, run: (told, signal) => runGateSuite(own('gate'), { command: command.length === 0 ? undefined : command, told, signal }) })
+  const empty = found.find(({ count }) => count === 0)
+  if (empty !== undefined) throw new CliError(`none of the chosen rules is about a ${empty.suite}`, { exit: EXIT.usage, hint: `list them: ${selfLine('conformance', '--list')}` })
+  return found
 }
 
 /** Those that were named, by id or the beginning of ids; all without a name. @throws {CliError} */

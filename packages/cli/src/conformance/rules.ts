@@ -54,6 +54,11 @@ export interface PlaneDo {
   readonly ask: string
   /** Who asks: over a socket each has a connection of its own. */
   readonly as: 'gate' | 'other gate' | 'asker'
+  /** What is signed is another text before it is signed, or signed by somebody else, or as another type. */
+  readonly claims?: Change | undefined
+  readonly signer?: 'gate' | 'other gate' | undefined
+  readonly typ?: string | undefined
+  /** The parameters are other ones. */
   readonly change?: Change | undefined
   readonly line?: Rewriting | undefined
   readonly http?: { readonly verb?: string | undefined; readonly path?: string | undefined; readonly headers?: Readonly<Record<string, string | null>> | undefined } | undefined
@@ -79,8 +84,6 @@ interface Any {
   readonly says: string
   /** Codes of which one must come, or {@link RUNS}. */
   readonly expect: readonly string[]
-  /** Why a target that lets everything run cannot break it. */
-  readonly unbreakable?: string | undefined
   /** It holds only under this profile. */
   readonly profile?: string | undefined
 }
@@ -104,7 +107,7 @@ const gateDo = z.strictObject({
   lasts: z.strictObject({ lease: z.int(), most: z.int() }).optional(),
 })
 const planeDo = z.strictObject({
-  ask: z.string(), as: z.enum(['gate', 'other gate', 'asker']).default('gate'), change: change.optional(), line: rewriting.optional(),
+  ask: z.string(), as: z.enum(['gate', 'other gate', 'asker']).default('gate'), claims: change.optional(), signer: z.enum(['gate', 'other gate']).optional(), typ: z.string().optional(), change: change.optional(), line: rewriting.optional(),
   http: z.strictObject({ verb: z.string().optional(), path: z.string().optional(), headers: headers.optional() }).optional(), long: yes.optional(), step: z.string().optional(),
 })
 const clientDo = z.strictObject({ verb: z.string().default('POST'), headers: headers.optional(), message: change.optional(), line: rewriting.optional(), long: yes.optional() })
@@ -115,7 +118,6 @@ const shared = {
   spec: z.string().regex(/^[a-z-]+\.md(#[a-z0-9-]+)?$/),
   says: z.string(),
   expect: z.union([z.string(), z.array(z.string()).min(1)]).transform((one) => (typeof one === 'string' ? [one] : one)),
-  unbreakable: z.string().optional(),
   profile: z.string().optional(),
 }
 const file = z.strictObject({

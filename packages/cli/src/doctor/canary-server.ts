@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { CANARY_TOOLS } from './canary-tools.ts'
 
 /**
  * A small, honest MCP server for `sealwrit doctor`: its tools append one line to the file it was given, so that what ran
@@ -8,15 +9,12 @@ import { createInterface } from 'node:readline'
 const file = process.argv[2]
 if (file === undefined) throw new Error('usage: canary-server FILE')
 
-const inputSchema = { type: 'object', properties: { linger_ms: { type: 'integer' } }, additionalProperties: false }
-const tools = ['touch', 'touch_forbidden'].map((name) => ({ name, description: 'appends one line to the canary file', inputSchema }))
-
 function answer(method: string, params: { name?: string; protocolVersion?: string }): unknown {
   switch (method) {
     case 'initialize':
       return { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'sealwrit-canary', version: '1' } }
     case 'tools/list':
-      return { tools }
+      return { tools: CANARY_TOOLS }
     case 'tools/call':
       appendFileSync(file as string, `${params.name}\n`)
       return { content: [{ type: 'text', text: 'done' }] }

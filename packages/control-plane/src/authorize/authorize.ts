@@ -1,6 +1,6 @@
 import {
   aboveForeign, aboveOf, type Artifact, type Delegation, type DelegationBounds, type ParentRef, termsOf, type Actor, actionBytes, type AuthorizeReply, type AuthorizeRequest, canonicalText, commitment, Denied, type DenialCode, DENIALS, type DenyEntry, digestOf, MAX_START_SECONDS, present, prohibition,
-  type EntryBody, type ForeignPermit, type GateEntry, type IssueRequest, narrowed, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, type JsonValue, type Asked,
+  type EntryBody, type ForeignPermit, type GateEntry, type IssueRequest, narrowed, scopeOf, toBase64, toBase64Url, TOKEN_BYTES, fromUtf8, isObject, type JsonValue, type Asked, parseStrictText,
 } from '@sealwrit/protocol'
 import type { Decision } from '../decide/decide.ts'
 import { isOpen, MAX_BUDGET_TIMES, MAX_CHALLENGES, MAX_OPEN, type LogState } from '../log/state.ts'
@@ -70,7 +70,20 @@ export async function authorize(decision: Decision, request: AuthorizeRequest | 
     if (state.open.has(asked.jti)) throw new Denied('unavailable', 'a jti repeated')
     return write(decision, request, caller, asked, state, timeMs, log, ports)
   })
+  await verifySame(committed, decision, asked, ports)
   return reply(committed, await saltOf(committed, asked, ports), log, shown)
+}
+
+/**
+ * An answer that is given again is for the same request in all that was decided by, and not for the same action alone.
+ * @throws {Denied} `challenge_mismatch`
+ */
+async function verifySame({ entry, seq }: Committed, { inputs }: Decision, { jti, requester: { act, par, intent } }: AskedWith, ports: PlanePorts): Promise<void> {
+  if ((entry.kind !== 'permit' && entry.kind !== 'deny') || entry.jti === jti) return
+  const isOther = entry.act?.sub !== act.sub || entry.act.verified !== act.verified || entry.par?.jti !== par?.jti || (entry.policy !== undefined && entry.intent !== intent)
+  const kept = (await ports.store.bodies(seq)).find(({ purpose }) => purpose === 'inputs')?.text // may be erased, or never kept
+  const facts = (of: JsonValue | undefined): string => canonicalText((isObject(of) && isObject(of['context']) ? of['context']['facts'] : undefined) ?? null)
+  if (isOther || (kept !== undefined && facts(parseStrictText(kept)) !== facts(inputs))) throw new Denied('challenge_mismatch')
 }
 
 /** Logs that nothing was decided: who asks is not who it says, or it descends from nothing that lets it ask. @throws {Denied} as {@link authorize} */

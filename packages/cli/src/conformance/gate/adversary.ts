@@ -6,6 +6,7 @@ import {
   verifyGateProof, verifyReceipt, WIRE_LIMITS,
 } from '@sealwrit/protocol'
 import { changed, type Change, type Values } from '../change.ts'
+import { pause } from '../pause.ts'
 import type { GateDo } from '../rules.ts'
 import { valuesWith } from '../values.ts'
 
@@ -227,4 +228,3 @@ function signatureLine({ key, signature }: { readonly key: { readonly name: stri
   return `\u2014 ${key.name} ${toBase64(Buffer.concat([Buffer.from(key.id, 'hex'), fromBase64(signature)]))}\n`
 }
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -1,6 +1,7 @@
 import { isDenialCode, type JsonObject, parseEntry, parseProof, toBase64Url } from '@sealwrit/protocol'
 import type { GateDo } from '../rules.ts'
-import { type Adversary, pause } from './adversary.ts'
+import { pause } from '../pause.ts'
+import type { Adversary } from './adversary.ts'
 import type { Attempt, GateProcess } from './gate-process.ts'
 
 /** How long after its begin a call is stopped, in milliseconds. */
