@@ -76,6 +76,7 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
   'below a denied one': async (side) => {
     const { params } = await side.request('authorize', 'gate')
     const { seq } = await side.must('gate', 'authorize', { ...params, agent: { name: side.agentName, verified: false } })
+    if (typeof seq !== 'number') return RUNS // what no policy permits was not denied
     const { entries } = await side.must('asker', 'executions', { id: String(seq) })
     const denied = (entries as readonly JsonValue[]).find((entry) => isObject(entry) && entry['seq'] === seq)
     return isObject(denied) ? below(side, { jti: String(denied['jti']), leaf: leafDigest(leafHash(utf8(canonicalText(denied)), nodeCryptography.sha256)) }) : 'the denial is not shown'
