@@ -96,7 +96,7 @@ export class Lives {
   /** @returns the execution that it ends, or ends anew; undefined where it is no step of any */
   receipt({ jti, seq, resolves }: Extract<Entry, { kind: 'receipt' }>, claims: Claims): Life | undefined {
     const life = this.#lives.get(jti)
-    if (life === undefined || !isLegal(life.standing, claims.outcome) || resolves !== life.lost) return void this.#violations.add(seq)
+    if (life === undefined || !isLegal(life.standing, claims.outcome) || resolves !== life.lost) return this.#violated(seq)
     const { started, gate } = claims
     const isLate = started !== undefined && (started >= life.expMs + SKEW_MS || started < life.nbfMs - SKEW_MS)
     if (isLate || gate !== life.gate || claims.jti !== jti || unadmitted(claims) !== undefined) this.#violations.add(seq)
@@ -108,11 +108,16 @@ export class Lives {
   expiry({ jti, seq, outcome }: Extract<Entry, { kind: 'expiry' }>): Life | undefined {
     const life = this.#lives.get(jti)
     const to = outcome === 'expired' ? 'expired' : 'lost'
-    if (life === undefined || !isLegal(life.standing, to)) return void this.#violations.add(seq)
+    if (life === undefined || !isLegal(life.standing, to)) return this.#violated(seq)
     if (to === 'expired') return void this.#lives.delete(jti)
     life.standing = to
     life.lost = seq
     return life
+  }
+
+  #violated(seq: number): undefined {
+    this.#violations.add(seq)
+    return undefined
   }
 
   /** Every other entry that is a step, or has to stand among the steps of one. */

@@ -44,6 +44,14 @@ describe('the life cycle, over a log', () => {
     expect([seen >= OF_LIFE.length + 8 + 2 + 30, unseen]).toEqual([true, UNSEEN.length])
   })
 
+  it('a log that was made anew without a decision, or without what spent it, shows that', () => {
+    const ids = (kind: Entry['kind']): Set<string> => new Set(entries.flatMap((entry) => (entry.kind === kind && 'jti' in entry && entry.jti !== undefined ? [entry.jti] : [])))
+    const ended = new Set([...ids('receipt'), ...ids('expiry')])
+    const told = entries.flatMap((entry, i) => ((entry.kind === 'permit' || entry.kind === 'redemption') && ended.has(entry.jti)) || (entry.kind === 'hold' && entries.some((one) => one.kind === 'approval' && one.hold === entry.hold)) ? [i] : [])
+    expect(told.length).toBeGreaterThan(5)
+    for (const left of told) expect(violations(entries.filter((_, i) => i !== left).map((entry, seq) => ({ ...entry, seq })))?.value, `without ${left}`).toBeGreaterThan(0)
+  })
+
   it.each([[-30_001, 1], [-30_000, 0], [89_999, 0], [90_000, 1]])('an execution that began %i ms from the time of its permit is out of it: %i', (ms, count) => {
     const [permit, receipt] = lived()
     expect(violations([permit, withClaims(receipt, { started: permit.nbf * 1_000 + ms })])?.value).toBe(count)
