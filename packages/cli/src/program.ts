@@ -163,8 +163,8 @@ export function buildProgram(): Command {
 /** The denial conditions, on whatever speaks the formats. */
 function addConformance(add: Add, program: Command): void {
   add('conformance', 'try the denial conditions on a plane or a gate, yours or anybody’s, rule by rule', 'sealwrit conformance --target http://127.0.0.1:4180\n  sealwrit conformance --target unix:.sealwrit/plane.sock\n  $ sealwrit conformance --gate -- my-gate --stdio')
-    .option('--target <plane>', 'try a plane: the URL of its HTTP API, or unix:PATH of its socket')
-    .option('--token-file <file>', 'file with the token of an admin there (default: that of the local plane, for an address of this machine)')
+    .option('--target <plane>', 'try a plane: the URL of its HTTP API, or unix:PATH of its socket; or a gate, as its client: the URL of its MCP endpoint')
+    .option('--token-file <file>', 'file with the token of an admin there (default: that of the local plane, for an address of this machine), or of a client of the gate')
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane, where it is the plane’s)')
     .option('--action <file>', 'an action that the plane permits, as for `decide` (default: the tool of `doctor`)')
     .option('--agent <name>', 'the agent that it is permitted to')

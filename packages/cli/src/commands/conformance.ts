@@ -1,8 +1,9 @@
+import { runClientSuite } from '../conformance/client/suite.ts'
 import { runGateSuite } from '../conformance/gate/suite.ts'
 import { runPlaneSuite } from '../conformance/plane/suite.ts'
 import { printRules, printVerdicts, summary } from '../conformance/print.ts'
 import { readRules, type Rule, type Suite } from '../conformance/rules.ts'
-import { controlFrom, keyFor, planeWire, type TargetOptions } from '../conformance/target.ts'
+import { controlFrom, gateEndpoint, keyFor, planeWire, type TargetOptions } from '../conformance/target.ts'
 import type { Told, Verdict } from '../conformance/verdict.ts'
 import { CliError, EXIT } from '../errors.ts'
 import type { GlobalOptions } from '../output.ts'
@@ -59,15 +60,19 @@ function planned(rules: readonly Rule[], command: readonly string[], options: Co
   if (gate !== true && command.length > 0) throw new CliError('a command goes with --gate', { exit: EXIT.usage, hint: `as in ${selfLine('conformance', '--gate', '--', 'my-gate', '--stdio')}` })
   if (gate !== true && target === undefined) throw new CliError('nothing to try: name a plane with --target, or a gate with --gate', { exit: EXIT.usage, hint: `what would be tried: ${selfLine('conformance', '--list')}` })
   const found: Planned[] = []
-  if (target !== undefined) {
+  const endpoint = target === undefined ? undefined : gateEndpoint(target, options)
+  if (endpoint !== undefined) found.push({ suite: 'client', of: endpoint.url.href, count: own('client').length, run: (told, signal) => runClientSuite(own('client'), { ...endpoint, told, signal }) })
+  else if (target !== undefined) {
     const [wire, control, logKey] = [planeWire(target, options), controlFrom(options), keyFor(options)]
     found.push({ suite: 'plane', of: target, count: own('plane').length, run: (told, signal) => runPlaneSuite(own('plane'), { wire, control, logKey, told, signal }) })
   }
   if (gate === true) found.push({ suite: 'gate', of: command.length === 0 ? 'sealwrit mcp' : command.join(' '), count: own('gate').length, run: (told, signal) => runGateSuite(own('gate'), { command: command.length === 0 ? undefined : command, told, signal }) })
   const empty = found.find(({ count }) => count === 0)
-  if (empty !== undefined) throw new CliError(`none of the chosen rules is about a ${empty.suite}`, { exit: EXIT.usage, hint: `list them: ${selfLine('conformance', '--list')}` })
+  if (empty !== undefined) throw new CliError(`none of the chosen rules is about ${ABOUT[empty.suite]}`, { exit: EXIT.usage, hint: `list them: ${selfLine('conformance', '--list')}` })
   return found
 }
+
+const ABOUT: Readonly<Record<Suite, string>> = { plane: 'a plane', gate: 'a gate', client: 'a gate that clients reach over HTTP' }
 
 /** Those that were named, by id or the beginning of ids; all without a name. @throws {CliError} */
 function chosen(rules: readonly Rule[], names: readonly string[] | undefined): readonly Rule[] {

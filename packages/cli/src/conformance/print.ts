@@ -22,7 +22,7 @@ export function printVerdicts(verdicts: readonly Verdict[], of: Readonly<Record<
     if (own.length === 0) continue
     line(bold(check))
     for (const { rule, status, detail } of own) {
-      line(`  ${MARK[status]} ${rule.id.padEnd(width)}  ${rule.says} ${dim(status === 'held' ? plain(detail) : `(${rule.spec})`)}`)
+      line(`  ${MARK[status]} ${rule.id.padEnd(width)}  ${rule.says} ${dim(status === 'held' ? `· ${plain(detail)}` : `(${rule.spec})`)}`)
       if (status !== 'held') line(`    ${status === 'broken' ? red('BROKEN') : 'not checked'}: ${plain(detail)}`)
     }
   }

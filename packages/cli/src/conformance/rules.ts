@@ -63,16 +63,20 @@ export interface PlaneDo {
   readonly line?: Rewriting | undefined
   readonly http?: { readonly verb?: string | undefined; readonly path?: string | undefined; readonly headers?: Readonly<Record<string, string | null>> | undefined } | undefined
   readonly long?: true | undefined
+  readonly batch?: true | undefined
   readonly step?: string | undefined
 }
 
 /** One request of a client to a gate over HTTP. */
 export interface ClientDo {
+  /** A method of MCP; a tool that is called is none that any server lists. */
+  readonly ask: string
   readonly verb: string
   readonly headers?: Readonly<Record<string, string | null>> | undefined
   readonly message?: Change | undefined
   readonly line?: Rewriting | undefined
   readonly long?: true | undefined
+  readonly batch?: true | undefined
 }
 
 interface Any {
@@ -108,9 +112,9 @@ const gateDo = z.strictObject({
 })
 const planeDo = z.strictObject({
   ask: z.string(), as: z.enum(['gate', 'other gate', 'asker']).default('gate'), claims: change.optional(), signer: z.enum(['gate', 'other gate']).optional(), typ: z.string().optional(), change: change.optional(), line: rewriting.optional(),
-  http: z.strictObject({ verb: z.string().optional(), path: z.string().optional(), headers: headers.optional() }).optional(), long: yes.optional(), step: z.string().optional(),
+  http: z.strictObject({ verb: z.string().optional(), path: z.string().optional(), headers: headers.optional() }).optional(), long: yes.optional(), batch: yes.optional(), step: z.string().optional(),
 })
-const clientDo = z.strictObject({ verb: z.string().default('POST'), headers: headers.optional(), message: change.optional(), line: rewriting.optional(), long: yes.optional() })
+const clientDo = z.strictObject({ ask: z.string().default('tools/list'), verb: z.string().default('POST'), headers: headers.optional(), message: change.optional(), line: rewriting.optional(), long: yes.optional(), batch: yes.optional() })
 
 const shared = {
   id: z.string().regex(/^[a-z-]+(\.[a-z0-9-]+)+$/),

@@ -19,6 +19,13 @@ export interface TargetOptions {
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', 'localhost', '[::1]'])
 
+/** A gate that clients reach over HTTP is named by the path of its endpoint; undefined: the target names none. @throws {CliError} */
+export function gateEndpoint(target: string, { tokenFile }: TargetOptions): { readonly url: URL; readonly token: string | undefined } | undefined {
+  const url = URL.canParse(target) ? new URL(target) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '' || url.pathname === '/' || url.search !== '' || url.hash !== '') return undefined
+  return { url, token: tokenFile === undefined ? undefined : secretIn(tokenFile) }
+}
+
 /** The plane that a target names: `unix:PATH`, or the URL of its HTTP API. @throws {CliError} */
 export function planeWire(target: string, options: TargetOptions): PlaneWire {
   if (target.startsWith('unix:')) {
@@ -28,7 +35,7 @@ export function planeWire(target: string, options: TargetOptions): PlaneWire {
   }
   const url = URL.canParse(target) ? new URL(target) : undefined
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:') || url.username !== '' || url.password !== '' || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw new CliError(`\`${target.slice(0, 64)}\` names no plane`, { exit: EXIT.usage, hint: 'as in http://127.0.0.1:4180 or unix:.sealwrit/plane.sock' })
+    throw new CliError(`\`${target.slice(0, 64)}\` names no plane`, { exit: EXIT.usage, hint: 'as in http://127.0.0.1:4180 or unix:.sealwrit/plane.sock; a gate is named by its endpoint, as in http://127.0.0.1:4181/mcp' })
   }
   return new HttpWire(url, tokenFor(url, options))
 }
@@ -37,8 +44,11 @@ export function planeWire(target: string, options: TargetOptions): PlaneWire {
 function tokenFor({ hostname }: URL, { tokenFile, dir }: TargetOptions): string | undefined {
   const own = planeFolder(findDir(dir)).token
   const file = tokenFile ?? (LOOPBACK.has(hostname) && fs.existsSync(own) ? own : undefined)
-  if (file === undefined) return undefined
-  if (!fs.existsSync(file)) throw new CliError(`token ${file} cannot be read`, { exit: EXIT.usage })
+  return file === undefined ? undefined : secretIn(file)
+}
+
+function secretIn(file: string): string {
+  if (!fs.existsSync(file)) throw new CliError(`there is no token ${file}`, { exit: EXIT.usage })
   return readSecret(file)
 }
 

@@ -1,20 +1,18 @@
-import * as http from 'node:http'
-import * as https from 'node:https'
 import * as net from 'node:net'
 import { ADDRESSES } from '@sealwrit/control-plane/client'
-import { isObject, type JsonLimits, type JsonObject, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict, utf8 } from '@sealwrit/protocol'
+import { isObject, type JsonLimits, type JsonObject, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict } from '@sealwrit/protocol'
+import { ANSWER_MS, HttpSender, rewritten } from '../http.ts'
 import type { PlaneDo } from '../rules.ts'
 
-/** Longest answer that is read, and how long one is waited for, in milliseconds. */
+/** Longest answer that is read. */
 const LIMITS: JsonLimits = { maxBytes: MAX_BUNDLE_LINE, maxDepth: 64, maxMembers: 1_000_000 }
-const ANSWER_MS = 10_000
 
 /** What came back: a result, a refusal with its code (or without), or nothing. */
 export type Reply = { readonly result: JsonObject } | { readonly refused: string }
 
 export type As = PlaneDo['as']
 /** What is done to the bytes of one request. */
-export type Wrong = Pick<PlaneDo, 'line' | 'long' | 'http'>
+export type Wrong = Pick<PlaneDo, 'line' | 'long' | 'batch' | 'http'>
 
 /** A plane, however it is reached. */
 export interface PlaneWire {
@@ -26,13 +24,6 @@ export interface PlaneWire {
   /** Ends the connection of `as`; the next question begins another one. */
   drop(as: As): void
   close(): void
-}
-
-/** What `text` becomes. @throws {TypeError} where there is nothing to be replaced */
-function rewritten(text: string, { line, long }: Wrong): string {
-  if (line !== undefined && !text.includes(line[0])) throw new TypeError(`${line[0]} is not in the request`)
-  const out = line === undefined ? text : text.replace(line[0], () => line[1])
-  return long === true ? `${out.slice(0, -1)},"long":"${'x'.repeat(2_097_152)}"}` : out
 }
 
 /** Lines of JSON-RPC; each who asks has a connection, and asks one thing at a time. */
@@ -104,14 +95,12 @@ export class SocketWire implements PlaneWire {
 export class HttpWire implements PlaneWire {
   readonly over = 'http'
   told: PlaneWire['told'] = () => undefined
-  readonly #base: URL
   readonly #token: string | undefined
-  readonly #agent: http.Agent
+  readonly #sender: HttpSender
 
   constructor(url: URL, token: string | undefined) {
-    this.#base = url
     this.#token = token
-    this.#agent = url.protocol === 'https:' ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true })
+    this.#sender = new HttpSender(url)
   }
 
   async ask(_as: As, method: string, params: JsonObject, newest: number, wrong: Wrong = {}): Promise<Reply> {
@@ -124,37 +113,15 @@ export class HttpWire implements PlaneWire {
     })
     const body = verb === 'POST' ? rewritten(JSON.stringify(Object.fromEntries(rest)), wrong) : undefined
     const query = verb === 'POST' ? (newest > 0 && WITH_NEWEST.has(method) ? `?newest=${newest}` : '') : rest.size === 0 ? '' : `?${new URLSearchParams([...rest].map(([name, value]) => [name, String(value)])).toString()}`
-    return this.#send(wrong.http?.verb ?? verb, wrong.http?.path ?? `${path}${query}`, body, wrong.http?.headers ?? {})
-  }
-
-  #send(verb: string, path: string, body: string | undefined, changed: Readonly<Record<string, string | null>>): Promise<Reply> {
-    const usual: Record<string, string> = { host: this.#base.host, accept: 'application/json', ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }), ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(utf8(body).length) }) }
-    const headers = Object.fromEntries(Object.entries({ ...usual, ...changed }).filter((pair): pair is [string, string] => pair[1] !== null))
-    const { request } = this.#base.protocol === 'https:' ? https : http
-    return new Promise((resolve) => {
-      const none = (): void => resolve({ refused: '' })
-      const asked = request(new URL(path, this.#base), { method: verb, headers, agent: this.#agent, timeout: ANSWER_MS, setHost: false }, (response) => {
-        const chunks: Uint8Array[] = []
-        let size = 0
-        response.on('data', (chunk: Uint8Array) => {
-          size += chunk.length
-          if (size > LIMITS.maxBytes) response.destroy()
-          else chunks.push(chunk)
-        })
-        response.once('error', none)
-        response.once('close', none)
-        response.once('end', () => resolve(readReply(response.statusCode ?? 0, Buffer.concat(chunks))))
-      })
-      asked.once('timeout', () => asked.destroy())
-      asked.once('error', none)
-      asked.end(body)
-    })
+    const headers = { accept: 'application/json', ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }), ...wrong.http?.headers }
+    const answer = await this.#sender.send({ verb: wrong.http?.verb ?? verb, path: wrong.http?.path ?? `${path}${query}`, headers, body })
+    return answer === undefined ? { refused: '' } : readReply(answer.status, answer.bytes)
   }
 
   drop(): void {} // there is none
 
   close(): void {
-    this.#agent.destroy()
+    this.#sender.close()
   }
 }
 

@@ -1,0 +1,62 @@
+import * as http from 'node:http'
+import * as https from 'node:https'
+import { MAX_BUNDLE_LINE, utf8 } from '@sealwrit/protocol'
+
+/** How long an answer is waited for, in milliseconds. */
+export const ANSWER_MS = 10_000
+
+/** One request as it leaves; null takes a header away that would be there. */
+export interface Sent {
+  readonly verb: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string | null>>
+  readonly body: string | undefined
+}
+
+/** Sends requests as they are told, wrong or not, to one server. */
+export class HttpSender {
+  readonly #base: URL
+  readonly #agent: http.Agent
+
+  constructor(base: URL) {
+    this.#base = base
+    this.#agent = base.protocol === 'https:' ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true })
+  }
+
+  /** @returns undefined where no answer came */
+  send({ verb, path, headers, body }: Sent): Promise<{ readonly status: number; readonly bytes: Uint8Array } | undefined> {
+    const all = { host: this.#base.host, ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': String(utf8(body).length) }), ...headers }
+    const given = Object.fromEntries(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== null))
+    const { request } = this.#base.protocol === 'https:' ? https : http
+    return new Promise((resolve) => {
+      const none = (): void => resolve(undefined)
+      const asked = request(new URL(path, this.#base), { method: verb, headers: given, agent: this.#agent, timeout: ANSWER_MS, setHost: false }, (response) => {
+        const chunks: Uint8Array[] = []
+        let size = 0
+        response.on('data', (chunk: Uint8Array) => {
+          size += chunk.length
+          if (size > MAX_BUNDLE_LINE) response.destroy()
+          else chunks.push(chunk)
+        })
+        response.once('error', none)
+        response.once('close', none)
+        response.once('end', () => resolve({ status: response.statusCode ?? 0, bytes: Buffer.concat(chunks) }))
+      })
+      asked.once('timeout', () => asked.destroy())
+      asked.once('error', none)
+      asked.end(body)
+    })
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+}
+
+/** What `text` becomes: one piece of it another, longer than any limit, or the one item of a list. @throws {TypeError} where there is nothing to be replaced */
+export function rewritten(text: string, { line, long, batch }: { readonly line?: readonly [string, string] | undefined; readonly long?: true | undefined; readonly batch?: true | undefined }): string {
+  if (line !== undefined && !text.includes(line[0])) throw new TypeError(`${line[0]} is not in the request`)
+  const out = line === undefined ? text : text.replace(line[0], () => line[1])
+  if (batch === true) return `[${out}]`
+  return long === true ? `${out.slice(0, -1)},"long":"${'x'.repeat(2_097_152)}"}` : out
+}
