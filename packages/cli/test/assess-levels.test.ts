@@ -162,7 +162,7 @@ describe('a deployment, from nothing to level 5', () => {
   }
   const coder = (): string[] => ['--agent', 'coder', '--agent-key', agentKey, '--attestation', at('signed.json')]
 
-  it('0: nobody asked it for anything', async () => {
+  it('0: nobody asked it for anything', { timeout: 60_000 }, async () => {
     await away.start('')
     await one.start(base, 35)
     await stands(0, ['deterministic_policy.1.decisions', 'fail_closed_execution.1.denials', 'authorization_control.1.executions', 'lineage_traceability.1.executions'])

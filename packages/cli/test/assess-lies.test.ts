@@ -30,6 +30,9 @@ describe('a gate that signs what is not, at a real plane', () => {
     expect(report.invalid).toEqual([expect.stringMatching(/^entry \d+: gate [\w-]{43} used number 1 of its session [\w-]{22} twice$/)])
     expect([graded.level, new Set(Object.values(report.dimensions))]).toEqual([0, new Set([0])])
     expect(report.measures.log_verified?.value).toBe(0)
+    const [, seq, gate] = /^entry (\d+): gate (\S+) /.exec(report.invalid[0] ?? '') ?? []
+    await rig.plane.keys.revokeGate(gate ?? '', Number(seq), 'user:admin')
+    expect((await assessed(rig)).report.invalid).toEqual([])
   })
 
   it('skipped numbers: what is missing is counted at the gate, and the entry before which it is', async () => {
