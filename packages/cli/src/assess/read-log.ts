@@ -12,8 +12,8 @@ import { check, type CheckedReceipt, readTile, type ReadTile, type TileQuestion 
 export const MAX_RECEIPTS_CHECKED = 100_000
 /** Executions whose decisions are made again. */
 export const MAX_NEWEST = 100
-/** Threads that read tiles: each takes memory, and they are not what one waits for any more. */
-const MAX_THREADS = 4
+/** Threads that read tiles: each takes 30 MB, and with three of them they are no longer what one waits for. */
+const MAX_THREADS = 3
 /** A log of fewer tiles is read before a thread would have started. */
 const MIN_TILES = 16
 /** Gates whose keys a tile is read with; receipts of others are checked when they are met. */

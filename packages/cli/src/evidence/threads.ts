@@ -3,7 +3,7 @@ import { parentPort, Worker } from 'node:worker_threads'
 /** Threads that can be asked for. */
 export const MAX_JOBS = 64
 /** Memory of one thread, in MiB: what it is asked about is small, and it keeps nothing. */
-const LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 32 } as const
+const LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 } as const
 
 /** A module of its own next to the one at `url`: built, or from source. */
 export function siblingModule(url: string, name: string): URL {
