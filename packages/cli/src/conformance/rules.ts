@@ -16,7 +16,10 @@ type Rewriting = readonly [string, string]
 /** What the runner, as the plane, does to its answer to a gate. */
 export interface GateDo {
   /** Which answer it is done to. */
-  readonly on: 'authorize' | 'gates.enrol' | 'leases.renew'
+  readonly on: 'authorize' | 'gates.enrol' | 'leases.renew' | 'redeem'
+  /** About `redeem`: the permit that was issued is another one before it is logged; what is presented to the gate is changed. */
+  readonly issued?: Change | undefined
+  readonly carried?: { readonly entry?: Change | undefined; readonly proof?: Change | undefined; readonly whole?: Change | undefined } | undefined
   /** The gate's question is another one before it is answered, truly. */
   readonly asked?: Change | undefined
   /** The entry is another one before it is logged: its seal is true. */
@@ -104,8 +107,8 @@ const headers = z.record(z.string(), z.union([z.string(), z.null()]))
 const yes = z.literal(true)
 
 const gateDo = z.strictObject({
-  on: z.enum(['authorize', 'gates.enrol', 'leases.renew']).default('authorize'),
-  asked: change.optional(), logged: change.optional(), leaf: rewriting.optional(), entry: change.optional(), proof: change.optional(), signed: z.enum(['log', 'stranger']).optional(), result: change.optional(), message: change.optional(),
+  on: z.enum(['authorize', 'gates.enrol', 'leases.renew', 'redeem']).default('authorize'),
+  issued: change.optional(), carried: z.strictObject({ entry: change.optional(), proof: change.optional(), whole: change.optional() }).optional(), asked: change.optional(), logged: change.optional(), leaf: rewriting.optional(), entry: change.optional(), proof: change.optional(), signed: z.enum(['log', 'stranger']).optional(), result: change.optional(), message: change.optional(),
   line: rewriting.optional(), instead: z.string().optional(), long: yes.optional(), late_ms: z.int().optional(), times: z.int().optional(), lost: yes.optional(), hangs_up: yes.optional(), step: z.string().optional(),
   call: z.strictObject({ tool: z.string().default('touch'), arguments: object.default({}) }).default({ tool: 'touch', arguments: {} }),
   lasts: z.strictObject({ lease: z.int(), most: z.int() }).optional(),

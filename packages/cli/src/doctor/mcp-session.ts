@@ -26,11 +26,11 @@ export class McpSession {
     this.#send({ jsonrpc: '2.0', method: 'notifications/initialized' })
   }
 
-  /** Calls a tool. @returns the denial code, or undefined when it ran without an error */
-  async call(name: string, args: JsonObject): Promise<string | undefined> {
-    const { result, error } = (await this.request('tools/call', { name, arguments: args })) as { result?: JsonObject; error?: JsonObject }
-    const meta = result?.['_meta']
-    const carrier = result === undefined ? error?.['data'] : isObject(meta) ? meta['sealwrit/denial'] : undefined
+  /** Calls a tool. @param meta what goes along in `_meta` @returns the denial code, or undefined when it ran without an error */
+  async call(name: string, args: JsonObject, meta?: JsonObject): Promise<string | undefined> {
+    const { result, error } = (await this.request('tools/call', { name, arguments: args, ...(meta === undefined ? {} : { _meta: meta }) })) as { result?: JsonObject; error?: JsonObject }
+    const told = result?.['_meta']
+    const carrier = result === undefined ? error?.['data'] : isObject(told) ? told['sealwrit/denial'] : undefined
     if (isObject(carrier)) return memberText(carrier['code'])
     return result === undefined || result['isError'] === true ? 'tool_error' : undefined
   }

@@ -63,6 +63,8 @@ export class SimulatedPlane implements Net {
   permits: Partial<Artifact> = {}
   readonly #environments = new Map<string, Artifact['env']>()
   readonly #gates = new Map<string, string>()
+  /** By `jti`, where it was spent and for which challenge. */
+  readonly #redeemed = new Map<string, { readonly seq: number; readonly challenge: string }>()
   /** By target and name, what is pinned. */
   readonly #tools = new Map<string, string | undefined>()
   /** Every tool that gates told of, each time. */
@@ -282,10 +284,11 @@ export class SimulatedPlane implements Net {
     if (permit.use !== 'redeem') throw new Denied('artifact_spent')
     const { jti, aud, exp } = permit
     if (aud !== this.#gates.get(session)) throw new Denied('audience_mismatch')
-    const before = this.entries.find((one) => one.kind === 'redemption' && one.jti === jti)
-    if (before?.kind === 'redemption' && before.challenge !== challenge) throw new Denied('artifact_spent')
+    const before = this.#redeemed.get(jti)
+    if (before !== undefined && before.challenge !== challenge) throw new Denied('artifact_spent')
     const leaf = leafDigest(leafHash(utf8(entry), this.#options.crypto.sha256))
     const seq = before?.seq ?? this.append({ kind: 'redemption', jti, leaf_hash: leaf, aud, challenge, exp })
+    this.#redeemed.set(jti, { seq, challenge })
     const seals = { redemption: { ...this.seal(seq) }, artifact: { ...this.seal(proof.index, salt) } }
     const consistency = this.#consistency(shown.size)
     shown.size = this.#leaves.length

@@ -2,7 +2,7 @@ import * as net from 'node:net'
 import { nodeClock, nodeCryptography, nodeRng } from '@sealwrit/gate'
 import { SimulatedPlane } from '@sealwrit/gate/testing'
 import {
-  canonicalText, checkpointText, Denied, formatProof, fromBase64, fromBase64Url, isObject, type JsonObject, type JsonValue, LineReader, MAX_WIRE_LINE, type Outcome, parseCheckpointText, parseNote, parseProof, parseStrict, parseStrictText, signingKey, toBase64,
+  type Agent, canonicalText, checkpointText, Denied, formatProof, fromBase64, fromBase64Url, isObject, type JsonObject, type JsonValue, LineReader, MAX_WIRE_LINE, type Outcome, parseAction, parseCheckpointText, parseNote, parseProof, parseStrict, parseStrictText, signingKey, toBase64,
   verifyGateProof, verifyReceipt, WIRE_LIMITS,
 } from '@sealwrit/protocol'
 import { changed, type Change, type Values } from '../change.ts'
@@ -15,7 +15,7 @@ const MAX_ACCOUNTS = 10_000
 const MAX_CONNECTIONS = 64
 
 /** The entry that an answer is about. */
-const KIND_OF = { authorize: 'permit', 'gates.enrol': 'gate', 'leases.renew': 'lease' } as const
+const KIND_OF = { authorize: 'permit', 'gates.enrol': 'gate', 'leases.renew': 'lease', redeem: 'redemption' } as const
 
 /** What a gate signed about one permit. */
 export interface Account {
@@ -49,6 +49,8 @@ export class Adversary {
   /** What becomes of answers to `authorize` during a step that is not said as data. */
   between: ((result: JsonObject) => JsonObject) | undefined
   readonly #keys = new Map<string, string>()
+  /** The last question for a permit. */
+  #asked: JsonObject | undefined
   readonly #nonces = new Set<string>()
   readonly #sockets = new Set<net.Socket>()
   readonly #server = net.createServer((socket) => void this.#serve(socket))
@@ -81,6 +83,15 @@ export class Adversary {
   close(): void {
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** An artifact for what the gate asked for last, as it is carried to the gate; wrong as the rule says. @throws {TypeError} */
+  issue({ carried = {} }: GateDo): JsonValue {
+    const { action, agent, session } = this.#asked ?? {}
+    const key = this.#keys.get(String(session))
+    if (action === undefined || agent === undefined || key === undefined) return null // a gate that never asked
+    const sealed = { ...this.plane.issue(parseAction(action), agent as unknown as Agent, signingKey(fromBase64Url(key), nodeCryptography.sha256).kid) }
+    return change({ artifact: this.#resealed(sealed, carried) }, carried.whole, this.#values)['artifact'] as JsonValue
   }
 
   /** Ends every connection, and waits until the other side may have seen it. */
@@ -152,6 +163,7 @@ export class Adversary {
     const { attack } = this
     const entry = parseStrictText(text) as JsonObject
     if (entry['kind'] === 'permit') this.permits.push(entry['jti'] as string)
+    if (attack?.on === 'redeem' && attack.issued !== undefined && entry['kind'] === 'permit') return canonicalText(changed(entry, attack.issued, this.#values))
     if (attack === undefined || entry['kind'] !== KIND_OF[attack.on]) return text
     const made = attack.logged === undefined ? text : canonicalText(changed(entry, attack.logged, this.#values))
     if (attack.leaf !== undefined && !made.includes(attack.leaf[0])) throw new TypeError(`${attack.leaf[0]} is not in the entry`)
@@ -167,14 +179,15 @@ export class Adversary {
     this.made++
     if (attack.lost === true) return undefined
     this.#isNext = true
-    const sealed = result['sealed']
-    const wrong = isObject(sealed) ? { ...result, sealed: this.#resealed(sealed, attack) } : result
+    const member = method === 'redeem' ? 'redemption' : 'sealed'
+    const sealed = result[member]
+    const wrong = isObject(sealed) ? { ...result, [member]: this.#resealed(sealed, attack) } : result
     const message = { ...answer, result: change(wrong, attack.result, this.#values) }
-    return change(message, attack.message, this.#values) as JsonObject
+    return change(message, attack.message, this.#values)
   }
 
   /** The sealed entry, with entry and proof as the rule has them. */
-  #resealed(sealed: JsonObject, attack: GateDo): JsonObject {
+  #resealed(sealed: JsonObject, attack: Pick<GateDo, 'entry' | 'proof' | 'signed'>): JsonObject {
     const entry = attack.entry === undefined ? (sealed['entry'] as string) : canonicalText(changed(parseStrictText(sealed['entry'] as string), attack.entry, this.#values))
     if (attack.proof === undefined && attack.signed === undefined) return { ...sealed, entry }
     const { index, hashes, extra, checkpoint } = parseProof(sealed['proof'] as string)
@@ -185,7 +198,7 @@ export class Adversary {
       index, hashes: hashes.map((hash) => toBase64(hash)), ...(extra === undefined ? {} : { extra: toBase64(extra) }),
       origin: head.origin, size: head.size, root: toBase64(head.root), key: { name: line?.name ?? '', id: line?.id ?? '' }, signature: toBase64(line?.signature ?? new Uint8Array(0)),
     }
-    const made = change(shown, attack.proof, this.#values) as { index: number; hashes: string[]; extra?: string; origin: string; size: number; root: string; key: { name: string; id: string }; signature: string }
+    const made = change(shown, attack.proof, this.#values) as unknown as { index: number; hashes: string[]; extra?: string; origin: string; size: number; root: string; key: { name: string; id: string }; signature: string }
     const text = checkpointText({ origin: made.origin, size: made.size, root: fromBase64(made.root) })
     const signature = attack.signed === 'log' ? this.plane.sign(text) : attack.signed === 'stranger' ? this.#stranger.sign(text) : signatureLine(made)
     return { entry, proof: formatProof({ ...(made.extra === undefined ? {} : { extra: fromBase64(made.extra) }), index: made.index, hashes: made.hashes.map(fromBase64), checkpoint: `${text}\n${signature}` }) }
@@ -196,6 +209,7 @@ export class Adversary {
     this.asked.set(method, (this.asked.get(method) ?? 0) + 1)
     if (!isObject(params)) return
     try {
+      if (method === 'authorize') this.#asked = params
       if (method === 'gates.enrol') this.#enrolled(params)
       if (method === 'receipts') this.#receipt(params)
       if (method === 'denials') this.denials++
@@ -220,8 +234,8 @@ export class Adversary {
   }
 }
 
-function change(value: JsonValue, how: Change | undefined, values: Values): JsonValue {
-  return how === undefined ? value : changed(value, how, values)
+function change(value: JsonObject, how: Change | undefined, values: Values): JsonObject {
+  return how === undefined ? value : (changed(value, how, values) as JsonObject)
 }
 
 function signatureLine({ key, signature }: { readonly key: { readonly name: string; readonly id: string }; readonly signature: string }): string {

@@ -85,16 +85,16 @@ export class GateProcess {
   }
 
   /** Calls a tool of the canary through the gate. */
-  async call(tool: string = 'touch', args: JsonObject = {}): Promise<Attempt> {
+  async call(tool: string = 'touch', args: JsonObject = {}, meta?: JsonObject): Promise<Attempt> {
     const before = this.ran
     const from = process.hrtime.bigint()
-    const outcome = await this.#ask(tool, args)
+    const outcome = await this.#ask(tool, args, meta)
     return { outcome, ran: this.ran - before, ms: Number((process.hrtime.bigint() - from) / 1_000_000n) }
   }
 
-  async #ask(tool: string, args: JsonObject): Promise<string> {
+  async #ask(tool: string, args: JsonObject, meta: JsonObject | undefined): Promise<string> {
     try {
-      const code = await this.#session?.call(tool, args)
+      const code = await this.#session?.call(tool, args, meta)
       return code === undefined ? 'ran' : code === 'tool_error' ? 'refused' : code
     } catch {
       return 'ended'

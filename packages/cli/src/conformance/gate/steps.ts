@@ -1,4 +1,4 @@
-import { isDenialCode, type JsonObject, parseEntry, parseProof, toBase64Url } from '@sealwrit/protocol'
+import { isDenialCode, type JsonObject, type JsonValue, parseEntry, parseProof, toBase64Url } from '@sealwrit/protocol'
 import type { GateDo } from '../rules.ts'
 import { pause } from '../pause.ts'
 import type { Adversary } from './adversary.ts'
@@ -19,21 +19,21 @@ export const STEPS: Readonly<Record<string, Step>> = {
       old ??= placeOf(result)
       return result
     }
-    await call(gate, how)
+    await call(adversary, gate, how)
     adversary.between = (result) => ({ ...result, sealed: { ...plane.seal(old?.seq ?? 0, old?.salt) } })
-    return call(gate, how)
+    return call(adversary, gate, how)
   },
   /** The answer of the call before, byte for byte. */
   'replay whole': async (adversary, gate, how) => {
     let old: JsonObject | undefined
     adversary.between = (result) => (old ??= result)
-    await call(gate, how)
-    return call(gate, how)
+    await call(adversary, gate, how)
+    return call(adversary, gate, how)
   },
   /** The first entry was another one, and everything else as it was. */
-  fork: (adversary, gate, how) => elsewhere(adversary, ([, ...rest]) => [FORGED, ...rest], () => call(gate, how)),
+  fork: (adversary, gate, how) => elsewhere(adversary, ([, ...rest]) => [FORGED, ...rest], () => call(adversary, gate, how)),
   /** A tree that is smaller than one that was shown. */
-  older: (adversary, gate, how) => elsewhere(adversary, (leaves) => leaves.slice(0, 2), () => call(gate, how)),
+  older: (adversary, gate, how) => elsewhere(adversary, (leaves) => leaves.slice(0, 2), () => call(adversary, gate, how)),
   /** The gate starts again, and is shown an older world than it knew. */
   'older after a restart': (adversary, gate, how) =>
     elsewhere(adversary, (leaves) => leaves.slice(0, 2), async () => {
@@ -43,7 +43,7 @@ export const STEPS: Readonly<Record<string, Step>> = {
       } catch {
         return { outcome: gate.said.split(/[^a-z_]+/).find(isDenialCode) ?? 'ended', ran: gate.ran - before, ms: 0 }
       }
-      return call(gate, how)
+      return call(adversary, gate, how)
     }),
   /** The permit is revoked, or killed, and the gate is told so before it gets the permit. */
   'revoked meanwhile': (adversary, gate, how) => stoppedMeanwhile('revocation', adversary, gate, how),
@@ -54,17 +54,23 @@ export const STEPS: Readonly<Record<string, Step>> = {
   'renewed without it': async (adversary, gate, how) => {
     adversary.plane.renews = () => []
     try {
-      return await call(gate, how)
+      return await call(adversary, gate, how)
     } finally {
       adversary.plane.renews = (jtis) => jtis
     }
+  },
+  /** What was redeemed is presented again. */
+  'carried twice': async (adversary, gate, how) => {
+    const artifact = adversary.issue(how)
+    await call(adversary, gate, how, artifact)
+    return call(adversary, gate, how, artifact)
   },
   /** Nobody answers on the socket. */
   'no plane': async (adversary, gate, how) => {
     adversary.plane.isUp = false
     await adversary.hangUp()
     try {
-      return await call(gate, how)
+      return await call(adversary, gate, how)
     } finally {
       adversary.plane.isUp = true
     }
@@ -73,9 +79,10 @@ export const STEPS: Readonly<Record<string, Step>> = {
 
 const FORGED = '{"digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111","kind":"tool","name":"tool-0","seq":0,"target":"mcp://before","tenant":"default","time":1,"v":1}'
 
-/** The call that the rule makes. */
-export function call(gate: GateProcess, { call: made }: GateDo): Promise<Attempt> {
-  return gate.call(made.tool, made.arguments)
+/** The call that the rule makes; about a redemption, with an artifact that was issued for it. */
+export function call(adversary: Adversary, gate: GateProcess, how: GateDo, carried: JsonValue | undefined = how.on === 'redeem' ? adversary.issue(how) : undefined): Promise<Attempt> {
+  const { tool, arguments: args } = how.call
+  return gate.call(tool, args, carried === undefined ? undefined : { 'sealwrit/artifact': carried })
 }
 
 /** Where a permit stands, and its salt. */
@@ -108,12 +115,12 @@ function stoppedMeanwhile(kind: 'revocation' | 'kill', adversary: Adversary, gat
     stop(kind, adversary, true)
     return { ...result, sealed: { ...adversary.plane.seal(seq, salt) }, consistency: [] }
   }
-  return call(gate, how)
+  return call(adversary, gate, how)
 }
 
 async function stoppedWhileRunning(kind: 'revocation' | 'kill', adversary: Adversary, gate: GateProcess, how: GateDo): Promise<Attempt> {
   const from = adversary.permits.length
-  const running = call(gate, how)
+  const running = call(adversary, gate, how)
   for (let i = 0; adversary.permits.length === from && i < 50; i++) await pause(10)
   await pause(RUNNING_MS)
   stop(kind, adversary)

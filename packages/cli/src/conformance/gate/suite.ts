@@ -82,7 +82,8 @@ class GateTrial {
   async #try(rule: GateRule): Promise<Verdict> {
     if (OWN_STEPS.has(rule.do.step ?? '')) return rule.do.step === 'asks' ? this.#asks(rule) : this.#accounts(rule)
     const { attempt, isMade } = await this.#insist(rule)
-    const problem = rule.expect.includes(RUNS) ? await this.#whyNotRun(attempt) : this.#whyNotRefused(rule, attempt)
+    const found = rule.expect.includes(RUNS) ? await this.#whyNotRun(attempt) : this.#whyNotRefused(rule, attempt)
+    const problem = found === '' && !isMade && attempt.ran > 0 ? 'it ran without the answer that the rule is about' : found
     await this.#recover(rule)
     const { fault } = this.#adversary
     this.#adversary.fault = undefined
@@ -97,7 +98,7 @@ class GateTrial {
     for (let tried = 1; ; tried++) {
       const before = this.#adversary.made
       const attempt = await this.#provoke(rule)
-      const isMade = rule.do.step !== undefined || this.#adversary.made > before
+      const isMade = rule.do.step !== undefined || rule.do.carried !== undefined || rule.do.issued !== undefined || this.#adversary.made > before
       if (isMade || attempt.ran > 0 || tried === MAX_TRIES) return { attempt, isMade }
     }
   }
@@ -112,7 +113,7 @@ class GateTrial {
     if (how.lasts !== undefined) plane.permits = { constraints: { lease_seconds: how.lasts.lease, max_runtime_seconds: how.lasts.most, obligations: [] } }
     this.#adversary.attack = how
     try {
-      const attempt = await (step === undefined ? call(this.#gate, how) : step(this.#adversary, this.#gate, how))
+      const attempt = await (step === undefined ? call(this.#adversary, this.#gate, how) : step(this.#adversary, this.#gate, how))
       const passed = Number((process.hrtime.bigint() - from) / 1_000_000n)
       if (how.late_ms !== undefined || (how.times ?? 1) > 1) await pause(Math.max(0, (how.late_ms ?? 0) - passed) + AFTER_MS)
       // A replay makes a call before that ran.
