@@ -75,6 +75,8 @@ describe('a deployment under the profile defense', () => {
     expect((await startPlane()).profiles).toEqual(['defense'])
     expect((await cli('profile', 'defense')).stdout).not.toContain('✗')
     expect((await cli('policy', 'test', at('policies'))).exit).toBe(0)
+    const conforms = await cli('conformance', '--target', `unix:${path.join(dir, 'plane.sock')}`, '--profile', 'defense', '--rule', 'profile')
+    expect([conforms.exit, conforms.stdout]).toEqual([0, expect.stringContaining('held 9, broken 0, not checked 0')])
     const added = await cli('agent', 'add', 'reader', '--json')
     const { file: key } = JSON.parse(added.stdout) as { file: string }
     const open = async (...words: string[]): Promise<Agent> => {

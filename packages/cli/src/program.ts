@@ -166,6 +166,7 @@ function addConformance(add: Add, program: Command): void {
     .option('--target <plane>', 'try a plane: the URL of its HTTP API, or unix:PATH of its socket; or a gate, as its client: the URL of its MCP endpoint')
     .option('--token-file <file>', 'file with the token of an admin there (default: that of the local plane, for an address of this machine), or of a client of the gate')
     .option('--key <key>', 'the log’s verifier key, or a file that holds it (default: that of the local plane, where it is the plane’s)')
+    .option('--profile <names>', 'and whether that plane is what these profiles ask for: core, health, federal, defense')
     .option('--action <file>', 'an action that the plane permits, as for `decide` (default: the tool of `doctor`)')
     .option('--agent <name>', 'the agent that it is permitted to')
     .option('--gate', 'try a gate: this program is its plane; its command, after --, gets that of the canary appended (default: `sealwrit mcp`)')

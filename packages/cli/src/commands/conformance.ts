@@ -1,17 +1,21 @@
 import { runClientSuite } from '../conformance/client/suite.ts'
 import { runGateSuite } from '../conformance/gate/suite.ts'
 import { runPlaneSuite } from '../conformance/plane/suite.ts'
+import { isOfProfiles, runProfileSuite } from '../conformance/profile/suite.ts'
 import { printRules, printVerdicts, summary } from '../conformance/print.ts'
 import { readRules, type Rule, type Suite } from '../conformance/rules.ts'
 import { controlFrom, gateEndpoint, keyFor, planeWire, type TargetOptions } from '../conformance/target.ts'
 import type { Told, Verdict } from '../conformance/verdict.ts'
 import { CliError, EXIT } from '../errors.ts'
+import { splitNames } from '../local/library.ts'
+import { profilesNamed } from '../local/profiles.ts'
 import type { GlobalOptions } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { selfLine } from '../self.ts'
 
 export interface ConformanceOptions extends GlobalOptions, Omit<TargetOptions, 'dir'> {
   readonly gate?: boolean
+  readonly profile?: string
   readonly rule?: readonly string[]
   readonly list?: boolean
 }
@@ -57,6 +61,8 @@ interface Planned {
 function planned(rules: readonly Rule[], command: readonly string[], options: ConformanceOptions): readonly Planned[] {
   const own = <S extends Suite>(suite: S): readonly Extract<Rule, { suite: S }>[] => rules.filter((rule): rule is Extract<Rule, { suite: S }> => rule.suite === suite)
   const { target, gate } = options
+  const profiles = profilesNamed(splitNames(options.profile ?? ''))
+  if (profiles.length > 0 && (target === undefined || gateEndpoint(target, options) !== undefined)) throw new CliError('--profile is about a plane: name it with --target', { exit: EXIT.usage })
   if (gate !== true && command.length > 0) throw new CliError('a command goes with --gate', { exit: EXIT.usage, hint: `as in ${selfLine('conformance', '--gate', '--', 'my-gate', '--stdio')}` })
   if (gate !== true && target === undefined) throw new CliError('nothing to try: name a plane with --target, or a gate with --gate', { exit: EXIT.usage, hint: `what would be tried: ${selfLine('conformance', '--list')}` })
   const found: Planned[] = []
@@ -64,7 +70,9 @@ function planned(rules: readonly Rule[], command: readonly string[], options: Co
   if (endpoint !== undefined) found.push({ suite: 'client', of: endpoint.url.href, count: own('client').length, run: (told, signal) => runClientSuite(own('client'), { ...endpoint, told, signal }) })
   else if (target !== undefined) {
     const [wire, control, logKey] = [planeWire(target, options), controlFrom(options), keyFor(options)]
-    found.push({ suite: 'plane', of: target, count: own('plane').length, run: (told, signal) => runPlaneSuite(own('plane'), { wire, control, logKey, told, signal }) })
+    if (own('plane').length > 0 || profiles.length === 0) found.push({ suite: 'plane', of: target, count: own('plane').length, run: (told, signal) => runPlaneSuite(own('plane'), { wire, control, logKey, told, signal }) })
+    const ofProfiles = own('profile').filter(isOfProfiles(profiles))
+    if (ofProfiles.length > 0) found.push({ suite: 'profile', of: profiles.map(({ name }) => name).join(', '), count: ofProfiles.length, run: (told, signal) => runProfileSuite(ofProfiles, { wire: planeWire(target, options), control, logKey, profiles, told, signal }) })
   }
   if (gate === true) found.push({ suite: 'gate', of: command.length === 0 ? 'sealwrit mcp' : command.join(' '), count: own('gate').length, run: (told, signal) => runGateSuite(own('gate'), { command: command.length === 0 ? undefined : command, told, signal }) })
   const empty = found.find(({ count }) => count === 0)
@@ -72,7 +80,7 @@ function planned(rules: readonly Rule[], command: readonly string[], options: Co
   return found
 }
 
-const ABOUT: Readonly<Record<Suite, string>> = { plane: 'a plane', gate: 'a gate', client: 'a gate that clients reach over HTTP' }
+const ABOUT: Readonly<Record<Suite, string>> = { plane: 'a plane', profile: 'a profile', gate: 'a gate', client: 'a gate that clients reach over HTTP' }
 
 /** Those that were named, by id or the beginning of ids; all without a name. @throws {CliError} */
 function chosen(rules: readonly Rule[], names: readonly string[] | undefined): readonly Rule[] {

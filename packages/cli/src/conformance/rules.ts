@@ -5,7 +5,7 @@ import { starterFolder } from '../local/folder.ts'
 import { readJson } from '../read-json.ts'
 import type { Change } from './change.ts'
 
-export type Suite = 'plane' | 'gate' | 'client'
+export type Suite = 'plane' | 'profile' | 'gate' | 'client'
 
 /** What a rule may expect in place of a refusal: the call runs, once. */
 export const RUNS = 'runs'
@@ -91,13 +91,13 @@ interface Any {
   readonly says: string
   /** Codes of which one must come, or {@link RUNS}. */
   readonly expect: readonly string[]
-  /** It holds only under this profile. */
-  readonly profile?: string | undefined
 }
 export type GateRule = Any & { readonly suite: 'gate'; readonly do: GateDo }
 export type PlaneRule = Any & { readonly suite: 'plane'; readonly do: PlaneDo; readonly over?: 'http' | 'socket' | undefined }
 export type ClientRule = Any & { readonly suite: 'client'; readonly do: ClientDo }
-export type Rule = GateRule | PlaneRule | ClientRule
+/** What a plane under one of these profiles, or one that extends it, shows. */
+export type ProfileRule = Any & { readonly suite: 'profile'; readonly do: { readonly step: string }; readonly profile: readonly string[]; readonly over?: 'http' | 'socket' | undefined }
+export type Rule = GateRule | PlaneRule | ClientRule | ProfileRule
 
 const pointer = z.string().regex(/^\/.+/)
 const object = z.record(z.string(), z.json()) as unknown as z.ZodType<JsonObject>
@@ -125,7 +125,6 @@ const shared = {
   spec: z.string().regex(/^[a-z-]+\.md(#[a-z0-9-]+)?$/),
   says: z.string(),
   expect: z.union([z.string(), z.array(z.string()).min(1)]).transform((one) => (typeof one === 'string' ? [one] : one)),
-  profile: z.string().optional(),
 }
 const file = z.strictObject({
   v: z.literal(1),
@@ -133,6 +132,7 @@ const file = z.strictObject({
     z.strictObject({ ...shared, suite: z.literal('gate'), do: gateDo }),
     z.strictObject({ ...shared, suite: z.literal('plane'), do: planeDo, over: z.enum(['http', 'socket']).optional() }),
     z.strictObject({ ...shared, suite: z.literal('client'), do: clientDo }),
+    z.strictObject({ ...shared, suite: z.literal('profile'), do: z.strictObject({ step: z.string() }), profile: z.array(z.string()).min(1), over: z.enum(['http', 'socket']).optional() }),
   ])),
 })
 

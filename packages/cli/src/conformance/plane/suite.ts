@@ -27,7 +27,12 @@ export interface PlaneSuiteOptions {
 }
 
 /** Asks a plane, as two gates, as an agent and as somebody who is none, for what may not be. @throws {CliError} where no plane answers */
-export async function runPlaneSuite(rules: readonly PlaneRule[], { wire, control, logKey, told, signal }: PlaneSuiteOptions): Promise<readonly Verdict[]> {
+export function runPlaneSuite(rules: readonly PlaneRule[], options: PlaneSuiteOptions): Promise<readonly Verdict[]> {
+  return beside(options, (side) => new PlaneTrial(side, options.control === undefined, options.told, options.signal).all(rules))
+}
+
+/** Meets a plane, and takes back at the end what was left there. @throws {CliError} where no plane answers */
+export async function beside<T>({ wire, control, logKey, signal }: Omit<PlaneSuiteOptions, 'told'>, run: (side: PlaneSide) => Promise<T>): Promise<T> {
   const status = await wire.ask('asker', 'status', {}, 0)
   if ('refused' in status) {
     wire.close()
@@ -43,7 +48,7 @@ export async function runPlaneSuite(rules: readonly PlaneRule[], { wire, control
     side.origin = String(origin)
     side.tenant = String(tenant)
     side.firstSize = Number(size)
-    return await new PlaneTrial(side, control === undefined, told, signal).all(rules)
+    return await run(side)
   } finally {
     signal.removeEventListener('abort', stop)
     await side.leave().catch(() => undefined)
