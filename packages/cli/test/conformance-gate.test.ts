@@ -79,6 +79,19 @@ describe.concurrent('gates', () => {
     expect(found['broken'] ?? []).toEqual(broken)
     expect(found['held']).toEqual(chosen.filter((id) => !broken.includes(id)).sort((a, b) => gateRules.findIndex(({ id }) => id === a) - gateRules.findIndex(({ id }) => id === b)))
   }, 60_000)
+  it('one that goes away for good is not tried further', async () => {
+    const words = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-mortal-')), 'lives')
+    // It starts twice, and serves three calls each time.
+    const script = `const fs = require('fs'), file = process.argv[1], [program, ...args] = process.argv.slice(2); const lives = fs.existsSync(file) ? Number(fs.readFileSync(file)) : 2; if (lives === 0) process.exit(1); fs.writeFileSync(file, String(lives - 1)); const child = require('child_process').spawn(program, args, { stdio: ['pipe', 'inherit', 'inherit'] }); let calls = 0; require('readline').createInterface({ input: process.stdin }).on('line', (line) => { if (line.includes('tools/call') && ++calls > 3) { child.kill(); process.exit(1) } child.stdin.write(line + '\\n') })`
+    const found = await verdicts([process.execPath, '-e', script, words], (id) => id.startsWith('gate.form.') || id.startsWith('gate.artifact.'))
+    fs.rmSync(path.dirname(words), { recursive: true })
+    expect(found['held']).toBeUndefined()
+    expect(found['not checked']?.at(-1)).toContain('nothing that is permitted runs any more')
+  }, 60_000)
+  it('one that says what is no message is not checked', async () => {
+    const found = await verdicts([process.execPath, '-e', `process.stdin.once('data', (line) => { console.log(JSON.stringify({ jsonrpc: '2.0', id: 1, result: {} })); console.log('ready to serve'); setTimeout(() => undefined, 60000) })`], (id) => id.startsWith('gate.signature.'))
+    expect(found['not checked']?.[0]).toBe('gate.signature.bit: the control call did not run: ended')
+  }, 60_000)
   it('one that lets nothing run is not checked, and never held', async () => {
     const found = await verdicts([process.execPath, '-e', `require('readline').createInterface({ input: process.stdin }).on('line', (line) => { const { id } = JSON.parse(line); if (id) console.log(JSON.stringify({ jsonrpc: '2.0', id, ...(id === 1 ? { result: {} } : { error: { code: 1, message: 'no' } }) })) })`], (id) => id.startsWith('gate.signature.'))
     expect(Object.keys(found)).toEqual(['not checked'])

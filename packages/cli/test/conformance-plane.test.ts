@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import * as fs from 'node:fs'
+import * as http from 'node:http'
 import * as net from 'node:net'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -141,6 +142,31 @@ describe('a plane that', () => {
     })
     const found = await verdicts(wire, over('socket').filter(({ id }) => id.startsWith('plane.policy') || id === 'plane.accounts'))
     expect(found['broken']).toEqual(['plane.accounts'])
+  }, 60_000)
+  it('permits behind the back of who asks is found', async () => {
+    let isDone = false
+    const server = http.createServer((request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', async () => {
+        const body = Buffer.concat(chunks).toString()
+        const send = (text: string): Promise<Response> => fetch(new URL(request.url ?? '', plane.url), { method: request.method ?? '', headers: { authorization: request.headers.authorization ?? '', 'content-type': 'application/json' }, ...(request.method === 'POST' ? { body: text } : {}) })
+        const answer = await send(body)
+        if (request.url?.startsWith('/v1/authorize') === true && !isDone) {
+          isDone = true
+          await send(body.replace(/"challenge":"[^"]*"/, '"challenge":"AAAAAAAAAAAAAAAAAAAAAA"'))
+        }
+        response.writeHead(answer.status).end(Buffer.from(await answer.arrayBuffer()))
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const wire = new HttpWire(new URL(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`), fs.readFileSync(path.join(dir, 'token'), 'utf8').trim())
+      expect((await verdicts(wire, rules.filter(({ id }) => id.startsWith('plane.policy') || id === 'plane.accounts' || id === 'plane.seals')))['broken']).toEqual(['plane.accounts'])
+    } finally {
+      server.close()
+      server.closeAllConnections()
+    }
   }, 60_000)
   it('permits nothing is not checked, and never held', async () => {
     const found = await verdicts(await relay((answer, { method }) => (method === 'authorize' ? { id: answer.id, error: { data: { code: 'policy_no_match' } } } : answer)), over('socket'))

@@ -15,7 +15,13 @@ export class McpSession {
   constructor(input: Readable, output: Writable) {
     this.#output = output
     const reader = new LineReader(LIMITS.maxBytes, (line) => this.#receive(line))
-    input.on('data', (chunk: Buffer) => reader.push(chunk))
+    input.on('data', (chunk: Buffer) => {
+      try {
+        if (!this.#hasEnded) reader.push(chunk)
+      } catch {
+        this.#fail() // what is no message ends it: nothing that comes after it is believed
+      }
+    })
     input.once('close', () => this.#fail())
     input.once('end', () => this.#fail())
   }

@@ -17,6 +17,8 @@ const RECEIPT_MS = 1_000
 const AFTER_MS = 300
 /** How often one rule is tried, where the gate does not ask what it has to. */
 const MAX_TRIES = 3
+/** Rules in a row after which nothing that is permitted runs: the rest is not tried. */
+const MAX_LOST = 3
 /** What the calls that are made between rules find out is looked at for itself. */
 const OWN_STEPS: ReadonlySet<string> = new Set(['asks', 'accounts'])
 
@@ -69,10 +71,13 @@ class GateTrial {
   async all(rules: readonly GateRule[]): Promise<readonly Verdict[]> {
     const verdicts: Verdict[] = []
     const first = await this.#gate.call()
-    const control = first.outcome === 'ran' && first.ran === 1 ? '' : `the control call did not run: ${first.outcome}`
+    let control = first.outcome === 'ran' && first.ran === 1 ? '' : `the control call did not run: ${first.outcome}`
+    let lost = 0
     for (const rule of rules) {
       if (this.#signal.aborted) break
+      if (lost === MAX_LOST) control = `nothing that is permitted runs any more: ${this.#control}`
       const verdict = control !== '' ? unchecked(rule, `${control}${this.#gate.said === '' ? '' : `; the gate said: ${this.#gate.said}`}`) : await this.#try(rule)
+      lost = this.#control === '' ? 0 : lost + 1
       verdicts.push(verdict)
       this.#told(verdict)
     }
@@ -81,7 +86,15 @@ class GateTrial {
 
   async #try(rule: GateRule): Promise<Verdict> {
     if (OWN_STEPS.has(rule.do.step ?? '')) return rule.do.step === 'asks' ? this.#asks(rule) : this.#accounts(rule)
-    const { attempt, isMade } = await this.#insist(rule)
+    let tried: { readonly attempt: Attempt; readonly isMade: boolean }
+    try {
+      tried = await this.#insist(rule)
+    } catch (error) {
+      if (error instanceof CliError) throw error
+      await this.#recover(rule)
+      return unchecked(rule, `it could not be tried: ${error instanceof Error ? error.message : 'unknown'}`)
+    }
+    const { attempt, isMade } = tried
     const found = rule.expect.includes(RUNS) ? await this.#whyNotRun(attempt) : this.#whyNotRefused(rule, attempt)
     const problem = found === '' && !isMade && attempt.ran > 0 ? 'it ran without the answer that the rule is about' : found
     await this.#recover(rule)

@@ -13,6 +13,9 @@ import type { PlaneWire } from './wire.ts'
 /** What is found out from everything that was answered, at the end. */
 export const LAST_STEPS: readonly string[] = ['seals', 'denials', 'accounts']
 
+/** Rules in a row after which nothing is permitted any more: the rest is not tried. */
+const MAX_LOST = 3
+
 /** What a plane with the starter policies permits. */
 export const DOCTOR: Control = { action: { type: 'mcp.tool_call', target: CANARY.target, name: CANARY.name, arguments: {}, tool_digest: CANARY.digest }, agent: 'sealwrit-doctor' }
 
@@ -61,6 +64,8 @@ class PlaneTrial {
   readonly #pins: boolean
   readonly #told: Told
   readonly #signal: AbortSignal
+  /** Rules in a row after which what is permitted was refused. */
+  #lost = 0
 
   constructor(side: PlaneSide, pins: boolean, told: Told, signal: AbortSignal) {
     this.#side = side
@@ -71,9 +76,10 @@ class PlaneTrial {
 
   async all(rules: readonly PlaneRule[]): Promise<readonly Verdict[]> {
     const verdicts: Verdict[] = []
-    const control = await this.#begin()
+    let control = await this.#begin()
     for (const rule of [...rules.filter((one) => !isLast(one)), ...rules.filter(isLast)]) {
       if (this.#signal.aborted) break
+      if (this.#lost === MAX_LOST) control = 'nothing is permitted any more'
       // What was sealed for the control is judged, also where that is why there is none.
       const verdict = control === '' || (rule.do.step === 'seals' && this.#side.problems.length > 0) ? await this.#try(rule) : unchecked(rule, `the control was not permitted: ${control}`)
       verdicts.push(verdict)
@@ -136,13 +142,16 @@ class PlaneTrial {
         await side.permit()
         await side.settle()
       })
-    const first = await again()
-    if (first === '') return ''
-    const opened = await whyNot(async () => {
-      await side.open('gate')
-      await side.open('other gate')
-    })
-    return opened === '' ? again() : opened
+    let why = await again()
+    if (why !== '') {
+      why = await whyNot(async () => {
+        await side.open('gate')
+        await side.open('other gate')
+      })
+      if (why === '') why = await again()
+    }
+    this.#lost = why === '' ? 0 : this.#lost + 1
+    return why
   }
 
   async #last(rule: PlaneRule): Promise<Verdict> {
