@@ -1,7 +1,10 @@
 import { LogMeasures, type Measure, type Measured } from '@sealwrit/assessor'
 import { type Entry, type JsonObject, parseBundle, parseEntry } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
+import { assuranceCases } from '../../../test/support/assurance-cases.ts'
 import { richBundle } from '../../../test/support/evidence.ts'
+import { keyCases } from '../../../test/support/key-cases.ts'
+import { toolCases } from '../../../test/support/tool-cases.ts'
 import { brokenRules } from '../../../test/support/violations.ts'
 
 const rich = richBundle('default')
@@ -29,6 +32,18 @@ const UNSEEN = ['a permit with the id of a denial', 'an expiry of another leaf',
 describe('the life cycle, over a log', () => {
   it('finds nothing in a log that every verifier takes', () => {
     expect(violations(entries)).toEqual({ value: 0, proof: [] })
+  })
+
+  it('finds nothing in whatever else verifiers establish', () => {
+    let whole = 0
+    for (const { title, bundle, verdict } of [...assuranceCases(), ...keyCases(), ...toolCases()]) {
+      if (verdict !== 'established') continue
+      const measures = of(bundle.entries.map(({ entry }) => parseEntry(entry)))
+      if (measures.broken !== undefined) continue // a part of a log
+      whole++
+      expect([measures.measured().get('lifecycle_violations')?.value, measures.contradictions], title).toEqual([0, []])
+    }
+    expect(whole).toBeGreaterThan(20)
   })
 
   it('finds what verifiers call contradicted, and names the entry', () => {
