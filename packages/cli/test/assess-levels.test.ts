@@ -270,7 +270,7 @@ describe('a deployment, from nothing to level 5', () => {
     /** What the machine of the plane found out beside the log. */
     const probesOf = ({ measures }: Report): Found => Object.entries(measures).flatMap(([name, value]) => (PROBES.has(name) && name !== 'log_verified' && name !== 'receipts_verified_share' ? [[name as Measure, value] as const] : []))
     const regraded = ({ folder, report, key }: Snapshot, without: readonly string[] = []): Promise<Assessed> =>
-      assessedOf({ source: new FolderSource(folder), tenant: 'default', key: () => readVerifierKey(key), probe: () => Promise.resolve(probesOf(report).filter(([name]) => !without.includes(name))) }, model, report.at, true)
+      assessedOf({ source: new FolderSource(folder), tenant: 'default', key: () => readVerifierKey(key), overtaken: () => Promise.resolve(undefined), probe: () => Promise.resolve(probesOf(report).filter(([name]) => !without.includes(name))) }, model, report.at, true)
     const levelsOf = ({ dimensions }: Pick<Assessed['graded'], 'dimensions'>): number[] => dimensions.map(({ level }) => level)
     const notAbove = (found: readonly number[], whole: readonly number[], what: string): void => found.forEach((level, i) => expect(level, `${what}: ${DIMENSIONS[i]}`).toBeLessThanOrEqual(whole[i] as number))
     const entriesOf = async ({ folder }: Snapshot): Promise<Entry[]> => {

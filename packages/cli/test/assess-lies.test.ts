@@ -17,7 +17,7 @@ async function ran(gate: TestGate, claims: JsonObject): Promise<void> {
   await gate.report(gate.receiptFor(permit.jti, leaf, claims))
 }
 const assessed = ({ plane, clock, key, tenant }: Rig): Promise<Assessed> =>
-  assessedOf({ source: { checkpoint: async () => (await plane.log.evidenced()).note, tile: (tile) => plane.reader.tile(tilePath(tile)) }, tenant, key: () => key, probe: () => Promise.resolve([]) }, maturityModel(), clock.wallMs(), true)
+  assessedOf({ source: { checkpoint: async () => (await plane.log.evidenced()).note, tile: (tile) => plane.reader.tile(tilePath(tile)) }, tenant, key: () => key, overtaken: () => Promise.resolve(undefined), probe: () => Promise.resolve([]) }, maturityModel(), clock.wallMs(), true)
 const shown = async (rig: Rig): Promise<Record<string, readonly [number, number]>> => {
   const { measures } = (await assessed(rig)).report
   return Object.fromEntries((['covered_share', 'receipt_gaps', 'lifecycle_violations'] as const).map((name) => [name, [measures[name]?.value ?? -1, measures[name]?.proof.length ?? 0]]))

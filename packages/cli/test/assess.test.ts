@@ -172,6 +172,23 @@ describe('sealwrit assess', () => {
     for (const [folder, says] of cases) expect(of(folder), folder).toMatchObject({ status: 0, level: 0, invalid: [expect.stringContaining(says)] })
   })
 
+  it('ATK-043: of an older store is level 0, though every entry of it is signed: what came after it is missing', { timeout: 60_000 }, async () => {
+    await end(plane.child)
+    const store = fs.readFileSync(path.join(dir, 'store.db'))
+    plane = await startPlane(dir)
+    expect(run('doctor').status).toBe(0)
+    expect(assessed().invalid).toEqual([])
+    await end(plane.child)
+    const newer = fs.readFileSync(path.join(dir, 'store.db'))
+    fs.writeFileSync(path.join(dir, 'store.db'), store)
+    plane = await startPlane(dir)
+    expect(assessed()).toMatchObject({ level: 0, invalid: [expect.stringMatching(/^the log key signed \d+ entries, and \d+ are there: an older copy is in its place$/)] })
+    await end(plane.child)
+    fs.writeFileSync(path.join(dir, 'store.db'), newer)
+    plane = await startPlane(dir)
+    expect(assessed().invalid).toEqual([])
+  })
+
   it('of a store that was damaged is level 0 with the reason, as of one whose plane is gone', async () => {
     await end(plane.child)
     expect(of(dir).invalid).toEqual([expect.stringContaining('no plane answers')])

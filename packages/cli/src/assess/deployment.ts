@@ -1,10 +1,12 @@
 import * as fs from 'node:fs'
 import { type Grade, grade, type Measure, type Measured, type Model, type Report, reportOf } from '@sealwrit/assessor'
-import { nodeCryptography } from '@sealwrit/gate'
-import { type Checkpoint, MEASURE_UNIT, type NoteKey, rootDigest, utf8 } from '@sealwrit/protocol'
+import { floorFile, nodeCryptography } from '@sealwrit/gate'
+import { type Checkpoint, MEASURE_UNIT, type NoteKey, parseCheckpointText, parseNote, rootDigest, utf8 } from '@sealwrit/protocol'
 import { CliError } from '../errors.ts'
 import { readHead } from '../evidence/mirror.ts'
 import { type LogSource, PlaneSource } from '../evidence/source.ts'
+import { askPlane } from '../local/client.ts'
+import { highWaterFile, readConfig } from '../local/config.ts'
 import { type PlaneFolder, readVerifierKey } from '../local/folder.ts'
 import { Progress } from '../progress.ts'
 import { type Found, probe } from './probes.ts'
@@ -25,6 +27,8 @@ export interface Evidence {
   readonly tenant: string
   /** @throws {CliError} */
   readonly key: () => NoteKey
+  /** Why it is not the newest of its log, where something outside of it knows more. */
+  readonly overtaken: (head: Checkpoint) => Promise<string | undefined>
   /** What the entries do not show. */
   readonly probe: (signed: { readonly note: string; readonly head: Checkpoint; readonly key: NoteKey }, newest: readonly string[]) => Promise<Found>
 }
@@ -38,12 +42,13 @@ export function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQui
       if (!fs.existsSync(folder.verifierKey)) throw new CliError(`no plane was ever started on ${folder.dir}`)
       return readVerifierKey(folder.verifierKey)
     },
+    overtaken: (head) => overtaken(folder, head),
     probe: (signed, newest) => probe(folder, signed, newest, nowMs, new Progress('deciding again', isQuiet)),
   }, model, nowMs, isQuiet)
 }
 
 /** Of evidence that is broken, or that cannot be reached, nothing is shown, and the grade is 0 with the reason. */
-export async function assessedOf({ source, tenant, key: readKey, probe: find }: Evidence, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
+export async function assessedOf({ source, tenant, key: readKey, overtaken: isOlder, probe: find }: Evidence, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
   const measured = new Map<Measure, Measured>()
   let origin = UNKNOWN
   try {
@@ -52,7 +57,8 @@ export async function assessedOf({ source, tenant, key: readKey, probe: find }: 
     const { note, head } = await readHead(source, key)
     const log = await readLog(source, head, nowMs, new Progress('reading the log', isQuiet))
     const { measures } = log
-    const invalid = measures.tenant === undefined || measures.tenant === tenant ? log.invalid : [...log.invalid, `the entries are of tenant ${measures.tenant}, and not of ${tenant}`]
+    const stranger = measures.tenant === undefined || measures.tenant === tenant ? undefined : `the entries are of tenant ${measures.tenant}, and not of ${tenant}`
+    const invalid = [...log.invalid, ...[stranger, await isOlder(head)].filter((reason) => reason !== undefined)]
     for (const [name, value] of measures.measured()) measured.set(name, value)
     if (log.receiptsVerified !== undefined) measured.set('receipts_verified_share', log.receiptsVerified)
     measured.set('log_verified', { value: invalid.length === 0 ? 1 : 0, proof: [] })
@@ -67,4 +73,13 @@ export async function assessedOf({ source, tenant, key: readKey, probe: find }: 
     const found = grade(model, measured, invalid)
     return { graded: found, report: reportOf({ origin: head.origin, tenant, size: head.size, root: rootDigest(head), at: nowMs }, found, measured) }
   }
+}
+
+/** An older copy of the store is whole and signed, and lacks what came after it: the mark outside of it says how far the log had come. */
+async function overtaken(folder: PlaneFolder, { size }: Checkpoint): Promise<string | undefined> {
+  const mark = floorFile(highWaterFile(folder, readConfig(folder))).read()
+  if (mark === undefined) return undefined
+  const known = parseCheckpointText(parseNote(mark).text).size
+  const held = Math.max(size, (await askPlane(folder, 'status', {})).size) // with witnesses the newest checkpoint may stand behind the newest entry
+  return known > held ? `the log key signed ${known} entries, and ${held} are there: an older copy is in its place` : undefined
 }
