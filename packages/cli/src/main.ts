@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
-import { EXIT, toCliError } from './errors.ts'
+import { CliError, EXIT, toCliError } from './errors.ts'
 import { withIds } from './ids.ts'
 import { printError } from './output.ts'
 import { buildProgram } from './program.ts'
@@ -9,6 +9,7 @@ async function main(): Promise<void> {
   const isJson = process.argv.includes('--json')
   const isDebug = process.argv.includes('--debug')
   try {
+    checkRuntime()
     const program = buildProgram()
     await program.parseAsync(withIds(process.argv.slice(2), program), { from: 'user' })
   } catch (error) {
@@ -20,6 +21,12 @@ async function main(): Promise<void> {
     printError(cliError, { json: isJson, debug: isDebug }, error)
     process.exitCode = cliError.exit
   }
+}
+
+/** As `engines` says: on an older one some commands would work, and others fail in ways of their own. */
+function checkRuntime(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  if (major < 24 || (major === 24 && minor < 15)) throw new CliError(`this is Node ${process.versions.node}, and 24.15 or later is needed`, { hint: 'from a checkout `node tools/bootstrap.mjs cli …` finds the pinned one' })
 }
 
 process.umask(0o077)
