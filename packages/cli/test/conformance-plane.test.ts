@@ -92,6 +92,10 @@ describe('our plane', () => {
     const wire = new HttpWire(new URL(plane.url), fs.readFileSync(path.join(dir, 'token'), 'utf8').trim())
     expect(await verdicts(wire, over('http'))).toEqual({ held: sorted(ids(over('http'))) })
   }, 60_000)
+  it('is left with every receipt that the runner’s gates numbered: being tried lowers no grade', async () => {
+    const { exit, stdout } = await run(['log', 'gaps', '--dir', dir])
+    expect([exit, stdout]).toEqual([0, expect.stringContaining('every receipt that a gate numbered is there')])
+  })
   it('answers nothing that a rule of another way is held by', async () => {
     const http = rules.filter((rule) => rule.over === 'http')
     expect(await verdicts(new SocketWire(socket), http)).toEqual({ 'not checked': sorted(ids(http)) })

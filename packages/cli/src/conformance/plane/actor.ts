@@ -16,7 +16,7 @@ export interface Given {
 export class Actor {
   readonly id: string
   readonly key: string
-  session: string = token()
+  #session: string = token()
   readonly environment: JsonObject
   readonly #sign: (message: Uint8Array) => Uint8Array
   #sequence = 0
@@ -29,6 +29,15 @@ export class Actor {
     const salt = token()
     const document: JsonObject = { host: 'conformance', name }
     this.environment = { commit: commitment('environment', salt, digestOf(canonicalize(document), sha256), sha256), level: 'software', salt, document }
+  }
+
+  get session(): string {
+    return this.#session
+  }
+  /** Another session of this gate, whose receipts are numbered anew. */
+  renew(): void {
+    this.#session = token()
+    this.#sequence = 0
   }
 
   /** A compact JWS with a header that names this key. */

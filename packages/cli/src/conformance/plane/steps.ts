@@ -90,7 +90,7 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
   /** A newer session of the same gate fences the older. */
   'session before': async (side) => {
     const { params } = await side.request('authorize', 'gate')
-    side.gate.session = token()
+    side.gate.renew()
     await side.open('gate')
     return outcomeOf(await side.ask('gate', 'authorize', params))
   },
@@ -102,7 +102,11 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
     return outcomeOf(await side.ask('gate', 'gates.enrol', made))
   },
   /** The other gate signs, truly, for what was permitted to this one. */
-  'receipt of another gate': async (side) => outcomeOf(await side.ask('other gate', 'receipts', { session: side.other.session, receipt: side.other.sign('execution-receipt+jwt', side.other.receiptClaims(await side.permit(), side.tenant)) })),
+  'receipt of another gate': async (side) => {
+    const reply = await side.ask('other gate', 'receipts', { session: side.other.session, receipt: side.other.sign('execution-receipt+jwt', side.other.receiptClaims(await side.permit(), side.tenant)) })
+    side.other.receiptRefused()
+    return outcomeOf(reply)
+  },
   'another ending': async (side) => {
     const permit = await side.permit()
     await ended(side, permit)
