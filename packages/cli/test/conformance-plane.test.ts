@@ -152,7 +152,8 @@ describe('a plane that', () => {
     const server = http.createServer((request, response) => {
       const chunks: Buffer[] = []
       request.on('data', (chunk: Buffer) => chunks.push(chunk))
-      request.on('end', async () => {
+      request.on('end', () => void pass())
+      const pass = async (): Promise<void> => {
         const body = Buffer.concat(chunks).toString()
         const send = (text: string): Promise<Response> => fetch(new URL(request.url ?? '', plane.url), { method: request.method ?? '', headers: { authorization: request.headers.authorization ?? '', 'content-type': 'application/json' }, ...(request.method === 'POST' ? { body: text } : {}) })
         const answer = await send(body)
@@ -161,7 +162,7 @@ describe('a plane that', () => {
           await send(body.replace(/"challenge":"[^"]*"/, '"challenge":"AAAAAAAAAAAAAAAAAAAAAA"'))
         }
         response.writeHead(answer.status).end(Buffer.from(await answer.arrayBuffer()))
-      })
+      }
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     try {

@@ -1,4 +1,5 @@
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, MAX_BUNDLE_LINE, parseStrict, utf8 } from '@sealwrit/protocol'
+import { memberText } from '../../output.ts'
 import { CliError, EXIT } from '../../errors.ts'
 import { version } from '../../version.ts'
 import { changed, type Values } from '../change.ts'
@@ -85,8 +86,8 @@ function readOutcome(status: number, text: string): string {
   }
   if (!isObject(message)) return status >= 400 ? `status ${status} without a code` : RUNS
   const { error, result } = message
-  if (isObject(error)) return isObject(error['data']) && typeof error['data']['code'] === 'string' ? error['data']['code'] : `error ${String(error['code'])} without a code`
+  if (isObject(error)) return isObject(error['data']) && typeof error['data']['code'] === 'string' ? error['data']['code'] : `error ${memberText(error['code'])} without a code`
   if (!isObject(result)) return RUNS
   const denial = isObject(result['_meta']) ? result['_meta']['sealwrit/denial'] : undefined
-  return isObject(denial) ? String(denial['code']) : RUNS
+  return isObject(denial) ? memberText(denial['code']) : RUNS
 }

@@ -5,6 +5,7 @@ import {
   type Agent, canonicalText, checkpointText, Denied, formatProof, fromBase64, fromBase64Url, isObject, type JsonObject, type JsonValue, LineReader, MAX_WIRE_LINE, type Outcome, parseAction, parseCheckpointText, parseNote, parseProof, parseStrict, parseStrictText, signingKey, toBase64,
   verifyGateProof, verifyReceipt, WIRE_LIMITS,
 } from '@sealwrit/protocol'
+import { memberText } from '../../output.ts'
 import { changed, type Change, type Values } from '../change.ts'
 import { pause } from '../pause.ts'
 import type { GateDo } from '../rules.ts'
@@ -88,7 +89,7 @@ export class Adversary {
   /** An artifact for what the gate asked for last, as it is carried to the gate; wrong as the rule says. @throws {TypeError} */
   issue({ carried = {} }: GateDo): JsonValue {
     const { action, agent, session } = this.#asked ?? {}
-    const key = this.#keys.get(String(session))
+    const key = this.#keys.get(memberText(session))
     if (action === undefined || agent === undefined || key === undefined) return null // a gate that never asked
     const sealed = { ...this.plane.issue(parseAction(action), agent as unknown as Agent, signingKey(fromBase64Url(key), nodeCryptography.sha256).kid) }
     return change({ artifact: this.#resealed(sealed, carried) }, carried.whole, this.#values)['artifact'] as JsonValue
@@ -173,7 +174,7 @@ export class Adversary {
   #answered(method: string, answer: JsonObject): JsonObject | undefined {
     const { attack, between } = this
     const result = answer['result']
-    if (method === 'nonce' && isObject(result)) this.#nonces.add(String(result['nonce']))
+    if (method === 'nonce' && isObject(result)) this.#nonces.add(memberText(result['nonce']))
     if (method === 'authorize' && between !== undefined && isObject(result)) return { ...answer, result: between(result) }
     if (attack?.on !== method || attack.step !== undefined || !isObject(result)) return answer
     this.made++
@@ -219,17 +220,17 @@ export class Adversary {
   }
 
   #enrolled(params: JsonObject): void {
-    const [key, session, proof] = [String(params['key']), String(params['session']), String(params['proof'])]
+    const [key, session, proof] = [memberText(params['key']), memberText(params['session']), memberText(params['proof'])]
     const nonce = verifyGateProof(proof, signingKey(fromBase64Url(key), nodeCryptography.sha256), { aud: this.plane.key.name, session }, nodeCryptography)
     if (!this.#nonces.delete(nonce)) throw new Denied('proof_of_possession_failed', 'over a nonce that was not given')
     this.#keys.set(session, key)
   }
 
   #receipt(params: JsonObject): void {
-    const session = String(params['session'])
+    const session = memberText(params['session'])
     const key = this.#keys.get(session)
     if (key === undefined) throw new Denied('identity_unknown', 'of a session that was not opened')
-    const { jti, outcome, cause, sequence } = verifyReceipt(String(params['receipt']), signingKey(fromBase64Url(key), nodeCryptography.sha256), nodeCryptography)
+    const { jti, outcome, cause, sequence } = verifyReceipt(memberText(params['receipt']), signingKey(fromBase64Url(key), nodeCryptography.sha256), nodeCryptography)
     if (this.accounts.length < MAX_ACCOUNTS) this.accounts.push({ jti, outcome, cause, session, sequence })
   }
 }

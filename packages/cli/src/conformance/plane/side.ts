@@ -3,6 +3,7 @@ import {
   type Action, actionDigest, canonicalText, type Checkpoint, Denied, digestOf, type Entry, isObject, type JsonObject, type JsonValue, leafDigest, leafHash, type NoteKey, parseEntry, parseSealed, type Permit, type SignedType, utf8, verifyCheckpoint, verifyExtends,
   verifyInclusion, fromBase64,
 } from '@sealwrit/protocol'
+import { memberText } from '../../output.ts'
 import { CANARY_TOOLS } from '../../doctor/canary-tools.ts'
 import { changed, type Values } from '../change.ts'
 import type { PlaneDo } from '../rules.ts'
@@ -98,7 +99,7 @@ export class PlaneSide {
 
   #look(as: As, method: string, result: JsonObject): void {
     const { seq, code } = result
-    if (method === 'authorize' && result['decision'] === 'deny' && typeof seq === 'number') this.denied.set(seq, String(code))
+    if (method === 'authorize' && result['decision'] === 'deny' && typeof seq === 'number') this.denied.set(seq, memberText(code))
     const consistency = result['consistency']
     const first = result['sealed'] ?? result['redemption']
     if (first === undefined) return
@@ -159,8 +160,8 @@ export class PlaneSide {
 
   #givenIn(result: JsonObject): Sealed {
     const { decision, code, sealed } = result
-    if (decision !== 'permit' || !isObject(sealed)) throw new Denied('unavailable', `what is permitted was not: ${String(code ?? decision)}`)
-    const entry = parseEntry(String(sealed['entry']))
+    if (decision !== 'permit' || !isObject(sealed)) throw new Denied('unavailable', `what is permitted was not: ${memberText(code ?? decision)}`)
+    const entry = parseEntry(memberText(sealed['entry']))
     const found = entry.kind === 'permit' ? this.given.get(entry.jti) : undefined
     if (found === undefined) throw new Denied('unavailable', this.problems.at(-1) ?? 'the permit cannot be read')
     return found
@@ -185,7 +186,7 @@ export class PlaneSide {
     switch (ask) {
       case 'gates.enrol': {
         const { nonce, origin } = await this.must(as, 'nonce', {})
-        const { typ, claims } = actor.enrolment(String(origin), String(nonce))
+        const { typ, claims } = actor.enrolment(memberText(origin), memberText(nonce))
         return { method: ask, params: { key: actor.key, session, proof: '', environment: actor.environment }, jws: { at: '/proof', by: actor, typ, claims } }
       }
       case 'authorize':

@@ -1,5 +1,6 @@
 import { nodeCryptography } from '@sealwrit/gate'
 import { canonicalText, isObject, type JsonObject, type JsonValue, leafDigest, leafHash, utf8 } from '@sealwrit/protocol'
+import { memberText } from '../../output.ts'
 import { pause } from '../pause.ts'
 import { RUNS } from '../rules.ts'
 import { type Given, token } from './actor.ts'
@@ -12,7 +13,7 @@ export type Outcome = string
 export function outcomeOf(reply: Reply): Outcome {
   if ('refused' in reply) return reply.refused === '' ? 'no answer with a code' : reply.refused
   const { decision, code } = reply.result
-  if (decision === 'deny') return String(code)
+  if (decision === 'deny') return memberText(code)
   return decision === 'hold' ? 'approval_required' : RUNS
 }
 
@@ -79,7 +80,7 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
     if (typeof seq !== 'number') return RUNS // what no policy permits was not denied
     const { entries } = await side.must('asker', 'executions', { id: String(seq) })
     const denied = (entries as readonly JsonValue[]).find((entry) => isObject(entry) && entry['seq'] === seq)
-    return isObject(denied) ? below(side, { jti: String(denied['jti']), leaf: leafDigest(leafHash(utf8(canonicalText(denied)), nodeCryptography.sha256)) }) : 'the denial is not shown'
+    return isObject(denied) ? below(side, { jti: memberText(denied['jti']), leaf: leafDigest(leafHash(utf8(canonicalText(denied)), nodeCryptography.sha256)) }) : 'the denial is not shown'
   },
   'below another leaf': async (side) => below(side, { ...(await side.permit({ delegates: delegates(side, side.control.action.name) })), leaf: `sha256:${'0'.repeat(64)}` }),
   'below one that is over': async (side) => {
@@ -124,7 +125,7 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
 
 function entryIn(result: JsonObject, member = 'sealed'): string | undefined {
   const sealed: JsonValue | undefined = result[member]
-  return isObject(sealed) ? String(sealed['entry']) : undefined
+  return isObject(sealed) ? memberText(sealed['entry']) : undefined
 }
 
 async function redeem(side: PlaneSide, artifact: Sealed): Promise<Outcome> {

@@ -2,6 +2,7 @@ import * as fs from 'node:fs'
 import * as os from 'node:os'
 import * as path from 'node:path'
 import { Denied, type NoteKey } from '@sealwrit/protocol'
+import { memberText } from '../../output.ts'
 import { CliError, EXIT } from '../../errors.ts'
 import { type PlaneRule, RUNS } from '../rules.ts'
 import { broken, held, type Told, unchecked, type Verdict } from '../verdict.ts'
@@ -44,12 +45,12 @@ export async function beside<T>({ wire, control, logKey, signal }: Omit<PlaneSui
   }
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-conformance-'))
   const { origin, tenant, size } = status.result
-  const side = new PlaneSide(wire, control ?? DOCTOR, logKey(String(origin)), folder)
+  const side = new PlaneSide(wire, control ?? DOCTOR, logKey(memberText(origin)), folder)
   const stop = (): void => wire.close()
   signal.addEventListener('abort', stop, { once: true })
   try {
-    side.origin = String(origin)
-    side.tenant = String(tenant)
+    side.origin = memberText(origin)
+    side.tenant = memberText(tenant)
     side.firstSize = Number(size)
     return await run(side)
   } finally {

@@ -1,6 +1,7 @@
 import * as net from 'node:net'
 import { ADDRESSES } from '@sealwrit/control-plane/client'
 import { isObject, type JsonLimits, type JsonObject, type JsonValue, LineReader, MAX_BUNDLE_LINE, parseStrict } from '@sealwrit/protocol'
+import { memberText } from '../../output.ts'
 import { ANSWER_MS, HttpSender, rewritten } from '../http.ts'
 import type { PlaneDo } from '../rules.ts'
 
@@ -52,7 +53,7 @@ export class SocketWire implements PlaneWire {
     if (!isObject(answer)) return { refused: '' }
     if (isObject(answer['result'])) return { result: answer['result'] }
     const error = answer['error']
-    return { refused: isObject(error) && isObject(error['data']) ? String(error['data']['code']) : '' }
+    return { refused: isObject(error) && isObject(error['data']) ? memberText(error['data']['code']) : '' }
   }
 
   #connect(as: As): { readonly socket: net.Socket; settle: (answer: JsonValue | undefined) => void } {
@@ -107,12 +108,12 @@ export class HttpWire implements PlaneWire {
     const [verb, template] = (Object.hasOwn(SERVED, method) ? SERVED[method as keyof typeof SERVED] : `POST /v1/${method}`).split(' ') as [string, string]
     const rest = new Map(Object.entries(params))
     const path = template.replaceAll(/:(\w+)/g, (_all, name: string) => {
-      const value = String(rest.get(name))
+      const value = memberText(rest.get(name))
       rest.delete(name)
       return encodeURIComponent(value)
     })
     const body = verb === 'POST' ? rewritten(JSON.stringify(Object.fromEntries(rest)), wrong) : undefined
-    const query = verb === 'POST' ? (newest > 0 && WITH_NEWEST.has(method) ? `?newest=${newest}` : '') : rest.size === 0 ? '' : `?${new URLSearchParams([...rest].map(([name, value]) => [name, String(value)])).toString()}`
+    const query = verb === 'POST' ? (newest > 0 && WITH_NEWEST.has(method) ? `?newest=${newest}` : '') : rest.size === 0 ? '' : `?${new URLSearchParams([...rest].map(([name, value]) => [name, memberText(value)])).toString()}`
     const headers = { accept: 'application/json', ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }), ...wrong.http?.headers }
     const answer = await this.#sender.send({ verb: wrong.http?.verb ?? verb, path: wrong.http?.path ?? `${path}${query}`, headers, body })
     return answer === undefined ? { refused: '' } : readReply(answer.status, answer.bytes)
@@ -138,5 +139,5 @@ function readReply(status: number, bytes: Uint8Array): Reply {
     return status >= 400 ? { refused: '' } : { result: {} }
   }
   if (status >= 200 && status < 300) return { result: isObject(value) ? value : {} }
-  return { refused: isObject(value) ? String(value['code']) : '' }
+  return { refused: isObject(value) ? memberText(value['code']) : '' }
 }
