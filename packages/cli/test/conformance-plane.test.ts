@@ -118,7 +118,7 @@ describe('a plane that', () => {
       return isAgain || isMore || ['issue', 'redeem', 'receipts', 'denials'].includes(method ?? '') ? { id, error: { data: { code: 'overloaded' } } } : undefined
     })
     const found = await verdicts(wire, over('socket').filter(({ expect: codes }) => codes.includes(RUNS)))
-    expect(found).toEqual({ broken: sorted(['plane.accounts', 'plane.agent.known', 'plane.challenge.same', 'plane.denial', 'plane.denials', 'plane.issue.60', 'plane.parent.below', 'plane.receipt', 'plane.redeem', 'plane.redeem.same']), held: ['plane.control', 'plane.seals'] })
+    expect(found).toEqual({ broken: sorted(['plane.accounts', 'plane.agent.known', 'plane.challenge.same', 'plane.denial', 'plane.denials', 'plane.issue.60', 'plane.lease.over', 'plane.parent.below', 'plane.receipt', 'plane.redeem', 'plane.redeem.same']), held: ['plane.control', 'plane.lease', 'plane.lease.killed', 'plane.lease.other', 'plane.seals'] })
   }, 60_000)
   it('turns one refusal into a permit is found by the rule about that, and by no other', async () => {
     const found = await verdicts(await relay((answer) => (answer.error?.data.code === 'lifetime_exceeded' ? { id: answer.id, result: { decision: 'permit' } } : answer)), over('socket'))
@@ -132,6 +132,11 @@ describe('a plane that', () => {
     const wire = await relay((answer) => (answer.result?.sealed === undefined ? answer : { ...answer, result: { ...answer.result, sealed: { ...answer.result.sealed, proof: answer.result.sealed.proof.replace(/.{8}\n$/, 'AAAAAAA=\n') } } }))
     const found = await verdicts(wire, over('socket'))
     expect(found).toEqual({ broken: ['plane.seals'], 'not checked': sorted(ids(over('socket')).filter((id) => id !== 'plane.seals')) })
+  }, 60_000)
+  it('answers a renewal without its sealed entry is found', async () => {
+    const leases = rules.filter(({ id }) => id.startsWith('plane.lease'))
+    const found = await verdicts(await relay((answer, { method }) => (method === 'leases.renew' && answer.result !== undefined ? { id: answer.id, result: {} } : answer)), leases)
+    expect(found['broken']).toEqual(['plane.lease', 'plane.lease.killed', 'plane.lease.other', 'plane.lease.over'])
   }, 60_000)
   it('does not log a denial where it says is found', async () => {
     const found = await verdicts(await relay((answer) => (answer.result?.['decision'] === 'deny' ? { ...answer, result: { ...answer.result, seq: 0 } } : answer)), over('socket').filter(({ id }) => id.startsWith('plane.policy') || id === 'plane.denials'))

@@ -31,7 +31,7 @@ export function changed(document: JsonValue, change: Change, values: Values): Js
 }
 
 /** A value with everything in it that begins with `$` filled in. `$$` is a plain `$`. */
-export function filled(value: JsonValue, values: Values): JsonValue {
+function filled(value: JsonValue, values: Values): JsonValue {
   if (typeof value === 'string') return value.startsWith('$$') ? value.slice(1) : value.startsWith('$') ? values(value.slice(1)) : value
   if (Array.isArray(value)) return (value as readonly JsonValue[]).map((item) => filled(item, values))
   return isObject(value) ? Object.fromEntries(Object.entries(value).map(([name, member]) => [name, filled(member, values)])) : value

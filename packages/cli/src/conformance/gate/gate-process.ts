@@ -9,7 +9,7 @@ import { plain } from '../../output.ts'
 import { selfArguments } from '../../self.ts'
 
 /** Who asks, as policies of planes may name it. */
-export const AGENT = 'sealwrit-conformance'
+const AGENT = 'sealwrit-conformance'
 /** How long a gate whose input ended may take to leave, and how long once it was told to, in milliseconds. */
 const LEAVE_MS = 500
 const END_MS = 2_000

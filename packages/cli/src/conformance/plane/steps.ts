@@ -1,5 +1,5 @@
 import { nodeCryptography } from '@sealwrit/gate'
-import { canonicalText, isObject, type JsonObject, type JsonValue, leafDigest, leafHash, utf8 } from '@sealwrit/protocol'
+import { canonicalText, isObject, type JsonObject, type JsonValue, leafDigest, leafHash, parseEntry, utf8 } from '@sealwrit/protocol'
 import { memberText } from '../../output.ts'
 import { pause } from '../pause.ts'
 import { RUNS } from '../rules.ts'
@@ -88,6 +88,18 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
     await side.settle()
     return below(side, parent)
   },
+  renewed: async (side) => ((await renewed(side, 'gate', await side.permit())) ? RUNS : 'it was left out'),
+  'renewed by another gate': async (side) => ((await renewed(side, 'other gate', await side.permit())) ? 'it was renewed' : RUNS),
+  'renewed after a kill': async (side) => {
+    const permit = await side.permit()
+    await side.must('asker', 'kill', { selector: `artifact:${permit.jti}` })
+    return (await renewed(side, 'gate', permit)) ? 'it was renewed' : RUNS
+  },
+  'renewed when it is over': async (side) => {
+    const permit = await side.permit()
+    await side.settle()
+    return (await renewed(side, 'gate', permit)) ? 'it was renewed' : RUNS
+  },
   /** A newer session of the same gate fences the older. */
   'session before': async (side) => {
     const { params } = await side.request('authorize', 'gate')
@@ -143,6 +155,12 @@ async function afterStop(side: PlaneSide, method: 'revoke' | 'kill'): Promise<Ou
   const artifact = await side.issue()
   await side.must('asker', method, { selector: `artifact:${artifact.jti}` })
   return redeem(side, artifact)
+}
+
+/** Whether the sealed answer names it. */
+async function renewed(side: PlaneSide, as: 'gate' | 'other gate', { jti }: Given): Promise<boolean> {
+  const entry = parseEntry(entryIn(await side.must(as, 'leases.renew', { session: side.actor(as).session, nonce: token(), jtis: [jti] })) ?? '')
+  return entry.kind === 'lease' && entry.jtis.includes(jti)
 }
 
 function delegates(side: PlaneSide, name: string): JsonObject {

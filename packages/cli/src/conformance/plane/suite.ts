@@ -18,7 +18,7 @@ export const LAST_STEPS: readonly string[] = ['seals', 'denials', 'accounts']
 const MAX_LOST = 3
 
 /** What a plane with the starter policies permits. */
-export const DOCTOR: Control = { action: { type: 'mcp.tool_call', target: CANARY.target, name: CANARY.name, arguments: {}, tool_digest: CANARY.digest }, agent: 'sealwrit-doctor' }
+const DOCTOR: Control = { action: { type: 'mcp.tool_call', target: CANARY.target, name: CANARY.name, arguments: {}, tool_digest: CANARY.digest }, agent: 'sealwrit-doctor' }
 
 export interface PlaneSuiteOptions {
   readonly wire: PlaneWire
