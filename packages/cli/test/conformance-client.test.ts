@@ -59,6 +59,18 @@ describe('a gate over HTTP', () => {
   it('that answers nothing is not checked, and never held', async () => {
     expect(await verdicts(await answering(403, { jsonrpc: '2.0', id: 1, error: { code: 1, message: '', data: { code: 'origin_forbidden' } } }))).toEqual({ 'not checked': ids })
   })
+  it('is sent a canary before an assessment: what it refuses is evidence, and what lets it through leaves nothing else to count', async () => {
+    const dir = path.join(root, '.sealwrit')
+    const assess = async (...words: string[]): Promise<{ level: number; invalid: string[]; measures: Record<string, { value: number }> }> => JSON.parse((await run(['assess', '--json', '--dir', dir, '--canary', ...words])).stdout) as never
+    const found = await assess(gate.endpoint, '--token-file', gate.token_file)
+    expect([found.invalid, found.measures['refusing_gates_share']?.value, found.measures['gates']?.value]).toEqual([[], 1, 2])
+    expect(found.measures['stop_ms']?.value).toBeLessThan(2_000)
+    const open = await answering(200, { jsonrpc: '2.0', id: 1, result: {} })
+    const lied = await assess(open)
+    expect([lied.level, lied.invalid]).toEqual([0, [`the gate at ${open} let through what is forbidden`]])
+    expect(await run(['assess', '--dir', dir, '--canary', 'http://127.0.0.1:1/mcp'])).toMatchObject({ exit: 14, stderr: expect.stringContaining('did not say why') as string })
+    expect(await run(['assess', '--dir', dir, '--canary', 'nowhere'])).toMatchObject({ exit: 2, stderr: expect.stringContaining('names no gate') as string })
+  }, 90_000)
   it('is named by its endpoint', async () => {
     const held = await run(['conformance', '--target', gate.endpoint, '--token-file', gate.token_file, '--json'])
     expect([held.exit, (JSON.parse(held.stdout) as { of: object; summary: object }).summary]).toEqual([0, { held: ids.length, broken: 0, not_checked: 0 }])

@@ -27,14 +27,16 @@ export interface Evidence {
   readonly tenant: string
   /** @throws {CliError} */
   readonly key: () => NoteKey
+  /** What lets nothing else count. */
+  readonly seen?: readonly string[]
   /** Why it is not the newest of its log, where something outside of it knows more. */
   readonly overtaken: (head: Checkpoint) => Promise<string | undefined>
   /** What the entries do not show. */
   readonly probe: (signed: { readonly note: string; readonly head: Checkpoint; readonly key: NoteKey }, newest: readonly string[]) => Promise<Found>
 }
 
-/** Grades a deployment, however it stands. */
-export function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
+/** Grades a deployment, however it stands. @param seen what was seen of it that lets nothing else count */
+export function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQuiet: boolean, seen: readonly string[] = []): Promise<Assessed> {
   return assessedOf({
     source: new PlaneSource(folder),
     tenant: folder.tenant,
@@ -42,13 +44,14 @@ export function assessed(folder: PlaneFolder, model: Model, nowMs: number, isQui
       if (!fs.existsSync(folder.verifierKey)) throw new CliError(`no plane was ever started on ${folder.dir}`)
       return readVerifierKey(folder.verifierKey)
     },
+    seen,
     overtaken: (head) => overtaken(folder, head),
     probe: (signed, newest) => probe(folder, signed, newest, nowMs, new Progress('deciding again', isQuiet)),
   }, model, nowMs, isQuiet)
 }
 
 /** Of evidence that is broken, or that cannot be reached, nothing is shown, and the grade is 0 with the reason. */
-export async function assessedOf({ source, tenant, key: readKey, overtaken: isOlder, probe: find }: Evidence, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
+export async function assessedOf({ source, tenant, key: readKey, seen = [], overtaken: isOlder, probe: find }: Evidence, model: Model, nowMs: number, isQuiet: boolean): Promise<Assessed> {
   const measured = new Map<Measure, Measured>()
   let origin = UNKNOWN
   try {
@@ -58,14 +61,14 @@ export async function assessedOf({ source, tenant, key: readKey, overtaken: isOl
     const log = await readLog(source, head, nowMs, new Progress('reading the log', isQuiet))
     const { measures } = log
     const stranger = measures.tenant === undefined || measures.tenant === tenant ? undefined : `the entries are of tenant ${measures.tenant}, and not of ${tenant}`
-    const invalid = [...log.invalid, ...[stranger, await isOlder(head)].filter((reason) => reason !== undefined)]
+    const invalid = [...seen, ...log.invalid, ...[stranger, await isOlder(head)].filter((reason) => reason !== undefined)]
     for (const [name, value] of measures.measured()) measured.set(name, value)
     if (log.receiptsVerified !== undefined) measured.set('receipts_verified_share', log.receiptsVerified)
     measured.set('log_verified', { value: invalid.length === 0 ? 1 : 0, proof: [] })
     for (const [name, value] of await find({ note, head, key }, log.newest)) measured.set(name, value)
     return graded(head, invalid)
   } catch (error) {
-    return graded({ origin, size: 0, root: nodeCryptography.sha256(utf8('')) }, [`nothing can be read of it: ${error instanceof Error ? error.message : 'unknown'}`])
+    return graded({ origin, size: 0, root: nodeCryptography.sha256(utf8('')) }, [...seen, `nothing can be read of it: ${error instanceof Error ? error.message : 'unknown'}`])
   }
 
   function graded(head: Checkpoint, invalid: readonly string[]): Assessed {

@@ -4,6 +4,7 @@ import frameworks from '@sealwrit/assessor/frameworks.json' with { type: 'json' 
 import { nodeClock } from '@sealwrit/gate'
 import { Denied, isObject, present } from '@sealwrit/protocol'
 import { against, againstJson, demandAgainst, printAgainst } from '../assess/against.ts'
+import { sendCanaries } from '../assess/canaries.ts'
 import { assessed } from '../assess/deployment.ts'
 import { htmlReport } from '../assess/html.ts'
 import { maturityModel } from '../assess/model.ts'
@@ -25,6 +26,10 @@ export interface AssessOptions extends GlobalOptions {
   readonly history?: readonly string[]
   readonly record?: boolean
   readonly profile?: string
+  /** Gates that clients reach over HTTP, beside one of its own. */
+  readonly canary?: true | readonly string[]
+  readonly tokenFile?: string
+  readonly agentKey?: string
 }
 
 /** Members of the output that are not part of the report. */
@@ -37,7 +42,8 @@ export async function assess(options: AssessOptions): Promise<void> {
   const older = options.compare === undefined ? undefined : savedReport(options.compare)
   const history = (options.history ?? []).map(savedReport).sort((a, b) => a.at - b.at)
   const folder = findFolder(options.dir)
-  const { report, graded } = await assessed(folder, model, Math.floor(nodeClock.wallMs()), options.json === true)
+  const ran = options.canary === undefined ? [] : await sendCanaries(folder, options.canary === true ? [] : options.canary, options)
+  const { report, graded } = await assessed(folder, model, Math.floor(nodeClock.wallMs()), options.json === true, ran)
   await holdAgainst({ compared: older, history }, folder, report, model)
   const recorded = options.record === true ? await record(options, report) : undefined
   const held = await against(folder, profiles, report)

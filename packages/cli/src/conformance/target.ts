@@ -47,7 +47,7 @@ function tokenFor({ hostname }: URL, { tokenFile, dir }: TargetOptions): string 
   return file === undefined ? undefined : secretIn(file)
 }
 
-function secretIn(file: string): string {
+export function secretIn(file: string): string {
   if (!fs.existsSync(file)) throw new CliError(`there is no token ${file}`, { exit: EXIT.usage })
   return readSecret(file)
 }

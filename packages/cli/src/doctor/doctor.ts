@@ -10,7 +10,7 @@ import { type GlobalOptions, green, json, line, red, yellow } from '../output.ts
 import { selfArguments } from '../self.ts'
 import { McpSession } from './mcp-session.ts'
 
-interface Finding {
+export interface Finding {
   readonly check: string
   readonly ok: boolean | undefined
   readonly detail: string
@@ -22,12 +22,7 @@ export async function doctor(options: GlobalOptions & { agentKey?: string }): Pr
   const before = await askPlane(folder, 'status', {})
   const findings: Finding[] = [{ check: 'plane', ok: before.ready, detail: `${before.origin}, ${before.size} entries, policy epoch ${before.epoch}` }]
   if (before.observing) findings.push({ check: 'enforced', ok: undefined, detail: 'the plane observes (`mode: shadow`): what policy denies runs at gates started with --shadow, and is not governed' })
-  const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
-  try {
-    findings.push(...(await probe(folder, path.join(temporary, 'canary'), options.agentKey)))
-  } finally {
-    fs.rmSync(temporary, { recursive: true, force: true })
-  }
+  findings.push(...(await probe(folder, options.agentKey)))
   const { entries } = await askPlane(folder, 'log.list', { limit: 20, kinds: ['permit', 'deny', 'receipt'] })
   const recorded = entries.filter(({ seq }) => seq >= before.size)
   const kinds = ['permit', 'receipt', 'deny'].filter((kind) => recorded.some((entry) => entry.kind === kind))
@@ -37,8 +32,18 @@ export async function doctor(options: GlobalOptions & { agentKey?: string }): Pr
   if (findings.some(({ ok }) => ok === false)) throw new CliError('the boundary does not hold as it should', { hint: 'look at the lines marked ✗; a policy set without doctor.cedar permits no canary, and where agents are registered this one needs a key: `sealwrit agent add sealwrit-doctor`, then --agent-key' })
 }
 
+/** A permitted call, a forbidden one and one that is killed, at a gate of its own. @throws {CliError} where the gate does not work */
+export async function probe(folder: PlaneFolder, agentKey: string | undefined): Promise<readonly Finding[]> {
+  const temporary = fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-doctor-'))
+  try {
+    return await callThrough(folder, path.join(temporary, 'canary'), agentKey)
+  } finally {
+    fs.rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
 /** Calls through a gateway process of its own, and what the canary file says of them. */
-async function probe(folder: PlaneFolder, canary: string, agentKey: string | undefined): Promise<Finding[]> {
+async function callThrough(folder: PlaneFolder, canary: string, agentKey: string | undefined): Promise<readonly Finding[]> {
   fs.writeFileSync(canary, '')
   const server = path.join(path.dirname(fileURLToPath(import.meta.url)), `canary-server${path.extname(fileURLToPath(import.meta.url))}`)
   const gateway = spawn(process.execPath, [...selfArguments(), 'mcp', '--pin', '--dir', folder.dir, '--name', 'doctor', '--agent', 'sealwrit-doctor', ...(agentKey === undefined ? [] : ['--agent-key', path.resolve(agentKey)]), '--', process.execPath, server, canary], { stdio: ['pipe', 'pipe', 'pipe'] })

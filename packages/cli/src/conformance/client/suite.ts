@@ -46,6 +46,16 @@ export async function runClientSuite(rules: readonly ClientRule[], { url, token,
   }
 }
 
+/** What a gate makes of a call of a tool that no server lists: {@link RUNS} where it is let through, the code that it is refused with, or what else came. */
+export async function forbiddenAt(url: URL, token: string | undefined): Promise<string> {
+  const sender = new HttpSender(url)
+  try {
+    return await outcomeOf(sender, url, token, { ask: 'tools/call', verb: 'POST' })
+  } finally {
+    sender.close()
+  }
+}
+
 async function judged(rule: ClientRule, ask: (how: ClientDo) => Promise<string>, control: () => Promise<string>): Promise<Verdict> {
   let outcome: string
   try {
