@@ -345,6 +345,10 @@ describe('a deployment, from nothing to level 5', () => {
 
     it('its bodies: what cannot be decided again is not shown', { timeout: 60_000 }, async () => {
       await one.start(anchors, -0.01) // a quarter of an hour later
+      const [newest] = (JSON.parse(await one.done('log', 'search', '--limit', '1', '--decision', 'permit', '--json')) as { executions: { id: string }[] }).executions
+      await one.done('erase', newest?.id ?? '', '--yes')
+      const less = (await one.level()).report // one of a hundred, as if that one had come out another way
+      expect([less.measures.replay_agreed_share?.value, less.dimensions.deterministic_policy]).toEqual([0.99, 3])
       await one.done('erase', 'agent:coder', '--yes')
       await one.done('erase', 'agent:sealwrit-doctor', '--yes')
       const { report } = await one.level()

@@ -44,7 +44,7 @@ function witnessed(folder: PlaneFolder, note: string, nowMs: number): Found {
   const nowSeconds = Math.floor(nowMs / 1_000)
   const counted = verifyQuorum(note, configured.policy, { nowSeconds, maxAgeSeconds: undefined }, nodeCryptography)
   if (counted.length === 0) return []
-  return [['witnesses', measured(counted.length)], ['witness_age_days', measured(Math.max(0, nowSeconds - Math.min(...counted.map(({ time }) => time))) / DAY_SECONDS)]]
+  return [['witnesses', measured(counted.length)], ['witness_age_days', measured(Math.max(0, nowSeconds - Math.max(...counted.map(({ time }) => time))) / DAY_SECONDS)]]
 }
 
 async function anchored(folder: PlaneFolder, nowMs: number): Promise<Found> {
@@ -65,7 +65,7 @@ async function tested(folder: PlaneFolder): Promise<Found> {
   return [['policy_tests', measured(results.length)], ['policy_tests_failed', measured(results.length - passed.length)], ['tested_share', measured(set.policies.length === 0 ? 0 : set.policies.filter(({ id }) => determined.has(id)).length / set.policies.length)]]
 }
 
-/** Makes the newest decisions again, from what is kept of them. */
+/** Makes the newest decisions again, from what is kept of them. One whose bodies are gone has not come out the same: else it would be enough to erase those that did not. */
 async function replayed(folder: PlaneFolder, logKey: NoteKey, newest: readonly string[], progress: Progress): Promise<Found> {
   let [agreed, differed] = [0, 0]
   for (const [i, jti] of newest.entries()) {
@@ -74,10 +74,10 @@ async function replayed(folder: PlaneFolder, logKey: NoteKey, newest: readonly s
     for await (const text of evidenceLines(folder, jti)) reader.line(utf8(text))
     reader.end()
     const { established, findings } = verifier.end()
-    agreed += established.find(({ claim }) => claim === REPLAYED)?.count ?? 0
-    differed += findings.filter(({ verdict, claim }) => verdict === 'contradicted' && claim.startsWith(REPLAYED)).length
+    if (findings.some(({ verdict, claim }) => verdict === 'contradicted' && claim.startsWith(REPLAYED))) differed++
+    else if (established.some(({ claim }) => claim === REPLAYED)) agreed++
     progress.at(i + 1, newest.length, 'decisions')
   }
   progress.end()
-  return agreed + differed === 0 ? [] : [['replayed', measured(agreed + differed)], ['replay_agreed_share', measured(agreed / (agreed + differed))]]
+  return agreed + differed === 0 ? [] : [['replayed', measured(agreed + differed)], ['replay_agreed_share', measured(agreed / newest.length)]]
 }

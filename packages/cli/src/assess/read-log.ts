@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { LogMeasures, type Measured } from '@sealwrit/assessor'
+import { LogMeasures, type Measured, WINDOW_DAYS } from '@sealwrit/assessor'
 import { nodeCryptography } from '@sealwrit/gate'
 import { type Checkpoint, type Entry, equalBytes, Frontier, fromBase64Url, type SigningKey, signingKey, TILE_WIDTH, type TileName, tilesOf } from '@sealwrit/protocol'
 import { ahead } from '../evidence/ahead.ts'
@@ -24,7 +24,7 @@ const { sha256 } = nodeCryptography
 export interface ReadLog {
   readonly measures: LogMeasures
   readonly receiptsVerified: Measured | undefined
-  /** Ids of the newest executions. */
+  /** Ids of the newest executions of the last {@link WINDOW_DAYS}. */
   readonly newest: readonly string[]
   /** What does not verify: then nothing that it shows counts. */
   readonly invalid: readonly string[]
@@ -52,7 +52,7 @@ export async function readLog(source: LogSource, head: Checkpoint, nowMs: number
       for (const { entry, claims, checked } of entries) {
         measures.add(entry, claims)
         receipts.take(entry, checked)
-        if (entry.kind !== 'permit') continue
+        if (entry.kind !== 'permit' || entry.time < nowMs - WINDOW_DAYS * 86_400_000) continue
         newest.push(entry.jti)
         if (newest.length > MAX_NEWEST) newest.shift()
       }
