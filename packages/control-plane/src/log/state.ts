@@ -20,10 +20,12 @@ export const MAX_REDEEMED = 1_000_000
  * and margin, counted from the redemption, which is never before `iat`. The store's spent key stays for ever (ATK-044).
  */
 export const REDEEMED_LIFE_MS: number = (MAX_START_SECONDS + MAX_SKEW_SECONDS) * 1_000 + ENDING_MARGIN_MS
+/** How often it is looked for what may be forgotten, in milliseconds of the log. */
+const FORGET_INTERVAL_MS = 1_000
 /** Times of permits that budgets remember at once; beyond it what they count is `overloaded`, since forgetting one would permit too much. */
 export const MAX_BUDGET_TIMES = 1_000_000
-/** Receipts whose place is remembered, so that one that is sent again is answered as before. */
-const MAX_RECEIPTS = 65_536
+/** Receipts whose place is remembered at least, and twice as many at most, so that one that is sent again is answered as before. */
+export const MAX_RECEIPTS = 65_536
 
 export interface OpenPermit {
   readonly seq: number
@@ -137,9 +139,12 @@ export class LogState {
   readonly foreign: ForeignLogs = new ForeignLogs(this.#edits)
   readonly #answered = new Map<string, Answered>()
   readonly #redeemed = new Map<string, Redeemed>()
-  readonly #receipts = new Map<string, number>()
+  #receipts = new Map<string, number>()
+  #olderReceipts: ReadonlyMap<string, number> = new Map()
   /** How to take back what was applied since {@link LogState.begin}; undefined while nothing can be taken back. */
   #undo: (() => void)[] | undefined
+  /** Before this nothing is looked through for what may be forgotten. */
+  #forgetMs = 0
 
   /** From here on what is applied can be taken back. */
   begin(): void {
@@ -254,11 +259,16 @@ export class LogState {
 
   /** Where the newest receipt about `jti` stands, while that is remembered. */
   receiptOf(jti: string): number | undefined {
-    return this.#receipts.get(jti)
+    return this.#receipts.get(jti) ?? this.#olderReceipts.get(jti)
   }
 
+  /** In two halves, of which the older is let go at once: to take the oldest of many out of a map costs more than all else that a receipt does. */
   #recall(jti: string, seq: number): void {
-    if (this.#receipts.size >= MAX_RECEIPTS) this.#delete(this.#receipts, this.#receipts.keys().next().value as string)
+    if (this.#receipts.size >= MAX_RECEIPTS) {
+      const [newer, older] = [this.#receipts, this.#olderReceipts]
+      this.#undo?.push(() => void ([this.#receipts, this.#olderReceipts] = [newer, older]))
+      ;[this.#receipts, this.#olderReceipts] = [new Map(), newer]
+    }
     this.#set(this.#receipts, ownText(jti), seq)
   }
 
@@ -273,10 +283,7 @@ export class LogState {
 
   /** From here on the permit may be running: it ends as any other, by a receipt or as `indeterminate`. */
   #applyRedemption({ jti, aud, challenge, exp }: RedemptionEntry, seq: number, timeMs: number): void {
-    for (const [key, old] of this.#redeemed) {
-      if (timeMs - old.timeMs < REDEEMED_LIFE_MS) break // oldest first
-      this.#delete(this.#redeemed, key)
-    }
+    this.#forget(timeMs)
     this.#set(this.#redeemed, ownText(jti), { seq, timeMs, aud: ownText(aud), challenge: ownText(challenge) })
     const permit = this.open.get(jti)
     if (permit !== undefined) this.#set(this.open, jti, { ...permit, deadlineMs: exp * 1_000 + permit.leaseMs + ENDING_MARGIN_MS, standing: 'admitted' })
@@ -337,11 +344,22 @@ export class LogState {
     if (entry.key !== undefined) this.#set(this.agentKeys, entry.key, entry.agent)
   }
 
-  #remember(gate: string, challenge: string, answered: Answered): void {
-    for (const [key, old] of this.#answered) {
-      if (answered.timeMs - old.timeMs < CHALLENGE_LIFE_MS) break // oldest first
-      this.#delete(this.#answered, key)
+  /** What is remembered for a time only, and long enough: looked through now and then, since to find the oldest in a map that lost many takes long. */
+  #forget(timeMs: number): void {
+    if (timeMs < this.#forgetMs) return
+    this.#forgetMs = timeMs + FORGET_INTERVAL_MS
+    const old = <T extends { readonly timeMs: number }>(map: Map<string, T>, lifeMs: number): void => {
+      for (const [key, one] of map) {
+        if (timeMs - one.timeMs < lifeMs) break // oldest first
+        this.#delete(map, key)
+      }
     }
+    old(this.#answered, CHALLENGE_LIFE_MS)
+    old(this.#redeemed, REDEEMED_LIFE_MS)
+  }
+
+  #remember(gate: string, challenge: string, answered: Answered): void {
+    this.#forget(answered.timeMs)
     this.#set(this.#answered, ownText(`${gate} ${challenge}`), { ...answered, request: ownText(answered.request) })
   }
 }
