@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, type JsonValue, type Note, parseNote, parseSealed, type Profile, unmet } from '@sealwrit/protocol'
 import { knownProfiles } from '../../local/profiles.ts'
+import { memberText } from '../../output.ts'
 import { token } from '../plane/actor.ts'
 import type { PlaneSide } from '../plane/side.ts'
 import { outcomeOf } from '../plane/steps.ts'
@@ -36,7 +37,7 @@ export const PROFILE_STEPS: Readonly<Record<string, (side: PlaneSide, profiles: 
     if (staged !== undefined) return { outcome: undefined, detail: 'a policy set is staged already, and would be replaced' }
     const reply = await side.ask('asker', 'policies.activate', { files: BLANKET, from: Number(side.values('now')) * 1_000 + FAR_MS })
     if ('refused' in reply) return { outcome: reply.refused, detail: '' }
-    if (reply.result['outcome'] === 'refused') return { outcome: 'policy_error', detail: String(reply.result['reason']) }
+    if (reply.result['outcome'] === 'refused') return { outcome: 'policy_error', detail: memberText(reply.result['reason']) }
     await side.must('asker', 'policies.withdraw', { what: 'staged' })
     return { outcome: RUNS, detail: 'it was staged; it is withdrawn again' }
   },
@@ -52,8 +53,8 @@ export const PROFILE_STEPS: Readonly<Record<string, (side: PlaneSide, profiles: 
     return { outcome: outcomeOf(await side.ask('gate', 'authorize', { ...params, agent: { name: `nobody-${token().replaceAll('_', '-')}`, verified: true } })), detail: '' }
   },
   'entries without token': async (side) => {
-    const { size } = await side.must('asker', 'status', {})
-    const tile = Number(size) >= 256 ? '000' : `000.p/${String(size)}`
+    const size = Number((await side.must('asker', 'status', {}))['size'])
+    const tile = size >= 256 ? '000' : `000.p/${size}`
     return { outcome: outcomeOf(await side.ask('asker', 'status', {}, { http: { path: `/t/${side.tenant}/tile/entries/${tile}`, headers: { authorization: null } } })), detail: '' }
   },
   'one witness': (side) => witnesses(side, 1),
