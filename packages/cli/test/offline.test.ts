@@ -92,7 +92,7 @@ describe('policies', () => {
     expect(exit).toBe(1)
   })
   it.each([
-    ['sealwrit.yaml', 'modes: open\n', /sealwrit\.yaml: .*members are owner, policies, mode, receipt/s],
+    ['sealwrit.yaml', 'modes: open\n', /sealwrit\.yaml: .*members are owner, profile, policies, mode, receipt/s],
     ['sealwrit.yaml', 'owner: a\nowner: b\n', /sealwrit\.yaml: Map keys must be unique/],
     ['policies/bad.cedar', 'permit (', /bad\.cedar: /],
     ['policies/bad.cedar', Buffer.from([0xff, 0xfe]), /bad\.cedar cannot be read as UTF-8/],
