@@ -142,7 +142,7 @@ describe('a start', () => {
     fs.rmSync(path.join(policies, 'open.cedar'))
     fs.writeFileSync(path.join(root, 'sealwrit.yaml'), 'policies: .sealwrit/policies\nbase: rules\n')
     fs.mkdirSync(path.join(root, 'rules'))
-    expect((await run(['up', '--dir', dir, '--listen', '127.0.0.1:0'])).stderr).toContain('no *.cedar in')
+    expect((await run(['up', '--dir', dir, '--listen', '127.0.0.1:0'])).stderr).toContain('no rule in a *.cedar of')
     fs.writeFileSync(path.join(root, 'rules', 'never.cedar'), 'forbid (principal == Agent::"mallory", action, resource);')
     const demanding = await announced()
     expect(demanding.text).toContain('nothing is permitted: policy_missing; activate a set that holds')

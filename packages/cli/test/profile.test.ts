@@ -79,6 +79,20 @@ describe('a plane under a profile', () => {
     expect(await up()).toMatchObject({ exit: 1, stderr: expect.stringContaining('core, health, federal, defense') as string })
     set(HEALTH)
     expect((await up('--profile', 'hospital')).exit).toBe(2)
+    for (const words of [['up', '--listen', '127.0.0.1:0'], ['assess'], ['conformance', '--target', 'unix:/none']]) for (const none of ['', ' , ']) expect(await here(...words, '--profile', none)).toMatchObject({ exit: 2, stderr: expect.stringContaining('--profile names no profile') as string })
+  })
+
+  it.each([
+    ['an owner who is nobody', 'owner: " -"\n', 'owner: names nobody'],
+    ['protected rules that are comments alone', 'base: none\n', 'no rule in a *.cedar of'],
+    ['trust without a key', 'environment: { trust: [{ name: a, predicate_types: [x], builder: y, keys: {} }] }\n', 'so no statement could count'],
+    ['logins that give nobody a role', 'people: { issuers: [{ issuer: "https://a.test", client_id: a, authorization_endpoint: "https://a.test", token_endpoint: "https://a.test", algorithms: [EdDSA], jwks_uri: "https://a.test", role_claim: r, roles: {} }] }\n', 'so nobody could log in'],
+    ['an anchor in a device', 'anchors: [{ type: file, path: /dev/null }]\n', 'anchors.0.path: is not a regular file'],
+  ])('%s meets nothing: it does not start', async (_name, text, expected) => {
+    fs.mkdirSync(path.join(root, 'none'), { recursive: true })
+    fs.writeFileSync(path.join(root, 'none', 'rules.cedar'), '// forbid (principal, action, resource);\n')
+    set(`policies: policies\n${text}`)
+    expect(await up()).toMatchObject({ exit: 1, stderr: expect.stringContaining(expected) as string })
   })
 
   it('starts where everything is there, says so, and takes no policy that would not do', async () => {
@@ -124,10 +138,10 @@ describe('tenants', () => {
     plane = undefined
     expect((await here('tenant', 'add', 'ward')).exit).toBe(0)
     const own = path.join(dir, 'tenants', 'ward', 'sealwrit.yaml')
-    fs.writeFileSync(own, `profile: [core, health]\npolicies: ${path.join(root, 'policies')}\n`)
+    fs.writeFileSync(own, `profile: [core, defense]\nhigh_water: ../../mark\npolicies: ${path.join(root, 'policies')}\n`)
     const { exit, stderr } = await up()
     expect(exit).toBe(1)
-    expect(stderr).toMatch(/tenant ward: the plane is not what profile core and health asks for/)
-    expect(missing(stderr)).toContain('health.anchored')
+    expect(stderr).toMatch(/tenant ward: the plane is not what profile core and defense asks for/)
+    for (const id of ['federal.anchored', 'defense.high_water']) expect(missing(stderr)).toContain(id) // its mark lies in the folder of the plane
   })
 })

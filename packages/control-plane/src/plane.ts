@@ -280,7 +280,7 @@ export class Plane {
       // The principal of another plane is nobody here: what it is bound to is the key, which was proved.
       return par?.foreign === undefined ? initiator : { ...initiator, sub }
     }
-    return redeem(request, { gate, session: request.session, sub: this.#sub, identify }, this.log, this.#ports, shown).catch(unreadable)
+    return redeem(request, { gate, session: request.session, sub: this.#sub, identify, active: () => this.policies.active() }, this.log, this.#ports, shown).catch(unreadable)
   }
 
   /** Goes on with what a gate runs, as far as it still may. @throws {Denied} */

@@ -148,7 +148,7 @@ async function openTenant(options: TenantOptions, version: string, closing: (() 
   closing.push(() => closeIt())
   const metrics = new PrometheusMetrics(version, nodeClock)
   const tracing = openTelemetryTracing(version)
-  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, nextLogKey: options.nextLogKey, keychain: options.keychain, exportKey: options.exportKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
+  const ports = { metrics, tracing, clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, store, logKey: options.logKey, nextLogKey: options.nextLogKey, keychain: options.keychain === undefined ? undefined : demands.ofKeys(options.keychain), exportKey: options.exportKey, highWater: options.highWater, federation: options.federation, defer: setImmediate }
   const { post, close: closePost } = witnessPost()
   closing.push(closePost)
   const witnesses = options.witnesses === undefined ? undefined : { ...options.witnesses, post }

@@ -1,8 +1,9 @@
-import { type Activating, loadPolicySet, nodeCryptography, planeFacts, policyFacts, ProfileDemands, ProfileUnmet, type SetUp } from '@sealwrit/control-plane'
+import { type Activating, type Keychain, loadPolicySet, nodeCryptography, planeFacts, policyFacts, ProfileDemands, ProfileUnmet, type SetUp } from '@sealwrit/control-plane'
 import { noteKey, NO_WITNESSES, parseProfiles, type Profile, requirementsOf } from '@sealwrit/protocol'
 import profiles from '@sealwrit/protocol/profiles.json' with { type: 'json' }
 import { afterEach, describe, expect, it } from 'vitest'
-import { PERMIT_ALL, policySet, Rig, SCHEMA, sha256, told } from './support/rig.ts'
+import { issue, redeem } from './support/push.ts'
+import { outcome, PERMIT_ALL, policySet, Rig, SCHEMA, sha256, told } from './support/rig.ts'
 
 const known = parseProfiles(profiles)
 const named = (name: string): Profile => known.find((one) => one.name === name) as Profile
@@ -136,6 +137,19 @@ describe('under a profile', () => {
     await rig.plane.policies.activate(policySet(PERMIT_ALL), HOW)
     demands.refusal = refusal
     expect(told(await gate.authorize())).toBe('policy_missing')
+    demands.refusal = () => undefined
+    const { sealed } = await issue(rig.plane, gate) // by the other plane, under its set
+    demands.refusal = refusal
+    expect(await outcome(redeem(rig.plane, gate, { sealed }, 'c'))).toBe('policy_missing')
+  })
+
+  it('no log key takes over that it could not start with', async () => {
+    const { logKey } = FULL
+    const chain = (next: SetUp['logKey']): Keychain => ({ next: () => Promise.resolve({ ...next, sign: () => new Uint8Array(64) }), adopt: () => undefined })
+    const demands = new ProfileDemands([named('defense')], FULL)
+    expect((await demands.ofKeys(chain(logKey)).next()).key).toBe(logKey.key)
+    await expect(demands.ofKeys(chain({ ...logKey, key: KEY })).next()).rejects.toMatchObject({ code: 'request_malformed', message: expect.stringContaining('defense.hybrid') as string })
+    await expect(demands.ofKeys(chain({ ...logKey, custody: 'encrypted' })).next()).rejects.toThrow(/defense\.log_key/)
   })
 
   it('and what it looks at is told to whoever may read', async () => {

@@ -14,8 +14,7 @@ import { inUnits } from '../assess/recompute.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from '../local/client.ts'
 import { findFolder } from '../local/folder.ts'
-import { splitNames } from '../local/library.ts'
-import { profilesNamed } from '../local/profiles.ts'
+import { profilesGiven } from '../local/profiles.ts'
 import { type GlobalOptions, json, line } from '../output.ts'
 import { readJson } from '../read-json.ts'
 
@@ -38,7 +37,7 @@ const BESIDE: ReadonlySet<string> = new Set(['profile', 'since', 'recorded'])
 /** Grades this deployment by what its log shows, and by what can be found out now. What is not shown counts for nothing. */
 export async function assess(options: AssessOptions): Promise<void> {
   const model = maturityModel()
-  const profiles = profilesNamed(splitNames(options.profile ?? ''))
+  const profiles = profilesGiven(options.profile)
   const older = options.compare === undefined ? undefined : savedReport(options.compare)
   const history = (options.history ?? []).map(savedReport).sort((a, b) => a.at - b.at)
   const folder = findFolder(options.dir)

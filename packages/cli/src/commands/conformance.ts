@@ -7,8 +7,7 @@ import { readRules, type Rule, type Suite } from '../conformance/rules.ts'
 import { controlFrom, gateEndpoint, keyFor, planeWire, type TargetOptions } from '../conformance/target.ts'
 import type { Told, Verdict } from '../conformance/verdict.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { splitNames } from '../local/library.ts'
-import { profilesNamed } from '../local/profiles.ts'
+import { profilesGiven } from '../local/profiles.ts'
 import type { GlobalOptions } from '../output.ts'
 import { Progress } from '../progress.ts'
 import { selfLine } from '../self.ts'
@@ -61,7 +60,7 @@ interface Planned {
 function planned(rules: readonly Rule[], command: readonly string[], options: ConformanceOptions): readonly Planned[] {
   const own = <S extends Suite>(suite: S): readonly Extract<Rule, { suite: S }>[] => rules.filter((rule): rule is Extract<Rule, { suite: S }> => rule.suite === suite)
   const { target, gate } = options
-  const profiles = profilesNamed(splitNames(options.profile ?? ''))
+  const profiles = profilesGiven(options.profile)
   if (profiles.length > 0 && (target === undefined || gateEndpoint(target, options) !== undefined)) throw new CliError('--profile is about a plane: name it with --target', { exit: EXIT.usage })
   if (gate !== true && command.length > 0) throw new CliError('a command goes with --gate', { exit: EXIT.usage, hint: `as in ${selfLine('conformance', '--gate', '--', 'my-gate', '--stdio')}` })
   if (gate !== true && target === undefined) throw new CliError('nothing to try: name a plane with --target, or a gate with --gate', { exit: EXIT.usage, hint: `what would be tried: ${selfLine('conformance', '--list')}` })

@@ -12,10 +12,9 @@ import { highWaterFile, identityConfig, loginIssuers, readConfig } from '../loca
 import { configuredFederation } from '../local/federation.ts'
 import { findFolder, openFolder, type PlaneFolder, planeFolder, readSecret } from '../local/folder.ts'
 import { firstKey, isPlain, openLogKeys } from '../local/log-keys.ts'
-import { splitNames } from '../local/library.ts'
-import { FOLDER, TENANT, tenantDirs } from '../local/places.ts'
+import { FOLDER, planeDirOf, TENANT, tenantDirs } from '../local/places.ts'
 import { configuredPolicies, demandedBase, readPolicies } from '../local/policies.ts'
-import { profileError, profilesNamed } from '../local/profiles.ts'
+import { profileError, profilesGiven, profilesNamed } from '../local/profiles.ts'
 import { approvalsWebhook } from '../local/webhook.ts'
 import { planeWitnesses } from '../local/witnesses.ts'
 import { exampleFolder, selfLine } from '../self.ts'
@@ -104,7 +103,7 @@ async function prepared(folder: PlaneFolder, store: string, activates: boolean, 
         logins: config === undefined ? undefined : loginIssuers(config),
         liftQuorum: config?.config.people?.lift_quorum,
         profiles: profilesNamed([...new Set([...profiles, ...(config?.config.profile ?? [])])]),
-        isHighWaterApart: !isInside(real(highWaterFile(folder, config)), real(folder.dir)),
+        isHighWaterApart: !isInside(real(highWaterFile(folder, config)), real(folder.tenant === TENANT ? folder.dir : planeDirOf(folder.dir))),
         isNew,
         retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
         anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },
@@ -171,7 +170,7 @@ export function parseListen(text: string): { host: string; port: number } {
 export async function up(options: GlobalOptions & { listen: string; store?: string; activate?: boolean; profile?: string }): Promise<void> {
   if (options.tenant !== undefined) throw new CliError('`up` opens every tenant of its folder, and takes no --tenant', { exit: EXIT.usage })
   const folder = options.dir === undefined && process.env['SEALWRIT_DIR'] === undefined ? findFolder(path.resolve(FOLDER)) : findFolder(options.dir)
-  const running = await openPlanes(tenantDirs(folder.dir).map(planeFolder), parseListen(options.listen), options.store, options.activate === true, splitNames(options.profile ?? ''))
+  const running = await openPlanes(tenantDirs(folder.dir).map(planeFolder), parseListen(options.listen), options.store, options.activate === true, profilesGiven(options.profile).map(({ name }) => name))
   const stopped = stopSignal() // before anything is printed: who reads it may answer with a signal at once
   const served = exampleFolder() ?? os.tmpdir()
   const wrap = selfLine('mcp', '--dir', folder.dir, '--name', 'fs', '--pin', '--', 'npx', '@modelcontextprotocol/server-filesystem', served)

@@ -23,6 +23,7 @@ export function anchorSinks({ config, file }: { config: Config; file: string }, 
     if (checked.type === 'file') {
       const at = real(checked.path)
       if (isInside(at, real(planeDir))) fail('path', 'lies in the plane’s own folder', 'name a file on another disk or machine: what is lost together with the store shows nothing')
+      if (fs.lstatSync(checked.path, { throwIfNoEntry: false })?.isFile() === false) fail('path', 'is not a regular file', 'nothing is kept by a device, a pipe or a folder, and no link is followed')
       if (store !== undefined && ['', '-wal', '-shm'].some((end) => at === real(`${store}${end}`))) fail('path', 'is the store itself')
     } else {
       try {

@@ -29,7 +29,7 @@ const rule = z
     about: z.enum(['program', 'image', 'lock']).default('program'),
     predicate_types: z.array(text).min(1).max(16),
     builder: text,
-    keys: z.record(text, text).optional(),
+    keys: z.record(text, text).refine((keys) => Object.keys(keys).length > 0, 'are none, so no statement could count').optional(),
     trusted_root: text.optional(),
     identity: text.optional(),
     issuer: text.optional(),

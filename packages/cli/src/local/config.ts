@@ -109,7 +109,7 @@ const loginIssuer = z
     jwks_uri: address.optional(),
     jwks_file: place.optional(),
     role_claim: place,
-    roles: z.record(z.string().min(1).max(256), z.enum(ROLES)),
+    roles: z.record(z.string().min(1).max(256), z.enum(ROLES)).refine((roles) => Object.keys(roles).length > 0, 'give nobody a role, so nobody could log in'),
     name_claim: place.optional(),
   })
   .refine(({ jwks_uri, jwks_file }) => (jwks_uri === undefined) !== (jwks_file === undefined), 'takes either jwks_uri or jwks_file')
@@ -120,7 +120,7 @@ const trustDomain = z.strictObject({ name: z.string().regex(/^[a-z0-9._-]{1,255}
 const distinct = <T>(list: readonly T[], name: (one: T) => string): boolean => new Set(list.map(name)).size === list.length
 
 const shape = {
-  owner: z.string().min(1).max(128).optional(),
+  owner: z.string().max(128).regex(/[\p{L}\p{N}]/u, 'names nobody').optional(),
   profile: z.union([profile.transform((name) => [name]), z.array(profile).min(1).max(PROFILES.length)], `takes one or more of ${PROFILES.join(', ')}`).default([]),
   policies: z.string().min(1).default('policies'),
   mode: z.enum(['enforce', 'shadow']).default('enforce'),

@@ -85,7 +85,8 @@ export function demandedBase({ folder, base }: PolicySource): string | undefined
     if (error instanceof CliError) throw error
     throw new CliError(`the protected rules in ${base} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`, { code: 'policy_missing', hint: 'restore the folder, or remove `base` from sealwrit.yaml' })
   }
-  if (Object.keys(rules).length === 0) throw new CliError(`no *.cedar in ${base}, which sealwrit.yaml names as protected rules of ${folder}`, { code: 'policy_missing' })
+  // A file of comments alone forbids nothing, and would pass for rules that cannot be dropped.
+  if (Object.values(rules).every((text) => text.replaceAll(/\/\/.*/g, '').trim() === '')) throw new CliError(`no rule in a *.cedar of ${base}, which sealwrit.yaml names as protected rules of ${folder}`, { code: 'policy_missing' })
   return digestOf(canonicalize(rules), nodeCryptography.sha256)
 }
 

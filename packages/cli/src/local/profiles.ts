@@ -4,6 +4,7 @@ import { CliError, EXIT } from '../errors.ts'
 import { askPlane } from './client.ts'
 import { readConfig } from './config.ts'
 import type { PlaneFolder } from './folder.ts'
+import { splitNames } from './library.ts'
 import { gateWitnesses } from './witnesses.ts'
 
 /** The profiles of this version. @see spec/profile.md */
@@ -19,6 +20,13 @@ export function profilesNamed(names: readonly string[]): readonly Profile[] {
     if (found === undefined) throw new CliError(`there is no profile \`${name.slice(0, 32)}\``, { exit: EXIT.usage, hint: `there are ${known.map((one) => one.name).join(', ')}` })
     return found
   })
+}
+
+/** What `--profile` names; without it none. @throws {CliError} for an empty list: a variable that is not set must not leave a plane without what it was to be held to */
+export function profilesGiven(given: string | undefined): readonly Profile[] {
+  const names = splitNames(given ?? '')
+  if (given !== undefined && names.length === 0) throw new CliError('--profile names no profile', { exit: EXIT.usage, hint: `there are ${knownProfiles().map((one) => one.name).join(', ')}` })
+  return profilesNamed(names)
 }
 
 /** Says what is missing, a line each, and what to do about it. */

@@ -1,7 +1,7 @@
-import { type FactsOf, LEAST_ASSURANCE, leastCosignatures, MAX_QUORUM, type Profile, type Requirement, unmet, type WitnessPolicy } from '@sealwrit/protocol'
+import { Denied, type FactsOf, LEAST_ASSURANCE, leastCosignatures, MAX_QUORUM, type Profile, type Requirement, unmet, type WitnessPolicy } from '@sealwrit/protocol'
 import { DEFAULT_MAX_RUNTIME_SECONDS } from '../decide/decide.ts'
 import type { Policy, PolicySet } from '../decide/policy-set.ts'
-import type { LogKey } from '../ports.ts'
+import type { Keychain, LogKey } from '../ports.ts'
 
 const DAY_MS = 86_400_000
 const MINUTE_MS = 60_000
@@ -44,8 +44,7 @@ export function planeFacts({ owner, isLogPublic, logKey, isHighWaterApart, witne
     observes: yes(policyRules?.observes === true),
     owner_named: yes(owner !== undefined),
     log_private: yes(!isLogPublic),
-    log_key_custody: CUSTODY[logKey.custody ?? 'plain'],
-    hybrid_checkpoints: yes(logKey.key.pq !== undefined),
+    ...keyFacts(logKey),
     high_water_apart: yes(isHighWaterApart === true),
     witnesses: witnesses === undefined ? 0 : leastCosignatures(witnesses.policy.quorum),
     ...(witnesses === undefined ? {} : { witness_max_age_seconds: witnesses.maxAgeSeconds }),
@@ -61,6 +60,8 @@ export function planeFacts({ owner, isLogPublic, logKey, isHighWaterApart, witne
     ...(policyRules?.maxAgeMs === undefined ? {} : { policy_max_age_days: policyRules.maxAgeMs / DAY_MS }),
   }
 }
+
+const keyFacts = ({ key, custody }: SetUp['logKey']): Pick<FactsOf<'plane'>, 'log_key_custody' | 'hybrid_checkpoints'> => ({ log_key_custody: CUSTODY[custody ?? 'plain'], hybrid_checkpoints: yes(key.pq !== undefined) })
 
 /** The facts of a policy set: what the least of its policies that permit says. @see spec/profile.md#facts */
 export function policyFacts({ policies, sees }: PolicySet): FactsOf<'policy'> {
@@ -100,6 +101,19 @@ export class ProfileDemands {
 
   get names(): readonly string[] {
     return this.#profiles.map(({ name }) => name)
+  }
+
+  /** As `keychain`, but no key takes over that the plane could not start with: `next` throws `request_malformed`. */
+  ofKeys(keychain: Keychain): Keychain {
+    return {
+      ...keychain,
+      next: async () => {
+        const next = await keychain.next()
+        const found = unmet(this.#profiles, 'plane', { ...this.#plane, ...keyFacts(next) })
+        if (found.length > 0) throw new Denied('request_malformed', sentence(this.#profiles, found))
+        return next
+      },
+    }
   }
 
   /** @throws {ProfileUnmet} where a plane cannot start with `set` in force */

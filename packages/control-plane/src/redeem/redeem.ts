@@ -1,5 +1,5 @@
 import {
-  type Action, actionDigest, type Actor, commitment, Denied, isLegal, leafDigest, leafHash, localAncestors, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
+  type Action, actionDigest, type Actor, commitment, Denied, type DenialCode, isLegal, leafDigest, leafHash, localAncestors, type OpenedSeal, parseAction, parseSealed, parseStrictText, type Permit, prohibition,
   readPermit, type RedeemReply, type RedeemRequest, toBase64, utf8, verifyTimeWindow,
 } from '@sealwrit/protocol'
 import type { Committed, Written } from '../log/group.ts'
@@ -18,6 +18,13 @@ export interface Redeemer {
   readonly sub: string
   /** Verifies who presents the artifact, for exactly this challenge and action. */
   identify(permit: Permit, action: Action): Promise<Presenter>
+  /** The policy set in force, and why nothing may run under it here, where that is so. */
+  active(): Promise<Ruling>
+}
+
+interface Ruling {
+  readonly epoch: number
+  readonly void?: DenialCode | undefined
 }
 
 /** Who presents an artifact, verified. */
@@ -37,7 +44,7 @@ export interface Presenter {
  *
  * @throws {Denied} `artifact_missing`, `artifact_malformed`, `encoding_invalid`, `type_mismatch`, `key_unknown`, `issuance_not_logged`,
  *   `tenant_mismatch`, `audience_mismatch`, `subject_mismatch`, `proof_of_possession_failed`, `artifact_spent`, `artifact_expired`, `artifact_not_yet_valid`, `lifetime_exceeded`,
- *   `identity_unknown`, `identity_invalid`, `revoked`, `killed`, `ancestor_revoked`, `policy_superseded`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
+ *   `identity_unknown`, `identity_invalid`, `revoked`, `killed`, `ancestor_revoked`, `policy_superseded`, `policy_missing`, `policy_stale`, `environment_mismatch`, `tool_not_pinned`, `tool_changed`,
  *   `action_mismatch`, `overloaded`, `evidence_unavailable`
  */
 export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Sequencer, ports: PlanePorts, shown: Shown): Promise<RedeemReply> {
@@ -47,9 +54,11 @@ export async function redeem(request: RedeemRequest, redeemer: Redeemer, log: Se
   const issued = await issuedEntry(seal, log)
   const action = await committedAction(permit, seal.salt, ports)
   const holds = await verifyPresenter(permit, action, request, redeemer)
+  if (permit.policy.epoch > log.state.epoch) await log.latest() // another plane of this log may have activated the set that it rests on
+  const active = await redeemer.active()
   const redemption = await log.submit((state, _seq, timeMs) => {
     if (!holds(state, timeMs)) throw new Denied('proof_of_possession_failed', 'the key was removed or the token ended meanwhile')
-    return spend(permit, leaf, action, request.challenge, redeemer, state, timeMs)
+    return spend(permit, leaf, action, request.challenge, redeemer, active, state, timeMs)
   })
   return reply(redemption, issued, seal.salt, log, shown)
 }
@@ -100,7 +109,7 @@ async function verifyPresenter(permit: Permit, action: Action, { identity }: Red
   return holds
 }
 
-function spend(permit: Permit, leaf: string, action: Action, challenge: string, redeemer: Redeemer, state: LogState, timeMs: number): Written | { readonly repeat: number } {
+function spend(permit: Permit, leaf: string, action: Action, challenge: string, redeemer: Redeemer, active: Ruling, state: LogState, timeMs: number): Written | { readonly repeat: number } {
   const { jti, aud, exp } = permit
   const gate = state.gates.get(aud)
   if (gate === undefined) throw new Denied('identity_unknown')
@@ -117,7 +126,9 @@ function spend(permit: Permit, leaf: string, action: Action, challenge: string, 
   const ended = endedAbove(localAncestors(permit), state, timeMs)
   if (ended !== undefined) throw new Denied(ended, 'its parent is over, or void')
   if (permit.seq < state.voidBefore) throw new Denied('revoked', 'it was issued before the log was re-anchored')
-  if (permit.policy.epoch !== state.epoch) throw new Denied('policy_superseded')
+  if (permit.policy.epoch !== state.epoch || active.epoch !== state.epoch) throw new Denied('policy_superseded')
+  // It may have been issued by another plane of this log, which is held to less.
+  if (active.void !== undefined) throw new Denied(active.void)
   if (gate.env === undefined || gate.env.commit !== permit.env.commit || gate.env.level !== permit.env.level) throw new Denied('environment_mismatch')
   const refusal = toolRefusal(action, state)
   if (refusal !== undefined) throw new Denied(refusal)
