@@ -169,6 +169,7 @@ class Evidence:
             return {'result': 'unknown'}
         claims = read_account(receipt['receipt'], 'execution-receipt+jwt', permit['aud'], self.gates[permit['aud']])
         need([claims[name] for name in ('jti', 'leaf_hash', 'gate', 'tenant')] == [receipt['jti'], leaf, permit['aud'], permit['tenant']], 'the receipt is about another permit')
+        need('started' not in claims or (permit['nbf'] - 30) * 1000 <= claims['started'] < (permit['exp'] + 30) * 1000, 'it began outside of the time of its permit')
         self.keys.check_anchor(claims)
         used = self.numbers.setdefault((claims['gate'], claims['session']), set())
         need(claims['sequence'] not in used, 'the gate used a sequence number twice in a session')

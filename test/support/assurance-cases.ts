@@ -38,6 +38,8 @@ const KEY = { cnf: 'x' }
 const ISSUED = { sub: 'oidc:AAAAAAAAAAAAAAAAAAAAAA' }
 const without = (check: string, status: string): Pick<Receipt, 'checks'> => ({ checks: { ...checks, [check]: status } as Receipt['checks'] })
 
+const began = (started: number): Pick<Receipt, 'finished'> & { readonly started: number } => ({ started, finished: started + 5 })
+
 const CASES: Readonly<Record<KeyCase['verdict'], Readonly<Record<string, Told>>>> = {
   established: {
     'A3 of the operating system and software': {},
@@ -49,9 +51,13 @@ const CASES: Readonly<Record<KeyCase['verdict'], Readonly<Record<string, Told>>>
     'A5 of hardware': { permit: { ...KEY, ...env('hardware') }, receipt: { assurance: 'A5' } },
     'A2 of what did not start, though A3 is demanded': { receipt: { ...NOT_STARTED, ...without('state', 'fail'), assurance: 'A2' } },
     'A2 that is demanded, and no more': { permit: { assurance: 'A2' }, receipt: { assurance: 'A2' } },
+    'what began at the last moment, by a clock that is as far ahead as may be': { receipt: began((NOW + 90) * 1_000 - 1) },
+    'and at the first': { receipt: began((NOW - 30) * 1_000) },
     'A0 of what did not start and passed nothing': { receipt: { ...NOT_STARTED, checks: Object.fromEntries(CHECKS.map((check) => [check, 'missing'])) as never, assurance: 'A0' } },
   },
   contradicted: {
+    'what began a moment later': { receipt: began((NOW + 90) * 1_000) },
+    'what began a moment sooner': { receipt: began((NOW - 30) * 1_000 - 1) },
     'A4 where the operating system alone names the initiator': { permit: env('signed'), receipt: { assurance: 'A4' } },
     'A4 of another plane’s principal without a key': { permit: { sub: 'plane:AAAAAAAAAAAAAAAAAAAAAA', ...env('signed') }, receipt: { assurance: 'A4' } },
     'A3 of nobody': { permit: { sub: 'plane:AAAAAAAAAAAAAAAAAAAAAA' } },

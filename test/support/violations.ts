@@ -81,6 +81,8 @@ export function* brokenRules(rich: Rich): Generator<Tampered<Uint8Array>> {
   for (const selector of ['', 'all:', 'All', 'agent:', 'agent', 'artifact:x', 'nothing:x', ' all', 'agent:a\u0085', 'agent:a\nb', `agent:${'x'.repeat(3_195)}`]) yield { title: `the selector ${selector.slice(0, 20)}`, value: built('tool', kill(selector)) }
 
   for (const [title, change] of Object.entries({ 'another leaf': { leaf_hash: leafOf('policy') }, 'another permit': { jti: token('jti') }, 'another gate': { gate: token('jti') + token('jti').slice(1) }, 'another tenant': { tenant: 'other' } })) yield { title: `a receipt that names ${title}`, value: built('pull', receipt('pull', change as JsonObject)) }
+  const opened = entry('pull') as unknown as { nbf: number; exp: number }
+  for (const [title, started] of Object.entries({ 'when its permit was over': (opened.exp + 30) * 1_000, 'before its permit': (opened.nbf - 30) * 1_000 - 1 })) yield { title: `a receipt of what began ${title}`, value: built('pull', receipt('pull', { started, finished: started + 5 })) }
   yield { title: 'a receipt under another entry id', value: built('pull', { ...receipt('pull'), jti: token('jti') }) }
   yield { title: 'a receipt signed by somebody else', value: built('pull', receipt('pull', {}, {}, OTHER)) }
   yield { title: 'a receipt by somebody else', value: built('pull', receipt('pull', { gate: 'x' }, {}, OTHER, 'x')) }

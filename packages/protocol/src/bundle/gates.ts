@@ -1,5 +1,5 @@
 import type { Crypto } from '../crypto.ts'
-import type { Permit } from '../artifact/artifact.ts'
+import { MAX_SKEW_SECONDS, type Permit } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { fromBase64Url } from '../encoding.ts'
 import type { DenyEntry, GateEntry, ReceiptEntry } from '../log/entries.ts'
@@ -98,9 +98,15 @@ export class Gates {
   }
 }
 
+/** How far the clocks of a gate and a plane may be apart. */
+const SKEW_MS = MAX_SKEW_SECONDS * 1_000
+
 function bind(receipt: Receipt, jti: string, permit: KnownPermit, seq: number): void {
   if (receipt.jti !== jti || receipt.leaf_hash !== permit.leaf) throw new Denied('seal_invalid', 'the receipt is about another permit')
   if (receipt.gate !== permit.aud) throw new Denied('audience_mismatch', 'the receipt is of another gate')
   if (receipt.tenant !== permit.tenant) throw new Denied('tenant_mismatch')
   if (seq <= permit.seq) throw new Denied('seal_invalid', 'the receipt stands before its permit')
+  const { started } = receipt
+  if (started !== undefined && started >= permit.exp * 1_000 + SKEW_MS) throw new Denied('artifact_expired', 'it began when the permit was over')
+  if (started !== undefined && started < permit.nbf * 1_000 - SKEW_MS) throw new Denied('artifact_not_yet_valid', 'it began before the permit')
 }
