@@ -31,6 +31,7 @@ export function carriedOf(sealed: SealedEntry): CarriedArtifact {
 }
 
 export function redeem(plane: Plane, gate: TestGate, { sealed }: Pick<CarriedArtifact, 'sealed'>, challenge: string): Promise<RedeemReply> {
+  gate.begins(carriedOf(sealed).permit.jti)
   return plane.redeem({ session: gate.session, artifact: { ...sealed }, challenge }, gate.id, { size: 0 })
 }
 

@@ -171,6 +171,7 @@ export class TestGate {
   readonly keys = generateKeyPairSync('ed25519')
   readonly id: string
   session: string
+  readonly #began = new Map<string, number>()
   #sequence = 0
   readonly #rig: Rigged
   environment: Omit<EnrolRequest['environment'], 'commit'> = { level: 'software', salt: 'AAAAAAAAAAAAAAAAAAAAAA', document: { host: 'test' } }
@@ -226,13 +227,20 @@ export class TestGate {
   async permit(request: AuthorizeRequest = this.request()): Promise<{ permit: Permit; leaf: string }> {
     const reply = await this.authorize(request)
     if (reply.decision !== 'permit') throw new Error(`not permitted: ${JSON.stringify(reply)}`)
-    return { permit: parseEntry(reply.sealed.entry) as Permit, leaf: leafDigest(leafHash(utf8(reply.sealed.entry), sha256)) }
+    const permit = parseEntry(reply.sealed.entry) as Permit
+    this.begins(permit.jti)
+    return { permit, leaf: leafDigest(leafHash(utf8(reply.sealed.entry), sha256)) }
+  }
+  /** What its receipt says of when it began, however late that is. */
+  begins(jti: string): void {
+    this.#began.set(jti, this.#rig.clock.wallMs())
   }
   receiptFor(jti: string, leaf: string, change: JsonObject = {}, keys: KeyObject = this.keys.privateKey): string {
     const checks = { authorization: 'pass', identity: 'pass', policy: 'pass', environment: 'pass', cryptography: 'pass', state: 'pass', lineage: 'pass', conditions: 'pass' }
     const now = this.#rig.clock.wallMs()
+    const started = this.#began.get(jti) ?? now
     const input = signingInput('execution-receipt+jwt', this.id, present<JsonObject>({
-      jti, leaf_hash: leaf, tenant: 'default', gate: this.id, session: this.session, sequence: this.#sequence++, started: now, finished: now,
+      jti, leaf_hash: leaf, tenant: 'default', gate: this.id, session: this.session, sequence: this.#sequence++, started, finished: now,
       outcome: 'completed', resources: { result_bytes: 0, wall_ms: 0 }, checks, containment: [], assurance: 'A3', ...change,
     }))
     return attachSignature(input, sign(null, utf8(input), keys))
