@@ -30,9 +30,10 @@ export function carriedOf(sealed: SealedEntry): CarriedArtifact {
   return { sealed, permit: parseEntry(sealed.entry) as Permit, leaf: leafDigest(leafHash(utf8(sealed.entry), sha256)) }
 }
 
-export function redeem(plane: Plane, gate: TestGate, { sealed }: Pick<CarriedArtifact, 'sealed'>, challenge: string): Promise<RedeemReply> {
-  gate.begins(carriedOf(sealed).permit.jti)
-  return plane.redeem({ session: gate.session, artifact: { ...sealed }, challenge }, gate.id, { size: 0 })
+export async function redeem(plane: Plane, gate: TestGate, { sealed }: Pick<CarriedArtifact, 'sealed'>, challenge: string): Promise<RedeemReply> {
+  const reply = await plane.redeem({ session: gate.session, artifact: { ...sealed }, challenge }, gate.id, { size: 0 })
+  gate.begins(sealed.entry)
+  return reply
 }
 
 /** One real connection to a plane's socket. */

@@ -220,20 +220,21 @@ export class TestGate {
   request(action: Action = toolCall(), change: Partial<AuthorizeRequest> = {}): AuthorizeRequest {
     return { session: this.session, challenge: this.#rig.token(), action, agent: { name: 'tester', verified: true }, environment: this.commit, facts: { paths: 'inside' }, ...change }
   }
-  authorize(request: AuthorizeRequest = this.request()): Promise<AuthorizeReply> {
-    return this.#rig.plane.authorize(request, this.id, { size: 0 })
+  async authorize(request: AuthorizeRequest = this.request()): Promise<AuthorizeReply> {
+    const reply = await this.#rig.plane.authorize(request, this.id, { size: 0 })
+    if (reply.decision === 'permit') this.begins(reply.sealed.entry)
+    return reply
   }
   /** A permit, as it stands in the log. */
   async permit(request: AuthorizeRequest = this.request()): Promise<{ permit: Permit; leaf: string }> {
     const reply = await this.authorize(request)
     if (reply.decision !== 'permit') throw new Error(`not permitted: ${JSON.stringify(reply)}`)
-    const permit = parseEntry(reply.sealed.entry) as Permit
-    this.begins(permit.jti)
-    return { permit, leaf: leafDigest(leafHash(utf8(reply.sealed.entry), sha256)) }
+    return { permit: parseEntry(reply.sealed.entry) as Permit, leaf: leafDigest(leafHash(utf8(reply.sealed.entry), sha256)) }
   }
-  /** What its receipt says of when it began, however late that is. */
-  begins(jti: string): void {
-    this.#began.set(jti, this.#rig.clock.wallMs())
+  /** Its receipt says that it began now, however late that is. */
+  begins(entry: string): void {
+    const { jti } = parseEntry(entry) as Permit
+    if (!this.#began.has(jti)) this.#began.set(jti, this.#rig.clock.wallMs())
   }
   receiptFor(jti: string, leaf: string, change: JsonObject = {}, keys: KeyObject = this.keys.privateKey): string {
     const checks = { authorization: 'pass', identity: 'pass', policy: 'pass', environment: 'pass', cryptography: 'pass', state: 'pass', lineage: 'pass', conditions: 'pass' }
