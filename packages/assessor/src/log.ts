@@ -1,4 +1,4 @@
-import type { Entry } from '@sealwrit/protocol'
+import { type Entry, MAX_ASSESSOR_SKEW_MS } from '@sealwrit/protocol'
 import { Executions } from './executions.ts'
 import { Denials, People, Tools } from './governance.ts'
 import { Lives } from './lives.ts'
@@ -49,7 +49,9 @@ export class LogMeasures {
   }
   /** What the entries say that cannot be, though they are whole: then nothing that they show counts either. */
   get contradictions(): readonly string[] {
-    return this.#numbers.contradictions
+    // With a clock that was set back, what was long ago would be of the last days.
+    const isLater = this.#lastMs > this.#nowMs + MAX_ASSESSOR_SKEW_MS
+    return [...this.#numbers.contradictions, ...(isLater ? [`entry ${this.#next - 1} was written after the time that the assessment is said to be of`] : [])]
   }
   get entries(): number {
     return this.#next

@@ -5,6 +5,8 @@ import { isMeasure, type Measure, type Measured, type Measurements } from './mea
 
 /** Longest list of reasons. */
 const MAX_REASONS = 100
+/** The last time that there is a date for. */
+const MAX_TIME_MS = 8_640_000_000_000_000
 
 /** A grade with what it is about and what it was computed from: everything that another needs to compute it again. */
 export interface Report {
@@ -48,7 +50,7 @@ export function parseReport(value: JsonValue): Report {
     tenant: fields.text('tenant', 63),
     size: fields.integer('size'),
     root: fields.digest('root'),
-    at: fields.integer('at'),
+    at: fields.integer('at', MAX_TIME_MS),
     level: fields.integer('level', MAX_LEVEL),
     dimensions,
     measures: readMeasures(measures),

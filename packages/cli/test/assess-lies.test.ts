@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { openRigs, outcome, type Rig, TestGate } from '../../control-plane/test/support/rig.ts'
 import { type Assessed, assessedOf } from '../src/assess/deployment.ts'
 import { maturityModel } from '../src/assess/model.ts'
+import { inUnits, recompute } from '../src/assess/recompute.ts'
 
 const opened = openRigs()
 /** A real plane, and a gate whose receipts say what it likes. */
@@ -16,12 +17,36 @@ async function ran(gate: TestGate, claims: JsonObject): Promise<void> {
   const { permit, leaf } = await gate.permit()
   await gate.report(gate.receiptFor(permit.jti, leaf, claims))
 }
-const assessed = ({ plane, clock, key, tenant }: Rig): Promise<Assessed> =>
-  assessedOf({ source: { checkpoint: async () => (await plane.log.evidenced()).note, tile: (tile) => plane.reader.tile(tilePath(tile)) }, tenant, key: () => key, overtaken: () => Promise.resolve(undefined), probe: () => Promise.resolve([]) }, maturityModel(), clock.wallMs(), true)
+const assessed = ({ plane, clock, key, tenant }: Rig, behindMs = 0): Promise<Assessed> =>
+  assessedOf({ source: { checkpoint: async () => (await plane.log.evidenced()).note, tile: (tile) => plane.reader.tile(tilePath(tile)) }, tenant, key: () => key, overtaken: () => Promise.resolve(undefined), probe: () => Promise.resolve([]) }, maturityModel(), clock.wallMs() - behindMs, true)
 const shown = async (rig: Rig): Promise<Record<string, readonly [number, number]>> => {
   const { measures } = (await assessed(rig)).report
   return Object.fromEntries((['covered_share', 'receipt_gaps', 'lifecycle_violations'] as const).map((name) => [name, [measures[name]?.value ?? -1, measures[name]?.proof.length ?? 0]]))
 }
+
+describe('an assessor', () => {
+  it('whose clock was set back shows nothing: what is old would be of the last days', async () => {
+    const rig = await told({})
+    expect((await assessed(rig, 30_000)).report.invalid).toEqual([])
+    const { report } = await assessed(rig, 86_400_000)
+    expect([report.level, report.invalid]).toEqual([0, [expect.stringMatching(/^entry \d+ was written after the time/)]])
+  })
+
+  it('rounds nothing up to all, and nothing down to none', () => {
+    expect([0, 1e-9, 1 - 1e-9, 1, 3.5].map(inUnits)).toEqual([0, 1, 999_999, 1_000_000, 3_500_000])
+  })
+
+  it('of a model that is not at hand is not said to have come out again', async () => {
+    const rig = await told({})
+    const { report: { measures: _measures, invalid: _invalid, origin: _origin, tenant: _tenant, ...report } } = await assessed(rig)
+    const dimensions = Object.fromEntries(Object.keys(report.dimensions).map((name) => [name, 5]))
+    await rig.plane.assessments.record({ ...report, model: 'maturity/0', level: 5, dimensions, measures: {} }, 'user:admin')
+    const texts = await rig.store.entries(0, 1_000)
+    const verified = { verdict: 'verified', findings: [], established: [], notShown: [] } as unknown as Parameters<typeof recompute>[0]
+    const { established, notShown } = await recompute(verified, async function* () { yield* texts }, maturityModel())
+    expect([established, notShown[0]]).toEqual([[], 'the levels of assessments by a model that is not at hand'])
+  })
+})
 
 describe('a gate that signs what is not, at a real plane', () => {
   it('used a number twice: level 0, with the gate, its session and the entry', async () => {

@@ -68,6 +68,9 @@ describe('sealwrit assess', () => {
     const wrong = path.join(root, 'wrong.json')
     fs.writeFileSync(wrong, '{"level":5}')
     expect(run('assess', '--compare', wrong)).toMatchObject({ status: 2, stderr: expect.stringContaining('is no report') as string })
+    fs.writeFileSync(wrong, JSON.stringify({ ...(JSON.parse(fs.readFileSync(before, 'utf8')) as Raw), at: 8_640_000_000_000_001 }))
+    expect(run('assess', '--html', page, '--history', wrong)).toMatchObject({ status: 2, stderr: expect.stringContaining('is no report') as string })
+    expect(run('assess', '--compare', '/dev/zero').stderr).toContain('limit_exceeded')
   })
 
   let before: string | undefined
@@ -82,6 +85,7 @@ describe('sealwrit assess', () => {
     ['a size beyond the log', (r) => Object.assign(r, { size: 1_000_000 }), 'it is of more entries'],
     ['the tenant', (r) => Object.assign(r, { tenant: 'acme' }), 'one is of .*, tenant acme'],
     ['the origin', (r) => Object.assign(r, { origin: 'elsewhere/default' }), 'one is of elsewhere/default'],
+    ['the model, so that no level can be computed', (r) => Object.assign(r, { model: 'maturity/0', level: 5, dimensions: Object.fromEntries(Object.keys(r.dimensions).map((name) => [name, 5])) }), 'it was graded by maturity/0'],
     ['nothing', () => undefined, ''],
   ])('does not compare with a report of which somebody changed %s', (_name, change, says) => {
     const kept = path.join(root, 'kept.json')

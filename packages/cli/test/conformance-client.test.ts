@@ -6,6 +6,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runClientSuite } from '../src/conformance/client/suite.ts'
+import { ANSWER_MS, HttpSender } from '../src/conformance/http.ts'
 import { canaryCommand } from '../src/conformance/gate/gate-process.ts'
 import { type ClientRule, readRules, RUNS } from '../src/conformance/rules.ts'
 import { end, run, sealwrit, startPlane } from '../../../test/support/processes.ts'
@@ -59,6 +60,20 @@ describe('a gate over HTTP', () => {
   it('that answers nothing is not checked, and never held', async () => {
     expect(await verdicts(await answering(403, { jsonrpc: '2.0', id: 1, error: { code: 1, message: '', data: { code: 'origin_forbidden' } } }))).toEqual({ 'not checked': ids })
   })
+  it('that leads elsewhere is not checked either', async () => {
+    expect(await verdicts(await answering(302, {}))).toEqual({ 'not checked': ids })
+  })
+  it('whose answer does not end is waited for as long as any, and no longer', async () => {
+    const server = http.createServer((_request, response) => {
+      const drip = setInterval(() => response.write(' '), 1_000)
+      response.on('close', () => clearInterval(drip))
+    })
+    servers.push(server)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const sender = new HttpSender(new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+    expect(await sender.send({ verb: 'POST', path: '/', headers: {}, body: '{}' })).toBeUndefined()
+    sender.close()
+  }, ANSWER_MS + 5_000)
   it('is sent a canary before an assessment: what it refuses is evidence, and what lets it through leaves nothing else to count', async () => {
     const dir = path.join(root, '.sealwrit')
     const assess = async (...words: string[]): Promise<{ level: number; invalid: string[]; measures: Record<string, { value: number }> }> => JSON.parse((await run(['assess', '--json', '--dir', dir, '--canary', ...words])).stdout) as never

@@ -10,8 +10,13 @@ export const MAX_RECOMPUTED = 4
 export const PROBES: ReadonlySet<string> = new Set(['log_verified', 'receipts_verified_share', 'witnesses', 'witness_age_days', 'anchor_age_days', 'restored', 'policy_tests', 'policy_tests_failed', 'tested_share', 'replayed', 'replay_agreed_share'])
 const CLAIM = 'an assessment comes out again from the entries that it is of'
 
-/** A number as an assessment holds it. */
-export const inUnits = (value: number): number => Math.round(value * MEASURE_UNIT)
+/** A number as an assessment holds it: nothing becomes nothing or all by being rounded. */
+export function inUnits(value: number): number {
+  const units = Math.round(value * MEASURE_UNIT)
+  // One in ten millions is not none of them.
+  if (value > 0 && units === 0) return 1
+  return value < 1 && units === MEASURE_UNIT ? MEASURE_UNIT - 1 : units
+}
 
 /**
  * Computes the assessments of a whole log again, from its entries, and says in `report` whether they hold.
@@ -39,19 +44,21 @@ export async function recompute(report: Report, texts: () => AsyncIterable<strin
     const reason = differs(assessment, measures, rootDigest({ size: assessment.size, root: tree.root() }), model)
     return reason === undefined ? [] : [{ verdict: 'contradicted' as const, claim: `${CLAIM} (${reason})`, seq: assessment.seq }]
   })
-  const held = found.length - findings.length
+  const others = again.filter(({ assessment }) => assessment.model !== model.version && !findings.some(({ seq }) => seq === assessment.seq)).length
+  const held = found.length - findings.length - others
   return {
     ...report,
     verdict: findings.length > 0 ? 'contradicted' : report.verdict,
     findings: [...report.findings, ...findings],
     established: held === 0 ? report.established : [...report.established, { claim: CLAIM, count: held }],
-    notShown: [...report.notShown, 'what an assessor found out beside the log: witnesses, anchors, restored copies, tests, decisions made again'],
+    notShown: [...report.notShown, ...(others === 0 ? [] : ['the levels of assessments by a model that is not at hand']), 'what an assessor found out beside the log: witnesses, anchors, restored copies, tests, decisions made again'],
   }
 }
 
 /** Why a report that was kept is not of this log, or not what its entries give; undefined where it comes out again. */
 export async function disputed({ measures, size, at, level, ...kept }: Graded, source: LogSource, model: Model): Promise<string | undefined> {
   if (size === 0) return level === 0 ? undefined : 'nothing was read'
+  if (kept.model !== model.version) return `it was graded by ${kept.model}, which is not at hand`
   const [log, tree] = [new LogMeasures(at), new Frontier(nodeCryptography.sha256)]
   for await (const text of sourceTexts(source)) {
     if (log.entries >= size) break

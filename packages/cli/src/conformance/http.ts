@@ -30,7 +30,7 @@ export class HttpSender {
     const { request } = this.#base.protocol === 'https:' ? https : http
     return new Promise((resolve) => {
       const none = (): void => resolve(undefined)
-      const asked = request(new URL(path, this.#base), { method: verb, headers: given, agent: this.#agent, timeout: ANSWER_MS, setHost: false }, (response) => {
+      const asked = request(new URL(path, this.#base), { method: verb, headers: given, agent: this.#agent, setHost: false }, (response) => {
         const chunks: Uint8Array[] = []
         let size = 0
         response.on('data', (chunk: Uint8Array) => {
@@ -42,7 +42,8 @@ export class HttpSender {
         response.once('close', none)
         response.once('end', () => resolve({ status: response.statusCode ?? 0, bytes: Buffer.concat(chunks) }))
       })
-      asked.once('timeout', () => asked.destroy())
+      const late = setTimeout(() => asked.destroy(), ANSWER_MS) // however many bytes come meanwhile
+      asked.once('close', () => clearTimeout(late))
       asked.once('error', none)
       asked.end(body)
     })

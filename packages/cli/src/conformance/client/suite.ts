@@ -87,6 +87,7 @@ async function outcomeOf(sender: HttpSender, url: URL, token: string | undefined
 
 /** The code in an error, or in a result that is one; JSON, or the last message of an event stream. */
 function readOutcome(status: number, text: string): string {
+  if (status >= 300 && status < 400) return `status ${status} without a code`
   const last = text.split('\n').filter((line) => line.startsWith('data:')).at(-1)
   let message: JsonValue
   try {
