@@ -289,7 +289,7 @@ class Gate:
         for attempt in range(2):
             try:
                 await self.open()
-                result = await self.plane.ask(method, {name: token, "session": self.session})
+                result = await self.plane.ask(method, {name: token, 'session': self.session})
                 return result.get('seq') if isinstance(result, dict) else None
             except Denied as denied:
                 if attempt or denied.code != 'unavailable':
@@ -317,7 +317,7 @@ class Gate:
         while self.denials and self.plane.good_until:
             token = self.denials.popleft()
             try:
-                result = await self.plane.ask('denials', {'denial': token})
+                result = await self.plane.ask('denials', {'denial': token, 'session': self.session})
                 seq = result.get('seq') if isinstance(result, dict) else None
             except Denied as denied:
                 if denied.code == 'unavailable':
@@ -378,8 +378,8 @@ class Gate:
         tools = [{'name': name, 'digest': digest(canonical(tool).encode()), 'definition': canonical(tool)} for name, tool in server.tools.items()]
         told = await self.plane.ask('tools.record', {'session': self.session, 'target': self.target, 'tools': tools})
         told = told.get('tools') if isinstance(told, dict) else told
-        names = {one['name'] for one in told if isinstance(one, dict) and one.get('pinned') is True} if isinstance(told, list) else set()
-        return [tool for name, tool in server.tools.items() if name in names]
+        pins = {one.get('name'): one.get('pinned') for one in told if isinstance(one, dict)} if isinstance(told, list) else {}
+        return [server.tools[tool['name']] for tool in tools if pins.get(tool['name']) == tool['digest']]
 
     async def permissible(self, tools):
         scopes = [{'type': 'mcp.tool_call', 'name': tool['name']} for tool in tools]

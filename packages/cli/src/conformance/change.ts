@@ -19,7 +19,7 @@ export function changed(document: JsonValue, change: Change, values: Values): Js
   const copy = structuredClone(document) as JsonValue
   for (const [pointer, value] of Object.entries(change.set ?? {})) place(copy, pointer, (into, name) => void (into[name] = filled(value, values)))
   for (const [pointer, by] of Object.entries(change.add ?? {})) place(copy, pointer, (into, name) => void (into[name] = numberAt(into[name], pointer) + by))
-  for (const [pointer, byte] of Object.entries(change.flip ?? {})) place(copy, pointer, (into, name) => void (into[name] = flipped(textAt(into[name], pointer), byte)))
+  for (const [pointer, byte] of Object.entries(change.flip ?? {})) place(copy, pointer, (into, name) => void (into[name] = typeof into[name] === 'boolean' ? !into[name] : flipped(textAt(into[name], pointer), byte)))
   for (const pointer of change.drop ?? []) {
     place(copy, pointer, (into, name) => {
       if (!Object.hasOwn(into, name)) nowhere(pointer)

@@ -2,8 +2,8 @@ import * as net from 'node:net'
 import { nodeClock, nodeCryptography, nodeRng } from '@sealwrit/gate'
 import { SimulatedPlane } from '@sealwrit/gate/testing'
 import {
-  type Agent, canonicalText, checkpointText, Denied, formatProof, fromBase64, fromBase64Url, isObject, type JsonObject, type JsonValue, LineReader, MAX_WIRE_LINE, type Outcome, parseAction, parseCheckpointText, parseNote, parseProof, parseStrict, parseStrictText, signingKey, toBase64,
-  verifyGateProof, verifyReceipt, WIRE_LIMITS,
+  type Agent, canonicalText, checkpointText, Denied, formatProof, fromBase64, fromBase64Url, isObject, type JsonObject, type JsonValue, LineReader, MAX_WIRE_LINE, type Outcome, parseAction, parseCheckpointText, parseDenialRequest, parseNote, parseProof, parseReceiptRequest, parseStrict, parseStrictText, signingKey,
+  type SigningKey, toBase64, verifyDenialReport, verifyGateProof, verifyReceipt, WIRE_LIMITS,
 } from '@sealwrit/protocol'
 import { memberText } from '../../output.ts'
 import { changed, type Change, type Values } from '../change.ts'
@@ -41,8 +41,8 @@ export class Adversary {
   readonly asked: Map<string, number> = new Map()
   /** Receipts that verify under the key that their gate enrolled with. */
   readonly accounts: Account[] = []
-  /** Signed denials. */
-  denials = 0
+  /** Signed denials that verify, by the session that numbered them. */
+  readonly denials: { readonly session: string; readonly sequence: number }[] = []
   /** What a gate signed that does not verify. */
   readonly forgeries: string[] = []
   /** `jti` of each permit, in order. */
@@ -213,7 +213,7 @@ export class Adversary {
       if (method === 'authorize') this.#asked = params
       if (method === 'gates.enrol') this.#enrolled(params)
       if (method === 'receipts') this.#receipt(params)
-      if (method === 'denials') this.denials++
+      if (method === 'denials') this.#denial(params)
     } catch (error) {
       if (this.forgeries.length < MAX_ACCOUNTS) this.forgeries.push(`${method}: ${error instanceof Denied ? error.message : 'cannot be read'}`)
     }
@@ -227,11 +227,22 @@ export class Adversary {
   }
 
   #receipt(params: JsonObject): void {
-    const session = memberText(params['session'])
+    const { session, receipt } = parseReceiptRequest(params)
+    const { jti, outcome, cause, sequence } = verifyReceipt(receipt, this.#keyOf(session), nodeCryptography)
+    if (this.accounts.length < MAX_ACCOUNTS) this.accounts.push({ jti, outcome, cause, session, sequence })
+  }
+
+  #denial(params: JsonObject): void {
+    const { session, denial } = parseDenialRequest(params)
+    const { sequence } = verifyDenialReport(denial, this.#keyOf(session), nodeCryptography)
+    if (this.denials.length < MAX_ACCOUNTS) this.denials.push({ session, sequence })
+  }
+
+  /** The key under which a session was opened. @throws {Denied} `identity_unknown` */
+  #keyOf(session: string): SigningKey {
     const key = this.#keys.get(session)
     if (key === undefined) throw new Denied('identity_unknown', 'of a session that was not opened')
-    const { jti, outcome, cause, sequence } = verifyReceipt(memberText(params['receipt']), signingKey(fromBase64Url(key), nodeCryptography.sha256), nodeCryptography)
-    if (this.accounts.length < MAX_ACCOUNTS) this.accounts.push({ jti, outcome, cause, session, sequence })
+    return signingKey(fromBase64Url(key), nodeCryptography.sha256)
   }
 }
 

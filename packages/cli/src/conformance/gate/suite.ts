@@ -184,14 +184,21 @@ class GateTrial {
   #accounts(rule: GateRule): Verdict {
     const { accounts, forgeries, denials } = this.#adversary
     if (forgeries.length > 0) return broken(rule, `${forgeries.length} of its statements do not verify: ${forgeries[0] ?? ''}`)
-    const sessions = new Map<string, Set<number>>()
-    for (const { session, sequence } of accounts) {
-      const seen = sessions.get(session) ?? new Set()
-      if (seen.has(sequence)) continue // sent again, since its answer was lost
-      sessions.set(session, seen.add(sequence))
-    }
-    for (const seen of sessions.values()) for (let i = 0; i < seen.size; i++) if (!seen.has(i)) return broken(rule, `receipt ${i} of a session never came`)
+    const missing = firstMissing(accounts)
+    if (missing !== undefined) return broken(rule, `receipt ${missing} of a session never came`)
+    const untold = firstMissing(denials)
+    if (untold !== undefined) return broken(rule, `denial ${untold} of a session never came`)
     if (accounts.length === 0) return broken(rule, 'it signed no receipt')
-    return held(rule, `${accounts.length} receipts of ${sessions.size} sessions, ${denials} denials`)
+    return held(rule, `${accounts.length} receipts of ${new Set(accounts.map(({ session }) => session)).size} sessions, ${denials.length} denials`)
   }
+}
+
+/** The first number below the highest that no statement of its session has; one that was sent again, since its answer was lost, counts once. */
+function firstMissing(statements: readonly { readonly session: string; readonly sequence: number }[]): number | undefined {
+  const sessions = Map.groupBy(statements, ({ session }) => session)
+  for (const own of sessions.values()) {
+    const seen = new Set(own.map(({ sequence }) => sequence))
+    for (let i = 0; i < seen.size; i++) if (!seen.has(i)) return i
+  }
+  return undefined
 }
