@@ -2,10 +2,10 @@
 
     SEALWRIT_DIR=.sealwrit python3 gate.py [--name NAME] [--agent NAME] -- SERVER…
 """
-import argparse, asyncio, collections, hashlib, json, os, platform, shutil, signal, socket, sys, time
+import argparse, asyncio, collections, hashlib, os, platform, shutil, signal, socket, sys, time
 from pathlib import Path
-from seals import (CHECKS, CODES, Denied, FORMS, Log, Refused, base64url, canonical, commitment, demand, digest, fits, fresh, judge, leaf_of, notes,
-                   parse, presented, prohibited, public_of, read, Seal, sha256, shown, sign, surroundings, token_of)
+from seals import (CHECKS, CODES, Denied, Log, Refused, Seal, base64url, canonical, commitment, demand, digest, fits, fresh, judge, leaf_of, notes, parse,
+                   presented, prohibited, public_of, read, shown, token_of)
 import assurance
 
 REVISION, VERSION = '2025-11-25', '0.1.0'
@@ -13,7 +13,6 @@ MAX_CLIENT, MAX_PLANE, MAX_SERVER = 1 << 20, 2 << 20, 16 << 20  # bytes of a lin
 MAX_CHALLENGES, MAX_DENIALS, MAX_SEEN = 4_096, 1_000, 100_000
 PATIENCE = 2.0  # seconds for an answer of the plane
 VARIABLES = ('PATH', 'HOME', 'LANG', 'TMPDIR', 'USER')
-DEBUG = os.environ.get('PG_DEBUG')
 TOOL = '[A-Za-z0-9_.-]{1,128}'
 
 # environment.md
@@ -25,7 +24,8 @@ class Environment:
         if program is None:
             raise SystemExit(f'{command[0]}: no such program')
         self.program = os.path.realpath(program)
-        self.script = next((os.path.realpath(word) for word in command[1:2] if os.path.isfile(word)), None)
+        words = [word for word in command[1:] if not word.startswith('-')][:1]  # what stands first behind the options of an interpreter
+        self.script = next((os.path.realpath(word) for word in words if os.path.isfile(word)), None)
         self.args, self.salt, self.looked = command[1:], os.urandom(16), {}
         self.document = self.measured()
         self.commit = commitment('environment', self.salt, self.document)
@@ -34,8 +34,11 @@ class Environment:
         at = os.stat(path)
         identity = (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
         if self.looked.get(path, (None,))[0] != identity:
+            hashed = hashlib.sha256()
             with open(path, 'rb') as file:
-                self.looked[path] = identity, {'digest': 'sha256:' + hashlib.file_digest(file, 'sha256').hexdigest(), 'path': path}
+                while block := file.read(1 << 20):
+                    hashed.update(block)
+            self.looked[path] = identity, {'digest': f'sha256:{hashed.hexdigest()}', 'path': path}
         return self.looked[path][1]
 
     def measured(self):
@@ -61,7 +64,7 @@ class Run:
         self.gate, self.action, self.actor = gate, action, gate.actor()
         self.challenge, self.challenge_open, self.is_mine = fresh(), True, False
         self.checks = dict.fromkeys(CHECKS, 'missing')
-        self.permit = self.leaf = self.salt = self.redeemed = self.started = self.began = self.until = self.answer = self.progress = None
+        self.permit = self.leaf = self.salt = self.redeemed = self.started = self.began = self.answer = self.outcome = self.cause = None
 
 class Gate:
     def __init__(self, folder, command, name, agent):
@@ -75,12 +78,13 @@ class Gate:
         self.public = public_of(self.private)
         self.id, self.session = notes.thumbprint(self.public), fresh()
         self.vkey = (self.folder / 'log.vkey').read_text().strip()
+        self.anchor = digest(f'{self.vkey.splitlines()[0]}\n'.encode())
         self.log, self.environment = Log(self.vkey, 'default'), Environment(command)
         self.epoch, self.latest, self.sub = 0, 0, None
         self.revoked, self.killed, self.running, self.denials = set(), set(), {}, collections.deque()
         self.receipts = self.refusals = self.lost = 0
         self.plane = Plane(self)
-        self.server, self.client, self.opening, self.called = None, None, asyncio.Lock(), 'unknown'
+        self.server, self.opening, self.starting, self.called = None, asyncio.Lock(), asyncio.Lock(), 'unknown'
         self.read_floor()
 
     def actor(self):
@@ -96,7 +100,7 @@ class Gate:
             floor = parse(path.read_bytes())
             if floor['origin'] != self.log.origin:
                 raise ValueError('the floor is of another log')
-            self.log.size, self.log.root = floor['size'], bytes.fromhex(floor['root'])
+            self.log.size, self.log.root, self.log.note = floor['size'], bytes.fromhex(floor['root']), floor['note']
             self.epoch, self.latest = floor['epoch'], floor['time']
         except (Refused, KeyError, TypeError, ValueError) as error:
             raise SystemExit(f'state_diverged: the floor cannot be read: {error}') from None
@@ -105,7 +109,7 @@ class Gate:
         if self.log.root is None:
             return
         new = self.own / 'floor.new'
-        new.write_text(canonical({'origin': self.log.origin, 'size': self.log.size, 'root': self.log.root.hex(), 'epoch': self.epoch, 'time': self.latest}))
+        new.write_text(canonical({'origin': self.log.origin, 'size': self.log.size, 'root': self.log.root.hex(), 'note': self.log.note, 'epoch': self.epoch, 'time': self.latest}))
         new.replace(self.own / 'floor.json')
 
     def wall(self):
@@ -130,7 +134,8 @@ class Gate:
             demand(given['origin'] == self.log.origin, 'key_unknown')
             proof = token_of(self.private, 'gate-proof+jwt', {'aud': self.log.origin, 'nonce': given['nonce'], 'session': self.session})
             environment = {'commit': self.environment.commit, 'document': self.environment.document, 'level': 'software', 'salt': base64url(self.environment.salt)}
-            await self.plane.ask('gates.enrol', {'environment': environment, 'floor': self.log.size, 'key': base64url(self.public), 'proof': proof, 'session': self.session}, self.enrolled)
+            known = {'checkpoint': self.log.note, 'floor': self.log.size} if self.log.size else {}
+            await self.plane.ask('gates.enrol', {'anchor': self.anchor, 'environment': environment, 'key': base64url(self.public), 'proof': proof, 'session': self.session, **known}, self.enrolled)
             self.write_floor()
         await self.deliver()
 
@@ -138,9 +143,7 @@ class Gate:
         try:
             demand(fits({'sealed': '$any', 'consistency': '$any', 'sub': '$text', 'epoch': '$count', 'keys?': '$any'}, result), 'unavailable')
             seal = Seal(result['sealed'])
-            if result.get('keys'):
-                size, root = seal.note.split('\n')[1:3]
-                self.log.keys.know({'keys': result['keys'], 'checkpoint': seal.note, 'tenant': self.log.tenant, 'origin': self.log.origin})
+            self.log.follow(result.get('keys', []), seal.note)
             head = self.log.checkpoint(seal.note)
             self.log.extend(head, result['consistency'])
             entry = read(self.log, leaf_of(seal, head), 'gate')
@@ -162,7 +165,9 @@ class Gate:
         entry = leaf_of(seal, head)
         if entry.get('kind') in ('revocation', 'kill', 'policy'):
             entry = read(self.log, entry, 'revocation', 'kill', 'policy')
-        if entry['kind'] == 'revocation':
+        if entry.get('kind') == 'key':
+            self.log.learn(entry)
+        elif entry['kind'] == 'revocation':
             self.revoked.add(entry['selector'])
         elif entry['kind'] == 'kill' and entry['event'] != 'lift_asked':
             (self.killed.add if entry['event'] == 'killed' else self.killed.discard)(entry['selector'])
@@ -188,7 +193,7 @@ class Gate:
         run = Run(self, action)
         try:
             await self.open()
-            demand(sum(one.challenge_open for one in self.plane.asked) < MAX_CHALLENGES, 'overloaded')
+            demand(len(self.plane.waiting) < MAX_CHALLENGES, 'overloaded')
             ready = await self.started_server()
             run.actor = self.actor()
             done = asyncio.get_running_loop().create_future()
@@ -238,7 +243,7 @@ class Gate:
         server.request('tools/call', {'name': run.action['name'], 'arguments': run.action['arguments']}, lambda message: self.ended(run, message))
 
     def ended(self, run, message):
-        if run.outcome_known():
+        if run.outcome is not None:
             return
         if message is None:
             run.outcome, run.cause, run.answer = 'indeterminate', 'upstream_closed', {'error': {'code': -32603, 'message': 'the server ended'}}
@@ -248,7 +253,7 @@ class Gate:
         self.over(run)
 
     def stop(self, run, code):
-        if run.outcome_known():
+        if run.outcome is not None:
             return
         run.outcome, run.cause, run.answer = 'terminated', code, None
         self.over(run)
@@ -263,33 +268,35 @@ class Gate:
 
     async def account(self, run):
         """The receipt is durable before the asker gets the result. @raises Denied"""
-        token = self.receipt(run, run.outcome, run.cause)
         try:
-            run.record = await self.reported('receipts', 'receipt', token)
+            run.record = await self.reported('receipts', self.receipt(run, run.outcome, run.cause))
         except Denied:
-            raise Denied('evidence_unavailable') from None
+            raise Denied('evidence_unavailable', seq=False) from None
 
     def receipt(self, run, outcome, cause):
-        finished = self.wall() or self.latest
-        text = canonical(run.answer.get('result', run.answer.get('error'))) if run.answer else ''
-        claims = {'assurance': assurance.level(run.checks, run.permit, run.permit['env']['level'], [], False, False, outcome != 'not_started'),
-                  'anchor': digest(f'{self.vkey.splitlines()[0]}\n'.encode()), 'checks': run.checks, 'containment': [], 'finished': finished, 'gate': self.id, 'jti': run.permit['jti'], 'leaf_hash': run.leaf, 'outcome': outcome,
+        """What is said of a permit; with it, for the plane alone, what is behind the commitment to the result."""
+        result = run.answer.get('result', run.answer.get('error')) if run.answer else None
+        text, salt = canonical(result) if run.answer else '', os.urandom(16)
+        claims = {'anchor': self.anchor, 'assurance': assurance.level(run.checks, run.permit, run.permit['env']['level'], [], False, False, outcome != 'not_started'),
+                  'checks': run.checks, 'containment': [], 'finished': self.wall() or self.latest, 'gate': self.id, 'jti': run.permit['jti'], 'leaf_hash': run.leaf, 'outcome': outcome,
                   'resources': {'result_bytes': len(text.encode()), 'wall_ms': round((time.monotonic() - run.began) * 1000) if run.began else 0},
                   'sequence': self.receipts, 'session': self.session, 'tenant': self.log.tenant}
         if outcome != 'not_started':
             claims['started'] = run.started
         if cause:
             claims['cause'] = cause
-        if text:
-            claims['result_commit'] = commitment('result', os.urandom(16), run.answer.get('result', run.answer.get('error')))
+        behind = {}
+        if run.answer:
+            claims['result_commit'] = commitment('result', salt, result)
+            behind['result'] = {'digest': digest(text.encode()), 'salt': base64url(salt)}
         self.receipts += 1
-        return token_of(self.private, 'execution-receipt+jwt', claims)
+        return {'receipt': token_of(self.private, 'execution-receipt+jwt', claims), 'session': self.session, **behind}
 
-    async def reported(self, method, name, token):
+    async def reported(self, method, params):
         for attempt in range(2):
             try:
                 await self.open()
-                result = await self.plane.ask(method, {name: token, 'session': self.session})
+                result = await self.plane.ask(method, params)
                 return result.get('seq') if isinstance(result, dict) else None
             except Denied as denied:
                 if attempt or denied.code != 'unavailable':
@@ -297,11 +304,11 @@ class Gate:
 
     async def refused(self, run, denied):
         """The account of a refusal by this gate; answers where it stands, or None."""
-        if denied.seq is not None or denied.run is None and denied.code not in LOCAL and run is None:
+        if denied.seq is not None:  # the plane refused it, and has it in its log
             return denied.seq
         if run is not None and run.is_mine:
             self.running.pop(run.permit['jti'], None)
-            return await self.quietly(self.reported('receipts', 'receipt', self.receipt(run, 'not_started', denied.code)))
+            return await self.quietly(self.reported('receipts', self.receipt(run, 'not_started', denied.code)))
         claims = {'code': denied.code, 'gate': self.id, 'sequence': self.refusals, 'session': self.session, 'tenant': self.log.tenant, 'time': self.wall() or self.latest}
         if run is not None:
             claims.update(challenge=run.challenge, checks=run.checks, scope={name: run.action[name] for name in ('type', 'name', 'target')})
@@ -317,7 +324,8 @@ class Gate:
         while self.denials and self.plane.good_until:
             token = self.denials.popleft()
             try:
-                result = await self.plane.ask('denials', {'denial': token, 'session': self.session})
+                lost, self.lost = ({'lost': self.lost} if self.lost else {}), 0
+                result = await self.plane.ask('denials', {'denial': token, 'session': self.session, **lost})
                 seq = result.get('seq') if isinstance(result, dict) else None
             except Denied as denied:
                 if denied.code == 'unavailable':
@@ -366,10 +374,11 @@ class Gate:
     # mcp.md: the server and its tools
 
     async def started_server(self):
-        if self.server is None or not self.server.is_alive():
-            self.server = Server(self)
-            await self.server.start()
-        return self.server
+        async with self.starting:
+            if self.server is None or not self.server.is_alive():
+                self.server = Server(self)
+                await self.server.start()
+            return self.server
 
     async def pinned(self):
         """The tools whose very definition is pinned."""
@@ -389,8 +398,6 @@ class Gate:
         return [tool for tool, may in zip(tools, told) if may is True] if isinstance(told, list) and len(told) == len(tools) else []
 
 LOCAL = {'request_malformed', 'method_unknown', 'limit_exceeded', 'arguments_not_canonical', 'encoding_invalid', 'tool_not_pinned'}
-Run.outcome = Run.cause = None
-Run.outcome_known = lambda run: run.outcome is not None
 
 # Lines
 
@@ -405,7 +412,7 @@ async def lines(reader, most):
 class Plane:
     """One connection; answers and events are judged in the order in which they come."""
     def __init__(self, gate):
-        self.gate, self.writer, self.id, self.waiting, self.good_until, self.asked = gate, None, 0, {}, 0.0, set()
+        self.gate, self.writer, self.id, self.waiting, self.good_until = gate, None, 0, {}, 0.0
 
     def is_open(self):
         return self.writer is not None
@@ -416,6 +423,7 @@ class Plane:
         except (OSError, TimeoutError, asyncio.TimeoutError):
             raise Denied('unavailable') from None
         self.good_until = 0.0
+        self.gate.killed.clear()  # what was lifted meanwhile nobody tells; the plane permits and renews nothing under a kill
         asyncio.ensure_future(self.listen(reader, self.writer))
 
     def close(self, writer=None, code='unavailable'):
@@ -439,7 +447,6 @@ class Plane:
         self.close(writer)
 
     def heard(self, message):
-        if DEBUG: print('<-', json.dumps(message)[:1500], file=open('/tmp/w/pg.log','a'))
         if isinstance(message, dict) and message.keys() == {'jsonrpc', 'method', 'params'} and message['method'] == 'event':
             return self.gate.happened(message['params'])
         demand(isinstance(message, dict) and message.get('jsonrpc') == '2.0' and type(message.get('id')) is int, 'unavailable')
@@ -464,7 +471,6 @@ class Plane:
         self.id += 1
         future = asyncio.get_running_loop().create_future()
         self.waiting[self.id], writer = (future, judged), self.writer
-        if DEBUG: print('->', method, json.dumps(params)[:1500], file=open('/tmp/w/pg.log','a'))
         writer.write(canonical({'id': self.id, 'jsonrpc': '2.0', 'method': method, 'params': params}).encode() + b'\n')
         try:
             return await asyncio.wait_for(future, PATIENCE)
@@ -626,13 +632,7 @@ class Client:
             return {'tools': await gate.permissible(await gate.pinned())}
         demand(method == 'tools/call', 'method_unknown')
         demand(params.keys() <= {'name', 'arguments', '_meta'} and isinstance(params.get('name'), str) and isinstance(params.get('arguments', {}), dict) and isinstance(params.get('_meta', {}), dict), 'request_malformed')
-        meta, server = params.get('_meta', {}), None
-        try:
-            server = await gate.started_server()
-        except Denied:
-            pass
-        tool = server.tools.get(params['name']) if server else None
-        demand(server is not None, 'unavailable')
+        meta, tool = params.get('_meta', {}), (await gate.started_server()).tools.get(params['name'])
         demand(tool is not None, 'tool_not_pinned')
         arguments = params.get('arguments', {})
         check(tool.get('inputSchema', {}), arguments)
@@ -653,8 +653,9 @@ async def main():
     watching = asyncio.ensure_future(gate.watch())
     await Client(gate).serve()
     watching.cancel()
-    if gate.server:
+    if gate.server and gate.server.process:
         gate.server.end()
+        await gate.server.process.wait()
     gate.write_floor()
 
 if __name__ == '__main__':

@@ -116,9 +116,22 @@ class Log:
             able = [key for key, until in self.keys.trusted if key[:2] in lines and (until is None or until >= int(text.split('\n')[1]))]
             raise Denied('signature_invalid' if able else 'key_revoked') from None
 
+    def follow(self, statements, note):
+        """The keys that lead on from the given one, all of them as they are told with a session. @raises Refused"""
+        told = Keys(self.keys.held)
+        told.give({'checkpoint': note, 'tenant': self.tenant, 'origin': self.origin}, statements, lambda item: proved(item, note))
+        need(told.log[:len(self.keys.log)] == self.keys.log, 'a statement that was known is left out')
+        self.keys = told
+
+    def learn(self, entry):
+        read(self, entry, 'key')
+        if entry['purpose'] in ('log', 'gate'):
+            self.keys.add(entry)
+            self.keys.follow()
+
     def extend(self, head, proof):
         demand(self.accepts(head, proof), 'state_diverged')
-        self.size, self.root, self.note = head.size, head.root, head.text
+        self.size, self.root, self.note = head.size, head.root, head.anchored[0].decode()
 
     def accepts(self, head, proof):
         if self.size == 0:
@@ -128,6 +141,10 @@ class Log:
             return extended(self.size, head.size, self.root, hashes(proof)) == (self.root, head.root)
         except (Refused, AttributeError, TypeError, ValueError):
             return False
+
+def proved(item, note):
+    size, root = note.split('\n')[1:3]
+    return notes.proved(item, note, int(size), unbase64(root))
 
 def leaf_of(seal, head):
     """The entry of a seal: that it stands in the tree at the index that it says."""

@@ -73,6 +73,7 @@ describe.concurrent('gates', () => {
     ['obligations', ['gate.obligation']],
     ['time', ['gate.time.now']],
     ['floor', ['gate.history.restart']],
+    ['denials', ['gate.accounts']],
   ])('one that leaves out %s breaks what is about that, and nothing else', async (left, broken) => {
     const chosen = ['gate.asks', 'gate.signature.bit', 'gate.signature.root', 'gate.obligation', 'gate.time.now', 'gate.history.restart', 'gate.accounts']
     const found = await verdicts([...NODE, support('hasty-gate.ts'), left], (id) => chosen.includes(id))

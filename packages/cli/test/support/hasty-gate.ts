@@ -18,16 +18,19 @@ const WITHOUT: Readonly<Record<string, Partial<GatePorts>>> = {
   signatures: { crypto: { ...nodeCryptography, verifyEd25519: () => true } },
   time: { clock: { ...nodeClock, wallMs: () => 1_000 * Math.floor(nodeClock.wallMs() / 1_000) - 20_000 } },
   obligations: {},
+  denials: {},
   floor: { floor: new MemoryFloor() },
 }
 const ports = WITHOUT[left]
 if (ports === undefined) throw new TypeError(`no check ${left}`)
+/** Whether what is signed is the account of a refusal. */
+const isDenial = (message: Uint8Array): boolean => Buffer.from(Buffer.from(message).toString('utf8').split('.')[0] ?? '', 'base64url').includes('execution-denial')
 const command = resolveCommand(words, { cwd, pathVariable: '', node: process.execPath, searchFrom: [] })
 const environment = measureServer({ command, cwd, gateVersion: '0.1.0', image: imagePlaces(process.env) }, nodeClock, nodeCryptography, nodeRng)
 const key = loadKeyFile(path.join(dir, 'hasty.pem'), true)
 const gate = new Gate(
   { socketPaths: [path.join(dir, 'plane.sock')], logKey: parseVerifierKey(fs.readFileSync(path.join(dir, 'log.vkey'), 'utf8').trim(), nodeCryptography.sha256), witnesses: new WitnessQuorum(NO_WITNESSES), tenant: 'default', environment, capabilities: () => left === 'obligations' },
-  { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(dir, 'floor.json')), sign: key.sign, publicKey: key.publicKey, ...ports },
+  { clock: nodeClock, rng: nodeRng, crypto: nodeCryptography, net: nodeNet, floor: floorFile(path.join(dir, 'floor.json')), sign: left === 'denials' ? (message) => key.sign(isDenial(message) ? message.toReversed() : message) : key.sign, publicKey: key.publicKey, ...ports },
 )
 await gate.connect()
 const target = 'mcp://hasty'
