@@ -49,8 +49,13 @@ describe('an assessor', () => {
 })
 
 describe('a gate that signs what is not, at a real plane', () => {
-  it('used a number twice: level 0, with the gate, its session and the entry', async () => {
-    const rig = await told({}, {}, { sequence: 1 })
+  it('used a number twice, which a plane of before took: level 0, with the gate, its session and the entry', async () => {
+    const rig = await opened()
+    const liar = await rig.gate()
+    for (const claims of [{}, {}]) await ran(liar, claims)
+    expect(await outcome(ran(liar, { sequence: 1 }))).toBe('artifact_malformed')
+    rig.plane.log.state.numbers.refusal = () => undefined // as it was
+    await ran(liar, { sequence: 1 })
     const { report, graded } = await assessed(rig)
     expect(report.invalid).toEqual([expect.stringMatching(/^entry \d+: gate [\w-]{43} used number 1 of its session [\w-]{22} twice$/)])
     expect([graded.level, new Set(Object.values(report.dimensions))]).toEqual([0, new Set([0])])

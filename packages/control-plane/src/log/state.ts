@@ -2,6 +2,7 @@ import { type AgentEntry, Budgets, Denied, type Digest, type Edits, type Entry, 
 import { afterAgentEntry, type RegisteredAgent } from './agents.ts'
 import { Approvals } from './approvals.ts'
 import { ForeignLogs } from './foreign.ts'
+import { ReceiptNumbers } from './numbers.ts'
 import { type Place, placeOf } from './lineage.ts'
 import { applyPolicy, NO_POLICY, type PolicyStanding } from './policy-standing.ts'
 
@@ -137,6 +138,7 @@ export class LogState {
   readonly approvals: Approvals = new Approvals(this.#edits)
   readonly budgets: Budgets = new Budgets(this.#edits)
   readonly foreign: ForeignLogs = new ForeignLogs(this.#edits)
+  readonly numbers: ReceiptNumbers = new ReceiptNumbers(this.#edits)
   readonly #answered = new Map<string, Answered>()
   readonly #redeemed = new Map<string, Redeemed>()
   #receipts = new Map<string, number>()
@@ -201,6 +203,7 @@ export class LogState {
         break
       case 'receipt':
         this.#recall(entry.jti, entry.seq)
+        this.numbers.take(entry.receipt, (session) => this.sessions.has(session))
         this.#delete(this.open, entry.jti)
         if (entry.resolves !== undefined) this.#delete(this.indeterminate, entry.jti)
         break
@@ -304,6 +307,7 @@ export class LogState {
       this.#set(this.gates, entry.gate, { key: entry.key, session: undefined, env: undefined, expires: undefined, enrolledSeq: seq, sessionSeq: undefined })
     } else if (entry.event === 'session' && known !== undefined) {
       if (known.session !== undefined) this.#delete(this.sessions, known.session) // the newer session fences the older
+      if (known.session !== undefined && known.session !== entry.session) this.numbers.forget(known.session)
       if (entry.session !== undefined) this.#set(this.sessions, entry.session, entry.gate)
       this.#set(this.gates, entry.gate, { ...known, session: entry.session, env: entry.env, expires: entry.expires, sessionSeq: seq })
     }
@@ -315,6 +319,7 @@ export class LogState {
     this.#set(this.revokedGates, gate, { from, seqs: [...(earlier?.seqs ?? []), seq] })
     if (known?.session === undefined) return
     this.#delete(this.sessions, known.session)
+    this.numbers.forget(known.session)
     this.#set(this.gates, gate, { ...known, session: undefined, expires: undefined })
   }
 

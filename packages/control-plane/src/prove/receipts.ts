@@ -21,6 +21,8 @@ export async function recordReceipt(request: ReceiptRequest, gate: string, log: 
     if (permit.aud !== gate) throw new Denied('audience_mismatch')
     if (!isLegal(permit.standing, receipt.outcome)) throw new Denied('challenge_mismatch', 'a carried permit that was never redeemed cannot have started')
     if (permit.leafHash !== receipt.leaf_hash) throw new Denied('seal_invalid', 'the receipt is about another entry')
+    const number = state.numbers.refusal(receipt.session, receipt.sequence)
+    if (number !== undefined) throw new Denied(number, 'the number of the receipt was used before in its session, or leaves too many out')
     // Evidence that no verifier could believe is not taken; that less was reached than was demanded is.
     if (isBelow(supported(receipt, permit.grounds), receipt.assurance)) throw new Denied('artifact_malformed', 'the receipt states more assurance than its permit and checks support')
     const body = { kind: 'receipt', jti: receipt.jti, receipt: request.receipt, ...(open === undefined && late !== undefined ? { resolves: late.seq } : {}) } as const

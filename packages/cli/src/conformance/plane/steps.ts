@@ -120,6 +120,15 @@ export const PLANE_STEPS: Readonly<Record<string, (side: PlaneSide) => Promise<O
     side.other.receiptRefused()
     return outcomeOf(reply)
   },
+  'number again': async (side) => {
+    const first = side.gate.receiptClaims(await side.permit(), side.tenant)
+    await side.must('gate', 'receipts', { session: side.gate.session, receipt: side.gate.sign('execution-receipt+jwt', first) })
+    side.ended.add(String(first['jti']))
+    const again = { ...side.gate.receiptClaims(await side.permit(), side.tenant), sequence: first['sequence'] as number }
+    const reply = await side.ask('gate', 'receipts', { session: side.gate.session, receipt: side.gate.sign('execution-receipt+jwt', again) })
+    side.gate.receiptRefused()
+    return outcomeOf(reply)
+  },
   'another ending': async (side) => {
     const permit = await side.permit()
     await ended(side, permit)
