@@ -6,6 +6,7 @@ import * as os from 'node:os'
 import * as path from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ANSWER_MS } from '../src/conformance/http.ts'
 import { runPlaneSuite, LAST_STEPS } from '../src/conformance/plane/suite.ts'
 import { PLANE_STEPS } from '../src/conformance/plane/steps.ts'
 import { HttpWire, type PlaneWire, SocketWire } from '../src/conformance/plane/wire.ts'
@@ -75,6 +76,24 @@ async function relay(pass: (answer: Line, asked: Line) => Line, take: (asked: Li
   await new Promise<void>((resolve) => server.listen(file, resolve))
   return new SocketWire(file)
 }
+
+it('an answer that comes too late is not taken for that of the next question', async () => {
+  const file = path.join(root, 'late.sock')
+  let asked = 0
+  const server = net.createServer((from) => {
+    from.on('error', () => undefined)
+    createInterface({ input: from }).on('line', () => {
+      const n = ++asked
+      setTimeout(() => from.write(`${JSON.stringify({ result: { n } })}\n`), n === 1 ? ANSWER_MS + 300 : 1_000)
+    })
+  })
+  relays.push(server)
+  await new Promise<void>((resolve) => server.listen(file, resolve))
+  const wire = new SocketWire(file)
+  expect(await wire.ask('gate', 'status', {}, 0)).toEqual({ refused: '' })
+  expect(await wire.ask('gate', 'status', {}, 0)).toEqual({ result: { n: 2 } })
+  wire.close()
+}, ANSWER_MS + 5_000)
 
 const isRefusal = ({ error, result }: Line): boolean => error !== undefined || result?.['decision'] === 'deny'
 

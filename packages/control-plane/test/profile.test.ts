@@ -58,6 +58,8 @@ describe('how a plane is set up', () => {
       ['federal', { policyRules: { maxAgeMs: 181 * 86_400_000, base: 'x' } }, ['federal.policy_age']],
       ['defense', { witnesses: { policy: { ...NO_WITNESSES, quorum: group(1, group(2, witness('a'), witness('b')), witness('c')) }, maxAgeSeconds: 60 } }, ['defense.two_witnesses']],
       ['defense', { logKey: { key: { ...KEY, pq: {} as never }, custody: 'encrypted' } }, ['defense.log_key']],
+      ['defense', { nextLogKey: { key: KEY, custody: 'apart' } }, ['defense.hybrid']],
+      ['core', { nextLogKey: { key: KEY, custody: 'plain' } }, ['core.log_key']],
       ['defense', { isHighWaterApart: undefined }, ['defense.high_water']],
     ]
     for (const [profile, change, missing] of without) {

@@ -25,6 +25,7 @@ export interface SetUp {
   readonly owner: string | undefined
   readonly isLogPublic: boolean
   readonly logKey: Pick<LogKey, 'key' | 'custody'>
+  readonly nextLogKey?: SetUp['logKey'] | undefined
   readonly isHighWaterApart?: boolean | undefined
   readonly witnesses?: { readonly policy: WitnessPolicy; readonly maxAgeSeconds: number } | undefined
   readonly anchors: { readonly sinks: readonly unknown[]; readonly intervalMs: number }
@@ -95,12 +96,17 @@ export class ProfileDemands {
   constructor(profiles: readonly Profile[], setUp: SetUp) {
     this.#profiles = profiles
     this.#plane = planeFacts(setUp)
-    const found = unmet(profiles, 'plane', this.#plane)
-    if (found.length > 0) throw new ProfileUnmet(profiles, found)
+    // One that is to take over, or does so already, must do as well.
+    const found = [setUp.logKey, setUp.nextLogKey].flatMap((key) => (key === undefined ? [] : this.#unmetWith(key)))
+    if (found.length > 0) throw new ProfileUnmet(profiles, [...new Set(found)])
   }
 
   get names(): readonly string[] {
     return this.#profiles.map(({ name }) => name)
+  }
+
+  #unmetWith(logKey: SetUp['logKey']): readonly Requirement[] {
+    return unmet(this.#profiles, 'plane', { ...this.#plane, ...keyFacts(logKey) })
   }
 
   /** As `keychain`, but no key takes over that the plane could not start with: `next` throws `request_malformed`. */
@@ -109,7 +115,7 @@ export class ProfileDemands {
       ...keychain,
       next: async () => {
         const next = await keychain.next()
-        const found = unmet(this.#profiles, 'plane', { ...this.#plane, ...keyFacts(next) })
+        const found = this.#unmetWith(next)
         if (found.length > 0) throw new Denied('request_malformed', sentence(this.#profiles, found))
         return next
       },

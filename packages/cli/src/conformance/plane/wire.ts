@@ -43,7 +43,10 @@ export class SocketWire implements PlaneWire {
     const text = rewritten(JSON.stringify({ jsonrpc: '2.0', id: this.#nextId++, method, params }), wrong)
     const connection = this.#connections.get(as) ?? this.#connect(as)
     const answer = await new Promise<JsonValue | undefined>((resolve) => {
-      const timer = setTimeout(() => connection.settle(undefined), ANSWER_MS)
+      const timer = setTimeout(() => {
+        connection.settle(undefined)
+        this.drop(as) // what comes late is no answer to the next question
+      }, ANSWER_MS)
       connection.settle = (value) => {
         clearTimeout(timer)
         resolve(value)
