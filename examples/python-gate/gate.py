@@ -81,7 +81,7 @@ class Gate:
         self.anchor = digest(f'{self.vkey.splitlines()[0]}\n'.encode())
         self.log, self.environment = Log(self.vkey, 'default'), Environment(command)
         self.epoch, self.latest, self.sub = 0, 0, None
-        self.revoked, self.killed, self.running, self.denials = set(), set(), {}, collections.deque()
+        self.revoked, self.killed, self.running, self.denials = {}, {}, {}, collections.deque()  # the first two by selector, from which index on
         self.receipts = self.refusals = self.lost = 0
         self.plane = Plane(self)
         self.server, self.opening, self.starting, self.called = None, asyncio.Lock(), asyncio.Lock(), 'unknown'
@@ -168,9 +168,11 @@ class Gate:
         if entry.get('kind') == 'key':
             self.log.learn(entry)
         elif entry['kind'] == 'revocation':
-            self.revoked.add(entry['selector'])
-        elif entry['kind'] == 'kill' and entry['event'] != 'lift_asked':
-            (self.killed.add if entry['event'] == 'killed' else self.killed.discard)(entry['selector'])
+            self.revoked[entry['selector']] = entry['seq']
+        elif entry['kind'] == 'kill' and entry['event'] == 'killed':
+            self.killed[entry['selector']] = entry['seq']
+        elif entry['kind'] == 'kill' and entry['event'] == 'lifted':
+            self.killed.pop(entry['selector'], None)
         elif entry['kind'] == 'policy' and entry.get('event', 'activated') in ('activated', 'rolled_back'):
             self.epoch = max(self.epoch, entry['epoch'])
         for run in list(self.running.values()):
@@ -423,7 +425,6 @@ class Plane:
         except (OSError, TimeoutError, asyncio.TimeoutError):
             raise Denied('unavailable') from None
         self.good_until = 0.0
-        self.gate.killed.clear()  # what was lifted meanwhile nobody tells; the plane permits and renews nothing under a kill
         asyncio.ensure_future(self.listen(reader, self.writer))
 
     def close(self, writer=None, code='unavailable'):

@@ -188,10 +188,12 @@ def what(permit, salt, run):
     demand(permit['scope'] == scope and salt is not None and len(salt) == 16 and permit['action_commit'] == commitment('action', salt, run.action), 'action_mismatch')
 
 def prohibited(gate, permit):
-    own = own_selectors(permit)
-    demand(not own & gate.revoked, 'revoked')
-    demand(not own & gate.killed, 'killed')
-    demand(not set(permit.get('above', [])) & (gate.revoked | gate.killed), 'ancestor_revoked')
+    """What was revoked or killed after the permit; the plane gives none behind what forbids it."""
+    own, above = own_selectors(permit), set(permit.get('above', []))
+    revoked, killed = ({selector for selector, seq in told.items() if seq > permit['seq']} for told in (gate.revoked, gate.killed))
+    demand(not own & revoked, 'revoked')
+    demand(not own & killed, 'killed')
+    demand(not above & (revoked | killed), 'ancestor_revoked')
 
 def surroundings(gate, permit):
     demand(permit['env']['level'] != 'none', 'environment_unattested')
