@@ -60,6 +60,8 @@ class GateTrial {
   readonly #signal: AbortSignal
   /** What went wrong with a call that must run; found out after each rule. */
   #control = ''
+  /** Refusals that no plane can have written down: the gate alone saw that a signature does not hold. */
+  #ownRefusals = 0
 
   constructor(adversary: Adversary, gate: GateProcess, told: Told, signal: AbortSignal) {
     this.#adversary = adversary
@@ -103,6 +105,7 @@ class GateTrial {
     if (fault !== undefined) return unchecked(rule, `it could not be made wrong: ${fault.message}`)
     if (!isMade && attempt.ran === 0) return unchecked(rule, `the gate did not ask for what was to be answered wrong: ${attempt.outcome}`)
     if (problem !== '') return broken(rule, problem)
+    if (attempt.outcome === 'signature_invalid') this.#ownRefusals++
     return this.#control === '' ? held(rule, `${attempt.outcome}, canary ${attempt.ran === 0 ? 'unchanged' : `+${attempt.ran}`}`) : broken(rule, `refused with ${attempt.outcome}, but then what is permitted did not run either: ${this.#control}`)
   }
 
@@ -189,6 +192,7 @@ class GateTrial {
     const untold = firstMissing(denials)
     if (untold !== undefined) return broken(rule, `denial ${untold} of a session never came`)
     if (accounts.length === 0) return broken(rule, 'it signed no receipt')
+    if (denials.length === 0 && this.#ownRefusals > 0) return broken(rule, 'it refused by itself, and no denial that it signed came')
     return held(rule, `${accounts.length} receipts of ${new Set(accounts.map(({ session }) => session)).size} sessions, ${denials.length} denials`)
   }
 }
