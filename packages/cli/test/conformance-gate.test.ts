@@ -89,6 +89,13 @@ describe.concurrent('gates', () => {
     expect(found['held']).toBeUndefined()
     expect(found['not checked']?.at(-1)).toContain('nothing that is permitted runs any more')
   }, 60_000)
+  it('one that leaves something running leaves nothing: it is ended with all that it started', async () => {
+    const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'sealwrit-conformance-left-')), 'pid')
+    await expect(verdicts(['/bin/sh', '-c', `sleep 120 & echo $! > ${file}; echo nonsense`])).rejects.toThrow('does not speak MCP')
+    const stat = `/proc/${fs.readFileSync(file, 'utf8').trim()}/stat` // one that was killed may wait for init to take it
+    await expect.poll(() => !fs.existsSync(stat) || / Z /.test(fs.readFileSync(stat, 'utf8'))).toBe(true)
+    fs.rmSync(path.dirname(file), { recursive: true })
+  })
   it('one that says what is no message is not checked', async () => {
     const found = await verdicts([process.execPath, '-e', `process.stdin.once('data', (line) => { console.log(JSON.stringify({ jsonrpc: '2.0', id: 1, result: {} })); console.log('ready to serve'); setTimeout(() => undefined, 60000) })`], (id) => id.startsWith('gate.signature.'))
     expect(found['not checked']?.[0]).toBe('gate.signature.bit: the control call did not run: ended')

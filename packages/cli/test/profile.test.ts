@@ -143,5 +143,7 @@ describe('tenants', () => {
     expect(exit).toBe(1)
     expect(stderr).toMatch(/tenant ward: the plane is not what profile core and defense asks for/)
     for (const id of ['federal.anchored', 'defense.high_water']) expect(missing(stderr)).toContain(id) // its mark lies in the folder of the plane
+    fs.appendFileSync(own, 'anchors: [{ type: file, path: ../../anchors }]\n')
+    expect(await up()).toMatchObject({ exit: 1, stderr: expect.stringContaining('lies in the plane’s own folder') as string })
   })
 })

@@ -75,7 +75,8 @@ async function naming<T>({ tenant }: PlaneFolder, run: () => Promise<T>): Promis
 async function prepared(folder: PlaneFolder, store: string, activates: boolean, profiles: readonly string[]): Promise<Prepared> {
   try {
     const config = readConfig(folder)
-    const sinks = config === undefined ? [] : anchorSinks(config, folder.dir, isDatabase(store) ? undefined : store)
+    const planeDir = folder.tenant === TENANT ? folder.dir : planeDirOf(folder.dir)
+    const sinks = config === undefined ? [] : anchorSinks(config, planeDir, isDatabase(store) ? undefined : store)
     const { isNew } = await openFolder(folder, isDatabase(store) ? undefined : store, firstKey(folder, config))
     const source = configuredPolicies(folder)
     const found = atHand(() => readPolicies(source))
@@ -103,7 +104,7 @@ async function prepared(folder: PlaneFolder, store: string, activates: boolean, 
         logins: config === undefined ? undefined : loginIssuers(config),
         liftQuorum: config?.config.people?.lift_quorum,
         profiles: profilesNamed([...new Set([...profiles, ...(config?.config.profile ?? [])])]),
-        isHighWaterApart: !isInside(real(highWaterFile(folder, config)), real(folder.tenant === TENANT ? folder.dir : planeDirOf(folder.dir))),
+        isHighWaterApart: !isInside(real(highWaterFile(folder, config)), real(planeDir)),
         isNew,
         retentionMs: config?.config.retention === undefined ? undefined : config.config.retention.bodies_days * DAY_MS,
         anchors: { sinks, intervalMs: (config?.config.anchor_interval_minutes ?? 60) * 60_000, report: (sentence) => process.stderr.write(`sealwrit: ${plain(sentence)}\n`) },

@@ -66,7 +66,7 @@ export class GateProcess {
   async start(): Promise<void> {
     if (this.#isOver) throw new CliError('the run is over')
     const [program, ...args] = this.#command as readonly [string, ...string[]]
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ['SEALWRIT_DIR']: this.#dir } })
+    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ['SEALWRIT_DIR']: this.#dir } })
     this.#child = child
     this.#said = ''
     child.stderr.on('data', (chunk: Buffer) => {
@@ -116,14 +116,25 @@ export class GateProcess {
   async stop(): Promise<void> {
     const child = this.#child
     this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return
-    await new Promise<void>((resolve) => {
-      const timers = [setTimeout(() => child.kill('SIGTERM'), LEAVE_MS), setTimeout(() => child.kill('SIGKILL'), END_MS)]
+    if (child?.pid === undefined) return
+    const { pid } = child
+    if (child.exitCode === null && child.signalCode === null) await new Promise<void>((resolve) => {
+      const timers = [setTimeout(() => signalled(pid, 'SIGTERM'), LEAVE_MS), setTimeout(() => signalled(pid, 'SIGKILL'), END_MS)]
       child.once('exit', () => {
         timers.forEach(clearTimeout)
         resolve()
       })
       child.stdin?.end()
     })
+    signalled(pid, 'SIGKILL') // what it started and left behind
+  }
+}
+
+/** All of a gate: it leads a group of its own. */
+function signalled(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    process.kill(-pid, signal)
+  } catch {
+    return // it is gone
   }
 }
