@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import * as v8 from 'node:v8'
 import * as vm from 'node:vm'
 import { LogState } from '@sealwrit/control-plane'
-import { type Entry, type JsonObject, ownText, parseStrictText } from '@sealwrit/protocol'
+import { type Entry, type JsonObject, ownText, parseStrictText, toBase64Url, utf8 } from '@sealwrit/protocol'
 import { describe, expect, it } from 'vitest'
 
 v8.setFlagsFromString('--expose-gc')
@@ -31,7 +31,7 @@ describe('what the plane remembers of an execution', () => {
     const permit = (parsed: JsonObject, seq: number): Entry => ({ ...head(seq), ...parsed, kind: 'permit', approvals: [], policy: { epoch: 1, determining: [] }, exp: 1_767_225_660, constraints: { lease_seconds: 300, obligations: [] }, use: 'challenge' }) as unknown as Entry
     const limit = COUNT * 1_500 // about 1,130 bytes for one that is open
     expect(held((parsed, seq) => answers.apply(permit(parsed, seq), DIGEST, parsed['jti'] as string))).toBeLessThan(limit)
-    expect(held((parsed, seq) => receipts.apply({ ...head(seq), kind: 'receipt', jti: parsed['jti'] } as Entry, DIGEST))).toBeLessThan(limit)
+    expect(held((parsed, seq) => receipts.apply({ ...head(seq), kind: 'receipt', jti: parsed['jti'], receipt: `x.${toBase64Url(utf8(JSON.stringify(parsed)))}.x` } as Entry, DIGEST))).toBeLessThan(limit)
     expect(held((parsed, seq) => spent.apply({ ...head(seq), ...parsed, kind: 'redemption', exp: 1_767_225_660, leaf_hash: DIGEST } as unknown as Entry, DIGEST))).toBeLessThan(limit)
     expect([answers.answeredCount, answers.open.size, spent.redeemedCount]).toEqual([COUNT, COUNT, COUNT])
   }, 60_000)
