@@ -1,11 +1,11 @@
 // Builds publishable ESM with types: every package from an empty `dist`, since `tsc -b` leaves deleted files' output behind.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-const packages = ['protocol', 'gate', 'control-plane', 'mcp-gateway', 'witness', 'cli']
+const packages = readdirSync(path.join(root, 'packages'))
 for (const name of packages) {
   rmSync(path.join(root, 'packages', name, 'dist'), { recursive: true, force: true })
   rmSync(path.join(root, 'packages', name, 'tsconfig.tsbuildinfo'), { force: true })
@@ -15,10 +15,11 @@ if (tsc.status !== 0) process.exit(tsc.status ?? 1)
 for (const name of packages) {
   const manifest = JSON.parse(readFileSync(path.join(root, 'packages', name, 'package.json'), 'utf8'))
   for (const [subpath, target] of Object.entries(manifest.exports)) {
-    for (const file of [target.types, target.default]) {
+    const files = typeof target === 'string' ? [target] : [target.types, target.default] // data is a file as it is
+    for (const file of files) {
       if (!existsSync(path.join(root, 'packages', name, file))) throw new Error(`${name}${subpath.slice(1)}: ${file} was not built`)
     }
-    if (name !== 'cli') await import(pathToFileURL(path.join(root, 'packages', name, target.default)).href)
+    if (name !== 'cli' && typeof target !== 'string') await import(pathToFileURL(path.join(root, 'packages', name, target.default)).href)
   }
 }
 console.log(`built ${packages.length} packages`)
