@@ -46,7 +46,7 @@ function bundleOf(count: number, forged: ReadonlySet<number> = new Set()): Bundl
       policy: { digest: DIGEST, epoch: 3, determining: ['fs/read'], inputs_commit: DIGEST }, iat: 1_767_225_600, nbf: 1_767_225_600, exp: 1_767_225_660, constraints: { lease_seconds: 300, max_runtime_seconds: 300, obligations: [] },
       iss: logKey.name, owner: 'team:a', jti, txn: jti, depth: 0, approvals: [], risk: 'low', assurance: 'A3', aud: gateKey.kid, use: 'challenge', challenge: token(`challenge ${i}`),
     })
-    const claims = { jti, leaf_hash: leaf, tenant: 'default', gate: gateKey.kid, session: token('session'), sequence: i, started: 1, finished: 2, outcome: 'completed', resources: { result_bytes: 3, wall_ms: 5 }, checks: CHECKS, containment: [], assurance: 'A3' } as unknown as JsonObject
+    const claims = { jti, leaf_hash: leaf, tenant: 'default', gate: gateKey.kid, session: token('session'), sequence: i, started: 1_767_225_600_001, finished: 1_767_225_600_002, outcome: 'completed', resources: { result_bytes: 3, wall_ms: 5 }, checks: CHECKS, containment: [], assurance: 'A3' } as unknown as JsonObject
     add({ kind: 'receipt', jti, receipt: receipt(claims, forged.has(i) ? evil : gate) })
   }
   const rows = [texts.map((text) => leafHash(utf8(text), sha256))]

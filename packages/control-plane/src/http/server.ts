@@ -9,6 +9,7 @@ import { Access, type Admitted, type ServedTenant } from './access.ts'
 import { clientError } from './client-error.ts'
 import { Streams } from './events.ts'
 import { IdempotencyKeys } from './idempotency.ts'
+import { judge } from './judge.ts'
 import { limiter, type RateLimits } from './limits.ts'
 import { describeApi } from './openapi.ts'
 import { codeOf, MalformedMember, named, problem, RequestRefused } from './problem.ts'
@@ -152,9 +153,9 @@ type Part = 'body' | 'params' | 'querystring'
 /** The schema says no, or nothing: what goes on is what our own parser read, for `__proto__` is an ordinary member there and nowhere else. */
 function validator({ schema, httpPart }: { schema: z.ZodType; httpPart?: string }): (value: unknown) => { value: unknown } | { error: Error } {
   return (value) => {
-    const result = schema.safeParse(value ?? undefined)
-    if (!result.success) return { error: new RequestRefused(PARTS[httpPart as Part], result.error.issues) }
-    return { value: httpPart === 'body' ? value : result.data }
+    const judged = judge(schema, value ?? undefined)
+    if (!judged.isRight) return { error: new RequestRefused(PARTS[httpPart as Part], judged.issues) }
+    return { value: httpPart === 'body' ? value : judged.data }
   }
 }
 const PARTS = { body: 'body', params: 'path', querystring: 'query' } as const
