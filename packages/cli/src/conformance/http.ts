@@ -2,6 +2,10 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import { MAX_BUNDLE_LINE, utf8 } from '@sealwrit/protocol'
 
+/** A body of so many characters leaves only when its length was not refused for so many milliseconds. */
+const LONG = 1_048_576
+const REFUSED_MS = 200
+
 /** How long an answer is waited for, in milliseconds. */
 export const ANSWER_MS = 10_000
 
@@ -29,8 +33,10 @@ export class HttpSender {
     const given = Object.fromEntries(Object.entries(all).filter((pair): pair is [string, string] => pair[1] !== null))
     const { request } = this.#base.protocol === 'https:' ? https : http
     return new Promise((resolve) => {
+      let isAnswered = false
       const none = (): void => resolve(undefined)
       const asked = request(new URL(path, this.#base), { method: verb, headers: given, agent: this.#agent, setHost: false }, (response) => {
+        isAnswered = true
         const chunks: Uint8Array[] = []
         let size = 0
         response.on('data', (chunk: Uint8Array) => {
@@ -40,12 +46,22 @@ export class HttpSender {
         })
         response.once('error', none)
         response.once('close', none)
-        response.once('end', () => resolve({ status: response.statusCode ?? 0, bytes: Buffer.concat(chunks) }))
+        response.once('end', () => {
+          resolve({ status: response.statusCode ?? 0, bytes: Buffer.concat(chunks) })
+          if (!asked.writableEnded) asked.destroy() // the body is not wanted
+        })
       })
       const late = setTimeout(() => asked.destroy(), ANSWER_MS) // however many bytes come meanwhile
       asked.once('close', () => clearTimeout(late))
-      asked.once('error', none)
-      asked.end(body)
+      asked.on('error', () => {
+        if (!isAnswered) none()
+      })
+      if (body === undefined || body.length < LONG) return void asked.end(body)
+      // What is too long may be refused by its length, and the connection ended: who goes on writing would lose the answer.
+      asked.flushHeaders()
+      setTimeout(() => {
+        if (!isAnswered) asked.end(body)
+      }, REFUSED_MS)
     })
   }
 
