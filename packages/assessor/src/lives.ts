@@ -1,4 +1,4 @@
-import { type ApprovalRef, type Artifact, type Entry, type EntryHead, isLegal, MAX_SKEW_SECONDS, ownText, parseApprovalRefs, type Permit, prohibition, selectableOf, type Selectable, selectorsOf, type Standing, unadmitted } from '@sealwrit/protocol'
+import { type ApprovalRef, type Artifact, type Entry, type EntryHead, isLegal, ownText, parseApprovalRefs, type Permit, prohibition, selectableOf, type Selectable, selectorsOf, type Standing, startRefusal, unadmitted } from '@sealwrit/protocol'
 import { Count, type Measure, type Measured } from './measure.ts'
 import type { Claims } from './receipts.ts'
 
@@ -7,7 +7,6 @@ export const MAX_OPEN = 1_000_000
 /** Kinds of permits that are remembered once for all of a kind. */
 const MAX_KINDS = 10_000
 const NONE: readonly string[] = []
-const SKEW_MS = MAX_SKEW_SECONDS * 1_000
 
 /** An execution that has no ending yet, or one that a late receipt may replace. */
 export interface Life {
@@ -98,8 +97,7 @@ export class Lives {
     const life = this.#lives.get(jti)
     if (life === undefined || !isLegal(life.standing, claims.outcome) || resolves !== life.lost) return this.#violated(seq)
     const { started, gate } = claims
-    const isLate = started !== undefined && (started >= life.expMs + SKEW_MS || started < life.nbfMs - SKEW_MS)
-    if (isLate || gate !== life.gate || claims.jti !== jti || unadmitted(claims) !== undefined) this.#violations.add(seq)
+    if (startRefusal(started, life.nbfMs, life.expMs) !== undefined || gate !== life.gate || claims.jti !== jti || unadmitted(claims) !== undefined) this.#violations.add(seq)
     this.#lives.delete(jti)
     return life
   }

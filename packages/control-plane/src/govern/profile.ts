@@ -90,7 +90,7 @@ export class ProfileDemands {
   readonly #profiles: readonly Profile[]
   readonly #plane: FactsOf<'plane'>
   /** What was found out of a set: it never changes. */
-  readonly #judged = new WeakMap<PolicySet, { readonly refusal: string | undefined }>()
+  readonly #judged = new WeakMap<PolicySet, readonly Requirement[]>()
 
   /** @throws {ProfileUnmet} where a plane that is set up so is not what `profiles` ask for */
   constructor(profiles: readonly Profile[], setUp: SetUp) {
@@ -122,20 +122,23 @@ export class ProfileDemands {
     }
   }
 
+  /** What is asked of a policy set that it does not have. */
+  #missing(set: PolicySet): readonly Requirement[] {
+    const missing = this.#judged.get(set) ?? unmet(this.#profiles, 'policy', policyFacts(set))
+    this.#judged.set(set, missing)
+    return missing
+  }
+
   /** @throws {ProfileUnmet} where a plane cannot start with `set` in force */
   demandOf(set: PolicySet): void {
-    const found = unmet(this.#profiles, 'policy', policyFacts(set))
-    if (found.length > 0) throw new ProfileUnmet(this.#profiles, found)
+    const missing = this.#missing(set)
+    if (missing.length > 0) throw new ProfileUnmet(this.#profiles, missing)
   }
 
   /** What is asked of a policy set that it does not have: a sentence, or undefined. */
   refusal(set: PolicySet): string | undefined {
-    const known = this.#judged.get(set)
-    if (known !== undefined) return known.refusal
-    const found = unmet(this.#profiles, 'policy', policyFacts(set))
-    const refusal = found.length === 0 ? undefined : sentence(this.#profiles, found)
-    this.#judged.set(set, { refusal })
-    return refusal
+    const missing = this.#missing(set)
+    return missing.length === 0 ? undefined : sentence(this.#profiles, missing)
   }
 
   /** The facts that a profile looks at, as they are now. */

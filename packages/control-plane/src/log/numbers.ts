@@ -42,9 +42,14 @@ export class ReceiptNumbers {
   }
 }
 
+/** The claims of a receipt in the log, as their text: it was verified, canonical and closed when it was logged. */
+export function loggedClaims(receipt: string): string {
+  return Buffer.from(receipt.split('.', 2)[1] ?? '', 'base64url').toString('utf8')
+}
+
 /** What a receipt says of its number, which was verified when it was logged. */
 function numberIn(receipt: string): { readonly session: string | undefined; readonly number: number | undefined } {
-  const claims = Buffer.from(receipt.split('.', 2)[1] ?? '', 'base64url').toString('utf8')
+  const claims = loggedClaims(receipt)
   const number = /"sequence":(\d{1,16})[,}]/.exec(claims)?.[1]
   return { session: /"session":"([\w-]+)"/.exec(claims)?.[1], number: number === undefined ? undefined : Number(number) }
 }

@@ -1,4 +1,5 @@
 import { ASSURANCE_LEVELS, type AssuranceLevel, type DenialCode, DENIALS, type Entry, fromBase64Url, type Outcome, OUTCOMES, ownText, type Scope, toBase64Url, TOKEN_BYTES } from '@sealwrit/protocol'
+import { loggedClaims } from '../log/numbers.ts'
 import { SessionIndex } from './session-index.ts'
 
 /** Rows that stand together in memory. */
@@ -249,7 +250,7 @@ function scopeOf(text: string | undefined): Scope | undefined {
  * no text inside JSON holds a bare quotation mark, so these are the members.
  */
 function toldBy(receipt: string): [Outcome, number] {
-  const claims = Buffer.from(receipt.split('.', 2)[1] ?? '', 'base64url').toString('utf8')
+  const claims = loggedClaims(receipt)
   const [outcome, assurance] = [/"outcome":"([a-z_]+)"/, /"assurance":"(A[0-5])"/].map((member) => member.exec(claims)?.[1])
   return [OUTCOMES.find((one) => one === outcome) ?? 'indeterminate', ASSURANCE_LEVELS.findIndex((level) => level === assurance) + 1]
 }

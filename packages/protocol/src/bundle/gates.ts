@@ -1,5 +1,5 @@
 import type { Crypto } from '../crypto.ts'
-import { MAX_SKEW_SECONDS, type Permit } from '../artifact/artifact.ts'
+import type { Permit } from '../artifact/artifact.ts'
 import { Denied } from '../denial.ts'
 import { fromBase64Url } from '../encoding.ts'
 import type { DenyEntry, GateEntry, ReceiptEntry } from '../log/entries.ts'
@@ -7,6 +7,7 @@ import type { EntryHead } from '../log/entry.ts'
 import { verifyDenialReport } from '../receipt/denial-report.ts'
 import { type SigningKey, signingKey } from '../receipt/jws.ts'
 import { type Receipt, verifyReceipt } from '../receipt/receipt.ts'
+import { startRefusal } from '../receipt/window.ts'
 import type { KnownPermit } from './endings.ts'
 import { Numbering } from './numbering.ts'
 import type { Keys } from './keys.ts'
@@ -98,15 +99,11 @@ export class Gates {
   }
 }
 
-/** How far the clocks of a gate and a plane may be apart. */
-const SKEW_MS = MAX_SKEW_SECONDS * 1_000
-
 function bind(receipt: Receipt, jti: string, permit: KnownPermit, seq: number): void {
   if (receipt.jti !== jti || receipt.leaf_hash !== permit.leaf) throw new Denied('seal_invalid', 'the receipt is about another permit')
   if (receipt.gate !== permit.aud) throw new Denied('audience_mismatch', 'the receipt is of another gate')
   if (receipt.tenant !== permit.tenant) throw new Denied('tenant_mismatch')
   if (seq <= permit.seq) throw new Denied('seal_invalid', 'the receipt stands before its permit')
-  const { started } = receipt
-  if (started !== undefined && started >= permit.exp * 1_000 + SKEW_MS) throw new Denied('artifact_expired', 'it began when the permit was over')
-  if (started !== undefined && started < permit.nbf * 1_000 - SKEW_MS) throw new Denied('artifact_not_yet_valid', 'it began before the permit')
+  const outside = startRefusal(receipt.started, permit.nbf * 1_000, permit.exp * 1_000)
+  if (outside !== undefined) throw new Denied(outside, 'it began outside of the time of its permit')
 }
